@@ -1,0 +1,431 @@
+"""How a Doc carries concepts and relations.
+
+- `doc.spans["clinie"]` holds every concept, overlapping and nested ones included; `span.id_` is the concept's id.
+  The group's `attrs` carry what a span cannot: `scores` (a list as long as the group, as spaCy's SpanCategorizer
+  keeps them) and `details` (by concept id: fragments, attributes and exact offsets).
+- `doc.ents` holds the flat part of it.
+- `doc._.rel` gives and takes relations; they lie as primitives in `doc.user_data["clinie_rel"]`, so that they
+  survive DocBin, `to_bytes` and `nlp.pipe(n_process=2)`.
+- `doc.user_data["clinie_id"]` is the id of the note.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Optional, Union
+
+from spacy.tokens import Doc, Span
+from spacy.util import filter_spans
+
+from .errors import ClinieError, warn
+from .notes import Concept, Note, Relation
+
+SPANS_KEY = "clinie"
+RELATIONS_KEY = "clinie_rel"
+ID_KEY = "clinie_id"
+
+# Where spaCy keeps the value of an extension that is a plain default, as other libraries register `rel`.
+_FOREIGN_KEY = ("._.", "rel", None, None)
+
+
+class Rel(NamedTuple):
+    """A relation of a Doc, as `doc._.rel` gives it.
+
+    head (Span): The concept it starts from.
+    tail (Span): The concept it points to.
+    label (str): Relation type.
+    score (Optional[float]): Confidence from 0 to 1; None for gold.
+    """
+
+    head: Span
+    tail: Span
+    label: str
+    score: Optional[float] = None
+
+    @property
+    def dep(self) -> Optional[int]:
+        """Index of the head in `doc.ents`, spacy-llm's name; None if it is not among the flat entities."""
+        return _index_in_ents(self.head)
+
+    @property
+    def dest(self) -> Optional[int]:
+        """Index of the tail in `doc.ents`, spacy-llm's name; None if it is not among the flat entities."""
+        return _index_in_ents(self.tail)
+
+    @property
+    def relation(self) -> str:
+        """The label, spacy-llm's name."""
+        return self.label
+
+
+def get_spans(doc: Doc) -> list[Span]:
+    """The concepts of a Doc, in the order that relation indexes refer to.
+
+    doc (Doc): A Doc of ours, or one that only has `doc.ents`.
+    RETURNS (list[Span]): The spans of `doc.spans["clinie"]` if there is such a group, `doc.ents` otherwise.
+    """
+    return list(doc.spans[SPANS_KEY]) if SPANS_KEY in doc.spans else list(doc.ents)
+
+
+def get_scores(doc: Doc) -> list[Optional[float]]:
+    """The confidence of each concept.
+
+    doc (Doc): The Doc.
+    RETURNS (list[Optional[float]]): As long as `get_spans(doc)`; None where there is no score.
+    """
+    spans = get_spans(doc)
+    scores = doc.spans[SPANS_KEY].attrs.get("scores") if SPANS_KEY in doc.spans else None
+    # Another component may have appended spans to the group without scores.
+    known = [] if scores is None else list(scores)[: len(spans)]
+    return known + [None] * (len(spans) - len(known))
+
+
+def set_concepts(
+    doc: Doc,
+    spans: Sequence[Span],
+    scores: Optional[Sequence[Optional[float]]] = None,
+    details: Optional[Mapping[str, Mapping[str, Any]]] = None,
+) -> None:
+    """Write concepts to `doc.spans["clinie"]` and the flat part of them to `doc.ents`.
+
+    Where two concepts overlap, `doc.ents` gets the longer one (spaCy's `filter_spans`). Entities that others wrote
+    to `doc.ents` stay, and ours give way to them; entities from an earlier call of this function do not.
+    Relations are kept by offsets, so they stay right as long as their concepts are still there.
+
+    doc (Doc): The Doc, changed in place.
+    spans (Sequence[Span]): The concepts.
+    scores (Optional[Sequence[Optional[float]]]): As long as `spans`.
+    details (Optional[Mapping[str, Mapping[str, Any]]]): By concept id, see the module's description.
+    """
+    ours = set()
+    if SPANS_KEY in doc.spans:
+        ours = {(span.start, span.end, span.label) for span in doc.spans[SPANS_KEY]}
+    foreign = [ent for ent in doc.ents if (ent.start, ent.end, ent.label) not in ours]
+    doc.spans[SPANS_KEY] = list(spans)
+    attrs: dict[str, Any] = {}
+    if scores is not None:
+        attrs["scores"] = [None if score is None else float(score) for score in scores]
+    if details:
+        attrs["details"] = {key: dict(value) for key, value in details.items()}
+    doc.spans[SPANS_KEY].attrs = attrs
+    taken = {i for ent in foreign for i in range(ent.start, ent.end)}
+    flat = filter_spans(span for span in spans if taken.isdisjoint(range(span.start, span.end)))
+    doc.ents = foreign + [Span(doc, span.start, span.end, label=span.label) for span in flat]
+
+
+def add_concepts(doc: Doc, found: Iterable[tuple[int, int, str, Optional[float]]]) -> None:
+    """Add predicted concepts to those that the Doc already carries. One that is there already is left as it is.
+
+    doc (Doc): The Doc, changed in place.
+    found (Iterable[tuple[int, int, str, Optional[float]]]): First token, one past the last, label, score.
+    """
+    spans = list(doc.spans[SPANS_KEY]) if SPANS_KEY in doc.spans else []
+    scores = get_scores(doc) if spans else []
+    details = dict(doc.spans[SPANS_KEY].attrs.get("details", {})) if SPANS_KEY in doc.spans else {}
+    seen = {(span.start, span.end, span.label_) for span in spans}
+    ids = {span.id_ for span in spans}
+    number = len(spans)
+    for start, end, label, score in sorted(found, key=lambda item: (item[0], -item[1], item[2])):
+        if (start, end, label) in seen:
+            continue
+        seen.add((start, end, label))
+        number += 1
+        while f"C{number}" in ids:
+            number += 1
+        spans.append(Span(doc, start, end, label=label, span_id=f"C{number}"))
+        scores.append(score)
+    set_concepts(doc, spans, scores, details)
+
+
+def get_relations(doc: Doc) -> list[Rel]:
+    """The relations of a Doc; `doc._.rel` gives the same.
+
+    doc (Doc): The Doc.
+    RETURNS (list[Rel]): In the order in which they were set.
+    """
+    records = doc.user_data.get(RELATIONS_KEY)
+    if records is None:
+        # Set before spacy_clinie was imported, by a library with a plain `rel` of its own.
+        foreign = doc.user_data.get(_FOREIGN_KEY)
+        records = _records(doc, foreign) if foreign else []
+    spans = get_spans(doc)
+    return [
+        Rel(_resolve(doc, spans, head, head_at), _resolve(doc, spans, tail, tail_at), label, score)
+        for head, tail, label, score, head_at, tail_at in records
+    ]
+
+
+def set_relations(doc: Doc, relations: Any) -> None:
+    """Replace the relations of a Doc; assigning to `doc._.rel` does the same.
+
+    doc (Doc): The Doc, changed in place.
+    relations (Any): A list of `Rel`, of (head, tail, label[, score]) with spans or indexes into
+        `get_spans(doc)`, of dictionaries with these keys, or of spacy-llm's RelationItems (indexes into `doc.ents`);
+        or rel_component's {(head start token, tail start token): {label: score}}.
+    RAISES (ClinieError): CIE001 for anything else.
+    """
+    doc.user_data[RELATIONS_KEY] = _records(doc, relations)
+
+
+def to_spacy_llm(doc: Doc) -> tuple[list[Any], int]:
+    """The relations in spacy-llm's shape. Needs spacy-llm.
+
+    doc (Doc): The Doc.
+    RETURNS (tuple[list[RelationItem], int]): The items, and how many relations have none because an end of theirs
+        is not among the flat `doc.ents`.
+    """
+    from spacy_llm.tasks.rel import RelationItem
+
+    items, left_out = [], 0
+    for rel in get_relations(doc):
+        if rel.dep is None or rel.dest is None:
+            left_out += 1
+        else:
+            items.append(RelationItem(dep=rel.dep, dest=rel.dest, relation=rel.label))
+    return items, left_out
+
+
+def to_rel_component(doc: Doc, labels: Optional[Sequence[str]] = None) -> dict[tuple[int, int], dict[str, float]]:
+    """The relations in the shape of spaCy's rel_component tutorial project: every ordered pair of entities has a
+    score for every label.
+
+    doc (Doc): The Doc.
+    labels (Optional[Sequence[str]]): All labels; those that occur if None.
+    RETURNS (dict[tuple[int, int], dict[str, float]]): Start tokens of head and tail, then score by label. A relation
+        without a score counts as 1.0. Relations whose concepts begin on the same token share an entry, for the shape
+        tells them apart no further.
+    """
+    relations = get_relations(doc)
+    names = list(labels) if labels is not None else sorted({rel.label for rel in relations})
+    starts = [span.start for span in get_spans(doc)]
+    table = {(head, tail): dict.fromkeys(names, 0.0) for head in starts for tail in starts if head != tail}
+    for rel in relations:
+        row = table.setdefault((rel.head.start, rel.tail.start), dict.fromkeys(names, 0.0))
+        row[rel.label] = max(row.get(rel.label, 0.0), 1.0 if rel.score is None else rel.score)
+    return table
+
+
+def doc_from_note(make_doc: Callable[[str], Doc], note: Note) -> tuple[Doc, list[Concept]]:
+    """Put a note on a Doc. A concept whose ends are not token boundaries is snapped outward; its exact offsets are
+    kept beside it.
+
+    make_doc (Callable[[str], Doc]): A tokenizer, or `nlp.make_doc`.
+    note (Note): The note.
+    RETURNS (tuple[Doc, list[Concept]]): The Doc, and the concepts that were snapped.
+    RAISES (ClinieError): CIE002 if the tokenizer changes the text, CIE004 to CIE006 if the note is not sound.
+    """
+    note.check()
+    doc = make_doc(note.text)
+    if doc.text != note.text:
+        raise ClinieError("CIE002", note=note.id, expected=len(note.text), found=len(doc.text))
+    doc.user_data[ID_KEY] = note.id
+    spans, snapped, details = [], [], {}
+    for concept in note.concepts:
+        span = cover(doc, concept.start, concept.end, concept.label, concept.id)
+        detail: dict[str, Any] = {}
+        if (span.start_char, span.end_char) != concept.offsets:
+            snapped.append(concept)
+            detail["offsets"] = list(concept.offsets)
+        if concept.fragments:
+            detail["fragments"] = [list(fragment) for fragment in concept.fragments]
+        if concept.attributes:
+            detail["attributes"] = dict(concept.attributes)
+        if detail:
+            details[concept.id] = detail
+        spans.append(span)
+    scores = [concept.score for concept in note.concepts]
+    set_concepts(doc, spans, None if all(score is None for score in scores) else scores, details)
+    index = {concept.id: i for i, concept in enumerate(note.concepts)}
+    set_relations(doc, [(index[r.head], index[r.tail], r.label, r.score) for r in note.relations])
+    return doc, snapped
+
+
+def note_from_doc(doc: Doc, note_id: str = "") -> Note:
+    """Read a note off a Doc, with the exact offsets of concepts that were snapped to tokens.
+
+    doc (Doc): The Doc.
+    note_id (str): The id, if the Doc does not carry one.
+    RETURNS (Note): Text, concepts and relations.
+    """
+    spans = get_spans(doc)
+    details = doc.spans[SPANS_KEY].attrs.get("details", {}) if SPANS_KEY in doc.spans else {}
+    note = Note(id=str(doc.user_data.get(ID_KEY, note_id)), text=doc.text)
+    given = [span.id_ for span in spans]
+    unique = all(given) and len(set(given)) == len(given)
+    for i, (span, score) in enumerate(zip(spans, get_scores(doc))):
+        detail = details.get(span.id_, {})
+        start, end = detail.get("offsets", (span.start_char, span.end_char))
+        note.concepts.append(
+            Concept(
+                id=given[i] if unique else f"C{i + 1}",
+                start=start,
+                end=end,
+                label=span.label_,
+                score=score,
+                fragments=[(first, last) for first, last in detail.get("fragments", ())],
+                attributes=dict(detail.get("attributes", {})),
+            )
+        )
+    places: dict[tuple[int, int, int, str], list[int]] = {}
+    for i, span in enumerate(spans):
+        places.setdefault(_place(span), []).append(i)
+    for rel, record in zip(get_relations(doc), doc.user_data.get(RELATIONS_KEY) or [None] * len(get_relations(doc))):
+        ends = []
+        for side, span in enumerate((rel.head, rel.tail)):
+            candidates = places.get(_place(span))
+            if candidates is None:
+                # The concept was taken off the Doc after the relation was set: give the relation its end back.
+                extra = Concept(f"C{len(note.concepts) + 1}", span.start_char, span.end_char, span.label_)
+                note.concepts.append(extra)
+                candidates = places[_place(span)] = [len(note.concepts) - 1]
+            stored = record[side] if record is not None else candidates[0]
+            ends.append(note.concepts[stored if stored in candidates else candidates[0]].id)
+        note.relations.append(Relation(ends[0], ends[1], rel.label, rel.score))
+    return note
+
+
+def cover(doc: Doc, start: int, end: int, label: str = "", span_id: str = "") -> Span:
+    """The smallest span of whole tokens that covers some characters.
+
+    doc (Doc): The Doc, not empty.
+    start (int): First character.
+    end (int): One past the last character.
+    label (str): Label of the span.
+    span_id (str): Id of the span.
+    RETURNS (Span): At least one token; for characters that no token holds (a blank between two tokens), the token
+        before them.
+    """
+    first = _token_at(doc, start, end)
+    last = first
+    while last + 1 < len(doc) and doc[last + 1].idx < end:
+        last += 1
+    return Span(doc, first, last + 1, label=label, span_id=span_id)
+
+
+def register_extension() -> None:
+    """Register `doc._.rel`. A plain `rel` of another library is replaced, and what it stored stays readable; one
+    with a getter of its own is left alone, with a warning."""
+    if Doc.has_extension("rel"):
+        default, _, getter, _ = Doc.get_extension("rel")
+        if getter is get_relations:
+            return
+        if getter is not None:
+            warn("CIE003")
+            return
+    Doc.set_extension("rel", getter=get_relations, setter=set_relations, force=True)
+
+
+def _token_at(doc: Doc, start: int, end: int) -> int:
+    """Index of the last token that begins at or before `start`, or of the next if that one ends before it."""
+    low, high = 0, len(doc)
+    while low < high:
+        middle = (low + high) // 2
+        if doc[middle].idx <= start:
+            low = middle + 1
+        else:
+            high = middle
+    found = max(low - 1, 0)
+    ends_before = doc[found].idx + len(doc[found]) <= start
+    if ends_before and found + 1 < len(doc) and doc[found + 1].idx < end:
+        return found + 1
+    return found
+
+
+def _place(span: Span) -> tuple[int, int, int, str]:
+    return span.start, span.end, span.label, ""
+
+
+def _index_in_ents(span: Span) -> Optional[int]:
+    for i, ent in enumerate(span.doc.ents):
+        if (ent.start, ent.end, ent.label) == (span.start, span.end, span.label):
+            return i
+    return None
+
+
+def _resolve(doc: Doc, spans: list[Span], index: int, offsets: Sequence[int]) -> Span:
+    """The span a stored relation end refers to: by index while that still fits its offsets, by offsets otherwise."""
+    start, end = offsets
+    if 0 <= index < len(spans) and (spans[index].start_char, spans[index].end_char) == (start, end):
+        return spans[index]
+    for span in spans:
+        if (span.start_char, span.end_char) == (start, end):
+            return span
+    return cover(doc, start, end)
+
+
+def _records(doc: Doc, relations: Any) -> list[list[Any]]:
+    """What `set_relations` takes, as the primitives that it stores."""
+    spans = get_spans(doc)
+    if isinstance(relations, Mapping):
+        relations = _from_rel_component(spans, relations)
+    records = []
+    for i, relation in enumerate(relations):
+        head, tail, label, score = _parts(doc, i, relation)
+        ends = []
+        for end in (head, tail):
+            if isinstance(end, Span):
+                ends.append((_position(spans, end), end))
+            elif isinstance(end, int) and 0 <= end < len(spans):
+                ends.append((end, spans[end]))
+            else:
+                raise ClinieError("CIE001", index=i, problem=f"there is no concept {end!r} among {len(spans)}")
+        (head_index, head_span), (tail_index, tail_span) = ends
+        records.append(
+            [
+                head_index,
+                tail_index,
+                str(label),
+                None if score is None else float(score),
+                [head_span.start_char, head_span.end_char],
+                [tail_span.start_char, tail_span.end_char],
+            ]
+        )
+    return records
+
+
+def _parts(doc: Doc, index: int, relation: Any) -> tuple[Union[Span, int], Union[Span, int], str, Optional[float]]:
+    if isinstance(relation, Rel):
+        return relation
+    if isinstance(relation, Mapping):
+        missing = {"head", "tail", "label"} - set(relation)
+        if missing:
+            raise ClinieError("CIE001", index=index, problem=f"it has no {', '.join(sorted(missing))}")
+        return relation["head"], relation["tail"], relation["label"], relation.get("score")
+    if hasattr(relation, "dep") and hasattr(relation, "dest") and hasattr(relation, "relation"):
+        ents = doc.ents
+        if not (0 <= relation.dep < len(ents) and 0 <= relation.dest < len(ents)):
+            raise ClinieError("CIE001", index=index, problem=f"it points outside the {len(ents)} entities of doc.ents")
+        return ents[relation.dep], ents[relation.dest], relation.relation, getattr(relation, "score", None)
+    if isinstance(relation, Sequence) and not isinstance(relation, str) and len(relation) in (3, 4, 6):
+        # Three or four parts as a person writes them, six as they are stored.
+        head, tail, label = relation[:3]
+        return head, tail, label, relation[3] if len(relation) > 3 else None
+    raise ClinieError("CIE001", index=index, problem=f"a {type(relation).__name__} is none of the known shapes")
+
+
+def _from_rel_component(
+    spans: list[Span], table: Mapping[tuple[int, int], Mapping[str, float]]
+) -> list[tuple[Span, Span, str, float]]:
+    by_start: dict[int, Span] = {}
+    for span in spans:
+        by_start.setdefault(span.start, span)
+    found = []
+    for i, ((head, tail), row) in enumerate(table.items()):
+        for label, score in row.items():
+            if score < 0.5:  # the threshold of that project's configs
+                continue
+            for start in (head, tail):
+                if start not in by_start:
+                    raise ClinieError("CIE001", index=i, problem=f"no concept starts at token {start}")
+            found.append((by_start[head], by_start[tail], label, score))
+    return found
+
+
+def _position(spans: list[Span], span: Span) -> int:
+    """Index of a span among the concepts, -1 if it is none of them (its offsets then stand for it)."""
+    fallback = -1
+    for i, other in enumerate(spans):
+        if (other.start, other.end) == (span.start, span.end):
+            if other.label == span.label and other.id == span.id:
+                return i
+            if fallback < 0 or (spans[fallback].label != span.label and other.label == span.label):
+                fallback = i
+    return fallback

@@ -1,0 +1,21 @@
+"""What a reader hands on: a note, and where it stood."""
+
+from pathlib import Path
+from typing import NamedTuple, Optional
+
+from ..notes import Note
+
+
+class SourcedNote(NamedTuple):
+    """A note as read from a file.
+
+    note (Note): The note, in the corpus' own types.
+    file (Path): The file with its annotation.
+    split (Optional[str]): `train`, `dev` or `test` where the layout of the files tells.
+    lines (dict[str, int]): Line of each concept in the file, by concept id, where lines mean something.
+    """
+
+    note: Note
+    file: Path
+    split: Optional[str]
+    lines: dict[str, int]
