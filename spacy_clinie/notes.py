@@ -4,11 +4,17 @@ This is what a raw corpus is read into, what JSONL holds and what is scored. It 
 `annotation` carries it on a spaCy Doc.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from .errors import ClinieError
+
+EXPECTED = {
+    "line": "id, text, concepts, relations",
+    "concept": "id, start, end, label, score",
+    "relation": "head, tail, label, score",
+}
 
 
 @dataclass
@@ -37,6 +43,29 @@ class Concept:
     def offsets(self) -> tuple[int, int]:
         return self.start, self.end
 
+    @classmethod
+    def from_dict(cls, record: Any, number: int) -> "Concept":
+        """Read one of the concepts that `Note.to_dict` wrote.
+
+        record (Any): What stands in JSON, of whatever kind.
+        number (int): Makes the id, if there is none.
+        RETURNS (Concept): The concept, not yet checked against a text.
+        RAISES (ValueError): If it is not one; the message names the key, without its value.
+        """
+        record = _object(record)
+        fragments = record.get("fragments") or []
+        if not (_is_list(fragments) and all(_is_list(part) and len(part) == 2 for part in fragments)):
+            raise ValueError("fragments is not a list of pairs")
+        return cls(
+            id=_id(record, "id", f"C{number}"),
+            start=_integer(record.get("start"), "start"),
+            end=_integer(record.get("end"), "end"),
+            label=_string(record, "label"),
+            score=_score(record),
+            fragments=[(_integer(first, "fragments"), _integer(last, "fragments")) for first, last in fragments],
+            attributes={str(key): str(value) for key, value in _object(record.get("attributes") or {}).items()},
+        )
+
 
 @dataclass
 class Relation:
@@ -52,6 +81,17 @@ class Relation:
     tail: str
     label: str
     score: Optional[float] = None
+
+    @classmethod
+    def from_dict(cls, record: Any) -> "Relation":
+        """Read one of the relations that `Note.to_dict` wrote.
+
+        record (Any): What stands in JSON, of whatever kind.
+        RETURNS (Relation): The relation, not yet checked against concepts.
+        RAISES (ValueError): If it is not one; the message names the key, without its value.
+        """
+        record = _object(record)
+        return cls(_id(record, "head"), _id(record, "tail"), _string(record, "label"), _score(record))
 
 
 @dataclass
@@ -118,69 +158,87 @@ class Note:
         return {"id": self.id, "text": self.text, "concepts": concepts, "relations": relations}
 
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> "Note":
+    def from_dict(cls, record: Any, on_problem: Optional[Callable[[str, str], None]] = None) -> "Note":
         """Read what `to_dict` wrote. `id`s of concepts may be left out; they are then numbered.
 
-        record (Mapping[str, Any]): One object of a JSONL file.
+        record (Any): One object of a JSONL file.
+        on_problem (Optional[Callable[[str, str], None]]): Told of each concept or relation that is not usable, which
+            is then left out: first `concept` or `relation`, then what is wrong. If None, such an item is an error.
         RETURNS (Note): The note, not yet checked.
         RAISES (ClinieError): CIE005 for a missing key or a value of the wrong kind.
         """
-        if not isinstance(record, Mapping):
-            raise ClinieError("CIE005", kind="line", note="?", problem="not an object", expected="id, text")
-        note_id = str(record.get("id", "?"))
-        text = record.get("text")
-        if "id" not in record or not isinstance(text, str):
-            raise ClinieError(
-                "CIE005", kind="line", note=note_id, problem="no id or no text", expected="id, text, concepts, relations"
-            )
         try:
-            concepts = [
-                Concept(
-                    id=str(item.get("id") or f"C{i + 1}"),
-                    start=_integer(item["start"]),
-                    end=_integer(item["end"]),
-                    label=_string(item["label"]),
-                    score=_score(item.get("score")),
-                    fragments=[(_integer(start), _integer(end)) for start, end in item.get("fragments") or ()],
-                    attributes={str(k): str(v) for k, v in (item.get("attributes") or {}).items()},
-                )
-                for i, item in enumerate(record.get("concepts") or ())
-            ]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ClinieError(
-                "CIE005",
-                kind="concept",
-                note=note_id,
-                problem=type(error).__name__,
-                expected="id, start, end, label, score",
-            ) from None
-        try:
-            relations = [
-                Relation(str(item["head"]), str(item["tail"]), _string(item["label"]), _score(item.get("score")))
-                for item in record.get("relations") or ()
-            ]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ClinieError(
-                "CIE005", kind="relation", note=note_id, problem=type(error).__name__, expected="head, tail, label, score"
-            ) from None
-        return cls(note_id, text, concepts, relations)
+            fields = _object(record)
+            note = cls(_id(fields, "id"), _string(fields, "text", empty=True))
+        except ValueError as error:
+            raise ClinieError("CIE005", kind="line", note="?", problem=error, expected=EXPECTED["line"]) from None
+
+        def refuse(kind: str, problem: str) -> None:
+            if on_problem is None:
+                raise ClinieError("CIE005", kind=kind, note=note.id, problem=problem, expected=EXPECTED[kind])
+            on_problem(kind, problem)
+
+        for number, item in enumerate(_items(fields, "concept", refuse), start=1):
+            try:
+                note.concepts.append(Concept.from_dict(item, number))
+            except ValueError as error:
+                refuse("concept", str(error))
+        for item in _items(fields, "relation", refuse):
+            try:
+                note.relations.append(Relation.from_dict(item))
+            except ValueError as error:
+                refuse("relation", str(error))
+        return note
 
 
-def _integer(value: Any) -> int:
+def _object(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError("not an object")
+    return value
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple))
+
+
+def _items(record: Mapping[str, Any], kind: str, refuse: Callable[[str, str], None]) -> list[Any]:
+    items = record.get(f"{kind}s") or []
+    if _is_list(items):
+        return items
+    refuse(kind, f"{kind}s is not a list")
+    return []
+
+
+def _id(record: Mapping[str, Any], key: str, default: str = "") -> str:
+    value = record.get(key)
+    if value is None:
+        value = default
+    # A number is common as an id, and means the same written as text.
+    if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
+        raise ValueError(f"{key} is missing or not a string")
+    return str(value)
+
+
+def _integer(value: Any, key: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError("not an integer")
+        raise ValueError(f"{key} is missing or not an integer")
     return value
 
 
-def _string(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise TypeError("not a string")
+def _string(record: Mapping[str, Any], key: str, empty: bool = False) -> str:
+    value = record.get(key)
+    if not isinstance(value, str) or not (value or empty):
+        raise ValueError(f"{key} is missing or not a string")
     return value
 
 
-def _score(value: Any) -> Optional[float]:
+def _score(record: Mapping[str, Any]) -> Optional[float]:
+    value = record.get("score")
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError("not a number")
-    return float(value)
+        raise ValueError("score is not a number")
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError("score is not a number") from None

@@ -37,6 +37,7 @@ class Report:
         self.concepts: Counter[str] = Counter()
         self.relations: Counter[str] = Counter()
         self.discontinuous = 0
+        self.flat_entities: Optional[int] = None  # how many of the concepts `doc.ents` can hold, once there are Docs
         self._remarks: dict[str, dict[str, Remark]] = {"left_out": {}, "dropped": {}, "mended": {}}
 
     def leave_out(self, reason: str, file: Union[str, Path], line: Optional[int] = None, count: int = 1) -> None:
@@ -87,6 +88,7 @@ class Report:
             "concepts_by_type": dict(self.concepts.most_common()),
             "relations_by_type": dict(self.relations.most_common()),
             "discontinuous": self.discontinuous,
+            "flat_entities": self.flat_entities,
             "not_carried_over": rows("dropped", on_purpose=False) + rows("left_out", on_purpose=True),
             "mended": rows("mended"),
         }

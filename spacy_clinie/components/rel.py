@@ -1,0 +1,229 @@
+"""`clinie_rel`: relations between concepts."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Optional, Union
+
+import numpy as np
+from spacy.language import Language
+from spacy.tokens import Doc, Span
+from spacy.training import Example
+from spacy.vocab import Vocab
+from thinc.api import Config, Model
+
+from ..annotation import ID_KEY, get_relations, get_spans, set_concepts, set_relations
+from ..errors import ClinieError, warn
+from ..models.excerpts import PairInput
+from ..scoring.scorer import score_relations
+from ..windows import sentence_starts
+from .base import ClinieComponent, gold_spans
+
+DEFAULT_CONFIG = """
+[model]
+@architectures = "spacy_clinie.OnePass.v1"
+encoder = "minilm"
+lora = null
+window = 192
+layers = 2
+dropout = 0.1
+head_rate = 3.0
+batch_pieces = 1024
+device = "auto"
+precision = "auto"
+"""
+
+# A note with more candidates than this is not a note that a person wrote.
+MOST_CANDIDATES = 50_000
+
+
+@Language.factory(
+    "clinie_rel",
+    requires=["doc.ents"],
+    assigns=["doc._.rel"],
+    default_config={
+        "model": Config().from_str(DEFAULT_CONFIG)["model"],
+        "schema": None,
+        "max_distance": 1,
+        "scorer": {"@scorers": "spacy_clinie.relation_scorer.v1"},
+    },
+    default_score_weights={"relations_f": 0.0, "relations_gold_f": 1.0, "relations_p": 0.0, "relations_r": 0.0},
+)
+def make_rel(
+    nlp: Language,
+    name: str,
+    model: Model,
+    schema: Optional[Union[str, Path]],
+    max_distance: Optional[int],
+    scorer: Optional[Callable],
+) -> "RelationClassifier":
+    """Make the component.
+
+    nlp (Language): The pipeline.
+    name (str): Name of the component.
+    model (Model): An architecture that classifies pairs, see `models.architectures`.
+    schema (Optional[Union[str, Path]]): Name or file of the schema; None takes types and type pairs from the
+        training data.
+    max_distance (Optional[int]): How many sentences apart head and tail may be: 0 for the same sentence; None for
+        anywhere in the note.
+    scorer (Optional[Callable]): The scorer.
+    RETURNS (RelationClassifier): The component.
+    """
+    return RelationClassifier(nlp.vocab, model, name, schema=schema, max_distance=max_distance, scorer=scorer)
+
+
+class RelationClassifier(ClinieComponent):
+    """Writes relations with their scores to `doc._.rel`, between the concepts that the Doc carries."""
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model,
+        name: str,
+        *,
+        schema: Optional[Union[str, Path]],
+        max_distance: Optional[int],
+        scorer: Optional[Callable],
+    ) -> None:
+        super().__init__(vocab, model, name, schema=schema, scorer=scorer)
+        self.max_distance = max_distance
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(self.schema.relations) if self.schema else ()
+
+    def predict(self, docs: Iterable[Doc]) -> list[list[tuple[int, int, str, float]]]:
+        """Find relations without changing the Docs.
+
+        docs (Iterable[Doc]): The Docs, with concepts.
+        RETURNS (list[list[tuple[int, int, str, float]]]): For each Doc index of the head, of the tail (among
+            `get_spans(doc)`), label, score.
+        RAISES (ClinieError): CIE308 if the component is not trained.
+        """
+        items = [self.candidates(doc, get_spans(doc)) for doc in docs]
+        answers = []
+        for item, rows in zip(items, self.model.predict(items)):
+            best = rows.argmax(-1) if len(rows) else []
+            answers.append(
+                [
+                    (head, tail, self.labels[label - 1], float(row[label]))
+                    for (head, tail), label, row in zip(item.pairs, best, rows)
+                    if label
+                ]
+            )
+        return answers
+
+    def set_annotations(self, docs: Iterable[Doc], predictions: list[list[tuple[int, int, str, float]]]) -> None:
+        """Write relations to Docs. Those that another component found stay.
+
+        docs (Iterable[Doc]): The Docs, changed in place.
+        predictions (list[list[tuple[int, int, str, float]]]): What `predict` found.
+        """
+        for doc, found in zip(docs, predictions):
+            spans = get_spans(doc)
+            kept = get_relations(doc)
+            known = {(_key(rel.head), _key(rel.tail), rel.label) for rel in kept}
+            new = [f for f in found if (_key(spans[f[0]]), _key(spans[f[1]]), f[2]) not in known]
+            set_relations(doc, [*kept, *new])
+
+    def candidates(self, doc: Doc, spans: list[Span]) -> PairInput:
+        """All ordered pairs of concepts whose types the schema allows and that are near enough.
+
+        doc (Doc): The Doc.
+        spans (list[Span]): Its concepts. Those of types that the schema does not have take no part.
+        RETURNS (PairInput): Nearest pairs only, with a warning (CIE464), if there are more than `MOST_CANDIDATES`.
+        RAISES (ClinieError): CIE461 if there is no schema yet.
+        """
+        if self.schema is None:
+            raise ClinieError("CIE461", component=self.name)
+        kinds = {kind: i for i, kind in enumerate(self.schema.concepts)}
+        allowed = {
+            (head, tail): np.array([label in names for label in self.labels])
+            for head in kinds
+            for tail in kinds
+            if (names := self.schema.allowed(head, tail))
+        }
+        pairs = []
+        if len(spans) > 1 and allowed:
+            starts = sentence_starts(doc)
+            order = sorted((i for i, span in enumerate(spans) if span.label_ in kinds), key=lambda i: spans[i].start)
+            first = [int(np.searchsorted(starts, span.start, side="right")) for span in spans]
+            last = [int(np.searchsorted(starts, span.end - 1, side="right")) for span in spans]
+            pairs = list(_near(spans, order, first, last, self.max_distance, allowed))
+        if len(pairs) > MOST_CANDIDATES:
+            warn("CIE464", note=doc.user_data.get(ID_KEY, "?"), found=len(pairs), kept=MOST_CANDIDATES)
+            pairs = sorted(pairs, key=lambda p: abs(spans[p[0]].start - spans[p[1]].start))[:MOST_CANDIDATES]
+        rows = [allowed[spans[head].label_, spans[tail].label_] for head, tail in pairs]
+        table = np.stack(rows) if rows else np.zeros((0, len(self.labels)), dtype=bool)
+        return PairInput(doc, spans, [kinds.get(span.label_, -1) for span in spans], pairs, table)
+
+    def batch(self, examples: list[Example]) -> tuple[list[Any], list[Any]]:
+        items, gold = [], []
+        index = {label: i for i, label in enumerate(self.labels)}
+        for example in examples:
+            spans = gold_spans(example.reference, example.predicted)
+            item = self.candidates(example.predicted, spans)
+            place = {pair: i for i, pair in enumerate(item.pairs)}
+            answers = np.zeros(len(item.pairs), dtype=np.int64)
+            for head, tail, label in _indexed(example.reference):
+                # A gold relation that is no candidate cannot be learnt; scoring counts it as a miss.
+                if (head, tail) in place and item.allowed[place[head, tail]][index[label]]:
+                    answers[place[head, tail]] = 1 + index[label]
+            items.append(item)
+            gold.append(answers)
+        return items, gold
+
+    def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
+        """Score end to end (`relations_*`), and on gold concepts (`relations_gold_*`), for which the component is run
+        once more.
+
+        examples (Iterable[Example]): Examples with predictions.
+        RETURNS (dict[str, Any]): Scores.
+        """
+        if self.scorer is None:
+            return {}
+        examples = list(examples)
+        scores = dict(self.scorer(examples, **kwargs))
+        docs = []
+        for example in examples:
+            doc = example.predicted.copy()
+            doc.spans.pop("clinie", None)
+            doc.ents = []
+            set_concepts(doc, gold_spans(example.reference, doc))
+            set_relations(doc, [])
+            docs.append(doc)
+        self.set_annotations(docs, self.predict(docs))
+        pairs = [(example.reference, doc) for example, doc in zip(examples, docs)]
+        scores.update(score_relations(pairs, "relations_gold"))
+        return scores
+
+
+def _key(span: Span) -> tuple[int, int, int]:
+    return span.start, span.end, span.label
+
+
+def _indexed(doc: Doc) -> Iterator[tuple[int, int, str]]:
+    """Gold relations by indexes of their concepts."""
+    index: dict[tuple[int, int, int], int] = {}
+    for i, span in enumerate(get_spans(doc)):
+        index.setdefault(_key(span), i)
+    for rel in get_relations(doc):
+        yield index[_key(rel.head)], index[_key(rel.tail)], rel.label
+
+
+def _near(
+    spans: list[Span],
+    order: list[int],
+    first: list[int],
+    last: list[int],
+    max_distance: Optional[int],
+    allowed: dict[tuple[str, str], np.ndarray],
+) -> Iterator[tuple[int, int]]:
+    """Ordered pairs of allowed types, at most so many sentences apart."""
+    for at, left in enumerate(order):
+        for right in order[at + 1 :]:
+            if max_distance is not None and first[right] - last[left] > max_distance:
+                # Later ones begin later still.
+                break
+            for pair in ((left, right), (right, left)):
+                if (spans[pair[0]].label_, spans[pair[1]].label_) in allowed:
+                    yield pair

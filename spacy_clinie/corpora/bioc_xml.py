@@ -1,0 +1,298 @@
+"""BioC, as XML or JSON, on the `bioc` library: passages at their offsets, annotations with one or several locations,
+relations between two annotations.
+
+The format leaves open what its offsets count, and tools differ: characters, UTF-8 bytes or UTF-16 units. Where an
+annotation records its text, the unit is taken that makes recorded and real text agree.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bioc import (
+    BioCAnnotation,
+    BioCCollection,
+    BioCDocument,
+    BioCLocation,
+    BioCNode,
+    BioCPassage,
+    BioCRelation,
+    biocjson,
+    biocxml,
+)
+from lxml import etree
+
+from ..errors import ClinieError
+from ..notes import Concept, Note, Relation
+from .bundle import Ids, at_least_one, find_bundles, make_sound, replacing
+from .files import clean, read_text
+from .report import Report
+from .source import SourcedNote
+
+TYPE, SCORE = "type", "score"
+_TAIL_ROLES = {"tail", "arg2", "object", "target"}
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_RELATION_TYPES = (TYPE, "relation type", "relation")
+
+
+class _Unit(NamedTuple):
+    """What an offset counts: units of so many bytes in an encoding."""
+
+    name: str
+    encoding: str
+    size: int
+
+
+_UNITS = (_Unit("characters", "utf-32-le", 4), _Unit("bytes", "utf-8", 1), _Unit("UTF-16 units", "utf-16-le", 2))
+
+
+def read(path: Path, report: Report) -> Iterator[SourcedNote]:
+    """Read documents. Gaps between passages are filled with blanks and a line break.
+
+    path (Path): A file, or a folder with `.xml` and `.json` files.
+    report (Report): Counts what cannot be used.
+    YIELDS (SourcedNote): Notes.
+    RAISES (ClinieError): CIE200, CIE201, CIE250 if there is nothing to read.
+    """
+    return at_least_one(_read(path, report), path, "bioc", report)
+
+
+def write(notes: Iterable[Note], path: Path) -> None:
+    """Write documents of one passage each.
+
+    notes (Iterable[Note]): The notes.
+    path (Path): The file, replaced once all of it is written; JSON if its name ends in `.json`, XML otherwise.
+    RAISES (ClinieError): CIE252 for control characters, which XML does not have, and for attributes with a name that
+        the format needs itself.
+    """
+
+    collection = BioCCollection()
+    collection.source, collection.date, collection.key = "spacy_clinie", "", "spacy_clinie.key"
+    as_json = Path(path).suffix.lower() == ".json"
+    for note in notes:
+        if not as_json and not all(map(_in_xml, _strings(note))):
+            raise ClinieError("CIE252", format="BioC XML", what="control characters", note=note.id)
+        collection.add_document(_document(note))
+    with replacing(path) as temporary:
+        text = biocjson.dumps(collection) if as_json else biocxml.dumps(collection, pretty_print=False)
+        temporary.write_bytes(text.encode("utf-8"))
+
+
+def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
+    ids = Ids(report)
+    for file, split in find_bundles(path, (".xml", ".json"), report):
+        documents = _json_documents if file.suffix.lower() == ".json" else _xml_documents
+        for document, line in documents(file, report):
+            note = _note(document, report, file, line)
+            if note is None:
+                continue
+            make_sound(note, report, file, line)
+            note.id = ids.unique(note.id, file, line)
+            lines = {} if line is None else dict.fromkeys((concept.id for concept in note.concepts), line)
+            yield SourcedNote(note, file, split, lines)
+
+
+def _xml_documents(file: Path, report: Report) -> Iterator[tuple[BioCDocument, int | None]]:
+
+    try:
+        for _, element in etree.iterparse(str(file), tag="document", no_network=True):
+            line = element.sourceline
+            text = etree.tostring(element, encoding="unicode", with_tail=False)
+            element.clear()
+            try:
+                yield biocxml.loads(f"<collection>{text}</collection>").documents[0], line
+            except (KeyError, ValueError, TypeError):
+                report.drop("document that is not BioC", file, line)
+    except OSError:
+        report.drop("file cannot be opened", file)
+    except etree.XMLSyntaxError as error:
+        report.drop("file is not XML, or breaks off", file, error.lineno)
+
+
+def _json_documents(file: Path, report: Report) -> Iterator[tuple[BioCDocument, int | None]]:
+
+    text = read_text(file, report)
+    if text is None:
+        return
+    try:
+        value = json.loads(text.removeprefix("\ufeff"))
+        # PubMed Central hands out lists of collections.
+        documents = [doc for part in (value if isinstance(value, list) else [value]) for doc in part["documents"]]
+    except (ValueError, RecursionError):
+        report.drop("file is not JSON, or breaks off", file)
+        return
+    except (KeyError, TypeError):
+        report.drop("file is not a BioC collection", file)
+        return
+    for document in documents:
+        try:
+            yield biocjson.fromJSON(document, "BioCDocument"), None
+        except (KeyError, TypeError, AttributeError):
+            report.drop("document that is not BioC", file)
+
+
+def _note(document: BioCDocument, report: Report, file: Path, line: int | None) -> Note | None:
+    pieces = []
+    annotations, relations = list(document.annotations), list(document.relations)
+    for passage in document.passages:
+        for part in (passage, *passage.sentences):
+            annotations += part.annotations
+            relations += part.relations
+            if part.text and (part is passage or not passage.text):
+                pieces.append((part.offset, part.text))
+    if document.id in (None, "") or not all(type(offset) is int and isinstance(text, str) for offset, text in pieces):
+        report.drop("document without an id, or with passages that are not text", file, line)
+        return None
+    halves = sum(clean(text)[1] for _, text in pieces)
+    if halves:
+        report.mend("half a character (lone surrogate) was replaced", file, line, halves)
+    usable = [annotation for annotation in annotations if _is_usable(annotation)]
+    if len(usable) < len(annotations):
+        report.drop("annotation without id, type or place", file, line, len(annotations) - len(usable))
+    reading = _Reading.best(pieces, usable)
+    if reading is None:
+        report.drop("document whose passages lie over each other", file, line)
+        return None
+    if reading.unit is not _UNITS[0]:
+        report.mend(f"offsets count {reading.unit.name}, not characters", file, line)
+    if reading.differing:
+        report.mend("recorded text differs from the text at its offsets", file, line, reading.differing)
+    concepts = [_concept(annotation, reading) for annotation in usable]
+    note = Note(str(document.id), reading.buffer.decode(reading.unit.encoding), concepts)
+    for relation in relations:
+        found = _relation(relation)
+        if found:
+            note.relations.append(found)
+        else:
+            report.drop("relation without a type, or not between two annotations", file, line)
+    return note
+
+
+class _Reading(NamedTuple):
+    """A document's text under the assumption that offsets count a certain unit.
+
+    unit (_Unit): The unit.
+    buffer (bytes): The text in the unit's encoding.
+    differing (int): Annotations that record another text than stands at their offsets.
+    """
+
+    unit: _Unit
+    buffer: bytes
+    differing: int
+
+    @classmethod
+    def best(cls, pieces: list[tuple[int, str]], annotations: list[BioCAnnotation]) -> "_Reading | None":
+        """The reading that fits what annotations record; None if passages lie over each other in every one."""
+        ascii_only = all(text.isascii() for _, text in pieces)
+        found = []
+        for unit in _UNITS[:1] if ascii_only else _UNITS:
+            buffer = _join(pieces, unit)
+            if buffer is not None:
+                reading = cls(unit, buffer, 0)
+                differing = sum(not reading.agrees(annotation) for annotation in annotations)
+                found.append(reading._replace(differing=differing))
+        return min(found, key=lambda reading: reading.differing, default=None)
+
+    def agrees(self, annotation: BioCAnnotation) -> bool:
+        """Whether an annotation in one piece records the text that stands at its offsets."""
+        if not annotation.text or len(annotation.locations) != 1:
+            return True
+        location = annotation.locations[0]
+        first, last = location.offset * self.unit.size, (location.offset + location.length) * self.unit.size
+        return self.buffer[first:last] == clean(str(annotation.text))[0].encode(self.unit.encoding)
+
+    def character(self, offset: int) -> int:
+        """The character at an offset; past the end it goes on as if there were more."""
+        beyond = max(0, offset - len(self.buffer) // self.unit.size)
+        return beyond + len(self.buffer[: offset * self.unit.size].decode(self.unit.encoding, "ignore"))
+
+
+def _join(pieces: list[tuple[int, str]], unit: _Unit) -> bytes | None:
+    buffer = b""
+    for offset, text in sorted(pieces, key=lambda piece: piece[0]):
+        gap = offset - len(buffer) // unit.size
+        if gap < 0:
+            return None
+        buffer += (("\n".rjust(gap) if gap else "") + clean(text)[0]).encode(unit.encoding)
+    return buffer
+
+
+def _is_usable(annotation: BioCAnnotation) -> bool:
+    if not (annotation.id and annotation.locations and isinstance(annotation.infons, dict)):
+        return False
+    places = [value for location in annotation.locations for value in (location.offset, location.length)]
+    return bool(annotation.infons.get(TYPE)) and all(type(value) is int and value >= 0 for value in places)
+
+
+def _concept(annotation: BioCAnnotation, reading: _Reading) -> Concept:
+    attributes = {str(key): str(value) for key, value in annotation.infons.items() if value is not None}
+    label, score = attributes.pop(TYPE), _take_score(attributes)
+    places = sorted((location.offset, location.offset + location.length) for location in annotation.locations)
+    fragments = [(reading.character(start), reading.character(end)) for start, end in places]
+    start, end = fragments[0][0], max(last for _, last in fragments)
+    return Concept(str(annotation.id), start, end, label, score, fragments if len(fragments) > 1 else [], attributes)
+
+
+def _relation(relation: BioCRelation) -> Relation | None:
+    if len(relation.nodes) != 2 or not isinstance(relation.infons, dict):
+        return None
+    infons = {str(key): str(value) for key, value in relation.infons.items() if value}
+    label = next((infons[key] for key in _RELATION_TYPES if key in infons), None)
+    if label is None:
+        return None
+    head, tail = relation.nodes
+    if str(head.role).lower() in _TAIL_ROLES:
+        head, tail = tail, head
+    return Relation(str(head.refid), str(tail.refid), label, _take_score(infons))
+
+
+def _take_score(infons: dict[str, str]) -> float | None:
+    try:
+        score = float(infons[SCORE])
+    except (KeyError, ValueError):
+        return None
+    del infons[SCORE]
+    return score
+
+
+def _document(note: Note) -> BioCDocument:
+
+    document, passage = BioCDocument(), BioCPassage()
+    document.id, passage.offset, passage.text = note.id, 0, note.text
+    document.add_passage(passage)
+    for concept in note.concepts:
+        if {TYPE, SCORE} & set(concept.attributes):
+            raise ClinieError("CIE252", format="BioC", what="attributes named 'type' or 'score'", note=note.id)
+        annotation = BioCAnnotation()
+        annotation.id = concept.id
+        annotation.infons = _infons(concept) | concept.attributes
+        fragments = concept.fragments or [concept.offsets]
+        annotation.text = " ".join(note.text[start:end] for start, end in fragments)
+        for start, end in fragments:
+            annotation.add_location(BioCLocation(start, end - start))
+        passage.add_annotation(annotation)
+    for number, relation in enumerate(note.relations, start=1):
+        record = BioCRelation()
+        record.id = f"R{number}"
+        record.infons = _infons(relation)
+        record.add_node(BioCNode(relation.head, "head"))
+        record.add_node(BioCNode(relation.tail, "tail"))
+        document.add_relation(record)
+    return document
+
+
+def _infons(item: Concept | Relation) -> dict[str, str]:
+    return {TYPE: item.label} | ({} if item.score is None else {SCORE: repr(float(item.score))})
+
+
+def _strings(note: Note) -> Iterator[Any]:
+    yield from (note.id, note.text)
+    for concept in note.concepts:
+        yield from (concept.id, concept.label, *concept.attributes, *concept.attributes.values())
+    yield from (relation.label for relation in note.relations)
+
+
+def _in_xml(text: str) -> bool:
+    return _NOT_XML.search(text) is None

@@ -1,0 +1,322 @@
+r"""brat standoff: a folder of `NAME.txt` and `NAME.ann` pairs.
+
+What becomes what:
+- `T` (text-bound): a concept. Fragments are put in text order, overlapping or adjoining ones are kept as they are.
+- `R`: a relation from the argument that is named first to the other. Event arguments stand for the event's trigger.
+- `E` (event): a relation from the trigger to each argument, named by the role without its number (`Type2`: `Type`).
+  An event without arguments is another name for its trigger.
+- `A`, `M` (attributes) and `N` (normalisations): attributes of the concept or of the event's trigger, `true` if binary.
+- `*` (relations of any number of members) and `#` (annotators' notes): left out, and counted.
+
+Offsets count characters of the file as it is: carriage returns always, a byte order mark unless the recorded strings
+show otherwise. Files from annotation tools differ in tabs and blanks, so either separates fields.
+
+Written are `T`, `R` and `A` lines; scores have no place in brat. A line end inside a concept stays inside one fragment,
+and is a blank in the recorded string.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import ClinieError
+from ..notes import Concept, Note, Relation
+from .files import BOM, find_files, find_notes, note_path, numbered_lines, read_text, write_text
+from .report import Report
+from .source import SourcedNote
+
+_BLANKS = re.compile(r"[ \t]+")
+# At most nine digits: an offset that no file can have is a malformed line, not a very large number.
+_PAIR = r"[0-9]{1,9}[ \t]+[0-9]{1,9}"
+_SPAN = re.compile(rf"([^ \t]+)[ \t]+({_PAIR}(?:[ \t]*;[ \t]*{_PAIR})*)(?:[ \t](.*))?", re.DOTALL)
+_NUMBERED = re.compile(r"T[0-9]+")
+_WORD = re.compile(r"[^ \t\r\n]+")
+_WORDS = re.compile(r"[^ \t\r\n]+(?: [^ \t\r\n]+)*")
+
+
+class _Span(NamedTuple):
+    line: int
+    id: str
+    label: str
+    fragments: list[tuple[int, int]]
+    recorded: str
+
+
+class _Event(NamedTuple):
+    line: int
+    label: str
+    trigger: str
+
+
+class _Link(NamedTuple):
+    line: int
+    label: str
+    head: str
+    tail: str
+
+
+class _Value(NamedTuple):
+    line: int
+    name: str
+    target: str
+    value: str
+
+
+def read(path: Path, report: Report) -> Iterator[SourcedNote]:
+    """Read a folder of brat files, at any depth.
+
+    path (Path): The folder, or one .txt file.
+    report (Report): Counts what is not carried over.
+    YIELDS (SourcedNote): Notes in the order of their paths, in the corpus' own types.
+    RAISES (ClinieError): CIE200, CIE201 and CIE205 if there is nothing to read.
+    """
+    path = Path(path)
+    found = find_notes(path, ".txt", report)
+    texts = {file.path for file in found}
+    if path.is_dir():
+        annotated = set(find_files(path, ".ann", report))
+    else:
+        annotated = {text.with_suffix(".ann") for text in texts if text.with_suffix(".ann").is_file()}
+    if not annotated:
+        raise ClinieError("CIE205", path=path.name, suffix=".txt", missing=".ann")
+    for file in sorted(annotated):
+        if file.with_suffix(".txt") not in texts:
+            report.drop("annotation file without a text", file)
+    for text_file, note_id, split in found:
+        file = text_file.with_suffix(".ann")
+        text = read_text(text_file, report)
+        lines: str | None = ""
+        if file in annotated:
+            lines = read_text(file, report)
+        else:
+            report.mend("note without an annotation file", text_file)
+        # A note whose annotation cannot be read would count as one that has nothing to annotate.
+        if text is None or lines is None:
+            continue
+        if not text:
+            report.drop("note without text", text_file)
+            continue
+        annotation = _Annotation(file, report)
+        for number, line in numbered_lines(lines):
+            annotation.take(number, line)
+        note = annotation.note(note_id, text)
+        yield SourcedNote(note, file, split, annotation.lines)
+
+
+def write(notes: Iterable[Note], path: Path) -> None:
+    """Write notes as brat files. Ids that are not `T` and a number are replaced by such.
+
+    notes (Iterable[Note]): The notes.
+    path (Path): The folder.
+    RAISES (ClinieError): CIE004 to CIE006 for a note that is not whole, CIE202 to CIE204 for one that cannot be a
+        file, CIE206 for a type or attribute that brat's lines cannot hold.
+    """
+    written = set()
+    for note in notes:
+        note.check()
+        if note.id in written:
+            raise ClinieError("CIE204", note=note.id)
+        written.add(note.id)
+        annotation = "".join(f"{line}\n" for line in _lines(note))
+        write_text(note_path(path, note.id, ".txt"), note.text)
+        write_text(note_path(path, note.id, ".ann"), annotation)
+
+
+class _Annotation:
+    """One .ann file: first every line is taken, then ids are resolved, since they may be used before they are defined.
+
+    file (Path): The file, for remarks.
+    report (Report): Takes the remarks.
+    """
+
+    def __init__(self, file: Path, report: Report) -> None:
+        self.file = file
+        self.report = report
+        self.lines: dict[str, int] = {}
+        self._spans: dict[str, _Span] = {}
+        self._triggers: dict[str, _Event] = {}
+        self._links: list[_Link] = []
+        self._values: list[_Value] = []
+        self._seen: set[str] = set()
+
+    def take(self, number: int, line: str) -> None:
+        """Take one line.
+
+        number (int): Its number.
+        line (str): Its text.
+        """
+        fields = _BLANKS.split(line.strip(" \t"), maxsplit=1)
+        key, rest = fields[0], fields[-1] if len(fields) == 2 else ""
+        kind = key[:1]
+        if not kind:
+            return
+        if kind == "#":
+            self.report.leave_out("annotator's note", self.file, number)
+        elif kind == "*":
+            self.report.leave_out("relation of any number of members (* line)", self.file, number)
+        elif kind not in "TREAMN":
+            self.report.drop("line of an unknown kind", self.file, number)
+        elif key in self._seen and kind in "TE":
+            self.report.drop("id given twice", self.file, number)
+        elif not self._parse(number, kind, key, rest):
+            self.report.drop("malformed line", self.file, number)
+        elif key in self._seen:
+            # Nothing refers to the ids of relations and attributes (but remarks do), so both can stay.
+            self.report.mend("id given twice, both kept", self.file, number)
+        else:
+            self._seen.add(key)
+
+    def note(self, note_id: str, text: str) -> Note:
+        """Put the lines together.
+
+        note_id (str): The note's id.
+        text (str): The text as it stands in the file.
+        RETURNS (Note): The note; offsets that are kept are inside its text.
+        """
+        if text.startswith(BOM) and self._agreeing(text) < self._agreeing(text.removeprefix(BOM)):
+            self.report.mend("byte order mark taken off, since the offsets do not count it", self.file)
+            text = text.removeprefix(BOM)
+        concepts = {span.id: concept for span in self._spans.values() if (concept := self._concept(span, text))}
+        self.lines = {key: self._spans[key].line for key in concepts}
+        events = {}
+        for event, (number, label, trigger) in self._triggers.items():
+            if trigger not in concepts:
+                self.report.drop("event without its trigger", self.file, number)
+                continue
+            events[event] = trigger
+            if label != concepts[trigger].label:
+                self.report.mend("event and trigger of two types, the trigger's was kept", self.file, number)
+        relations: dict[tuple[str, str, str], Relation] = {}
+        for number, label, *ends in self._links:
+            head, tail = (events.get(end, end) for end in ends)
+            if head not in concepts or tail not in concepts:
+                self.report.drop("relation to a missing id", self.file, number)
+            elif (head, tail, label) in relations:
+                self.report.leave_out("identical relation given twice", self.file, number)
+            else:
+                relations[head, tail, label] = Relation(head, tail, label)
+        for value in self._values:
+            self._add_value(concepts.get(events.get(value.target, value.target)), value)
+        return Note(note_id, text, list(concepts.values()), list(relations.values()))
+
+    def _parse(self, number: int, kind: str, key: str, rest: str) -> bool:
+        """Parse what follows the id. RETURNS (bool): Whether the line is well formed."""
+        if kind == "T":
+            return self._parse_span(number, key, rest)
+        fields = _BLANKS.split(rest) if rest else []
+        if kind == "R":
+            return self._parse_relation(number, fields)
+        if kind == "E":
+            return self._parse_event(number, key, fields)
+        return self._parse_value(number, fields, words=1 if kind == "N" else None)
+
+    def _parse_span(self, number: int, key: str, rest: str) -> bool:
+        match = _SPAN.fullmatch(rest)
+        if match is not None:
+            pairs = (pair.split() for pair in match[2].split(";"))
+            fragments = [(int(start), int(end)) for start, end in pairs]
+            self._spans[key] = _Span(number, key, match[1], fragments, match[3] or "")
+        return match is not None
+
+    def _parse_relation(self, number: int, fields: list[str]) -> bool:
+        arguments = [argument for argument in map(_argument, fields[1:]) if argument]
+        if len(fields) != 3 or len(arguments) != 2:
+            return False
+        self._links.append(_Link(number, fields[0], arguments[0][1], arguments[1][1]))
+        return True
+
+    def _parse_event(self, number: int, key: str, fields: list[str]) -> bool:
+        arguments = [argument for argument in map(_argument, fields) if argument]
+        links = [_Link(number, role.rstrip("0123456789"), key, target) for role, target in arguments[1:]]
+        if not arguments or len(arguments) != len(fields) or not all(link.label for link in links):
+            return False
+        self._triggers[key] = _Event(number, *arguments[0])
+        self._links += links
+        return True
+
+    def _parse_value(self, number: int, fields: list[str], words: int | None) -> bool:
+        """`words` says how many words make the value: what follows the reference of a normalisation is a name."""
+        if len(fields) < 2:
+            return False
+        value = " ".join(fields[2:][:words]) or "true"
+        self._values.append(_Value(number, fields[0], fields[1], value))
+        return True
+
+    def _concept(self, span: _Span, text: str) -> Concept | None:
+        if any(start >= end for start, end in span.fragments):
+            self.report.drop("span that is empty or ends before it starts", self.file, span.line)
+            return None
+        fragments = sorted(span.fragments)
+        start, end = fragments[0][0], max(end for _, end in fragments)
+        if end > len(text):
+            self.report.drop("offset past the end of the text", self.file, span.line)
+            return None
+        if not _agrees(span, text):
+            self.report.mend("recorded string differs from the text at its offsets", self.file, span.line)
+        return Concept(span.id, start, end, span.label, fragments=fragments if len(fragments) > 1 else [])
+
+    def _add_value(self, concept: Concept | None, value: _Value) -> None:
+        if concept is None:
+            self.report.drop("attribute of something that is no concept", self.file, value.line)
+            return
+        known = concept.attributes.get(value.name)
+        if known is None:
+            concept.attributes[value.name] = value.value
+        elif value.value in known.split("|"):
+            self.report.leave_out("identical attribute given twice", self.file, value.line)
+        else:
+            self.report.mend("attribute with several values, joined by |", self.file, value.line)
+            concept.attributes[value.name] = f"{known}|{value.value}"
+
+    def _agreeing(self, text: str) -> int:
+        return sum(_agrees(span, text) for span in self._spans.values())
+
+
+def _argument(field: str) -> tuple[str, str] | None:
+    """The two sides of `Role:Id`."""
+    role, _, target = field.rpartition(":")
+    return (role, target) if role and target else None
+
+
+def _agrees(span: _Span, text: str) -> bool:
+    """Whether the recorded string is what stands in the text, apart from how much blank there is: brat joins
+    fragments by a blank and writes line ends as blanks."""
+    return span.recorded.split() == " ".join(text[start:end] for start, end in span.fragments).split()
+
+
+def _lines(note: Note) -> Iterator[str]:
+    """The lines of a note's .ann file."""
+    ids = _brat_ids(note)
+    for concept in note.concepts:
+        if not _WORD.fullmatch(concept.label):
+            raise _unwritable(note, "Concept", concept.id, "its type is empty or holds a blank")
+        pieces = concept.fragments or [concept.offsets]
+        spans = ";".join(f"{start} {end}" for start, end in pieces)
+        recorded = " ".join(re.sub(r"\s", " ", note.text[start:end]) for start, end in pieces)
+        yield f"{ids[concept.id]}\t{concept.label} {spans}\t{recorded}"
+    for number, relation in enumerate(note.relations, start=1):
+        if not _WORD.fullmatch(relation.label):
+            raise _unwritable(note, "Relation", relation.label, "its type is empty or holds a blank")
+        yield f"R{number}\t{relation.label} Arg1:{ids[relation.head]} Arg2:{ids[relation.tail]}"
+    values = [(concept, *item) for concept in note.concepts for item in concept.attributes.items()]
+    for number, (concept, name, value) in enumerate(values, start=1):
+        if not _WORD.fullmatch(name) or not _WORDS.fullmatch(value):
+            raise _unwritable(note, "Concept", concept.id, "an attribute is empty, of several lines, or oddly spaced")
+        yield f"A{number}\t{name} {ids[concept.id]}" + ("" if value == "true" else f" {value}")
+
+
+def _unwritable(note: Note, kind: str, name: str, problem: str) -> ClinieError:
+    return ClinieError("CIE206", kind=kind, name=name, note=note.id, format="brat", problem=problem)
+
+
+def _brat_ids(note: Note) -> dict[str, str]:
+    """The id of each concept in the file: its own if it is one of brat's, a number that is free otherwise."""
+    ids = {concept.id: concept.id for concept in note.concepts if _NUMBERED.fullmatch(concept.id)}
+    number = 0
+    for concept in note.concepts:
+        while concept.id not in ids:
+            number += 1
+            if f"T{number}" not in ids:
+                ids[concept.id] = f"T{number}"
+    return ids

@@ -1,0 +1,219 @@
+"""What the formats share that hold many notes in one file: which files, ids that stay apart, notes that are sound,
+and files that are written whole or not at all."""
+
+import math
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import ClinieError
+from ..notes import Concept, Note, Relation
+from .files import clean, split_of
+from .report import Report
+from .source import SourcedNote
+
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_MOST_PROBLEMS = 3
+
+
+class Bundle(NamedTuple):
+    """A file that holds notes.
+
+    path (Path): The file.
+    split (str | None): `train`, `dev` or `test`, if its name or a folder says so.
+    """
+
+    path: Path
+    split: str | None
+
+
+class Ids:
+    """Keeps the ids of notes apart: a later note with the same id gets a number behind it.
+
+    report (Report): Counts the notes that got one.
+    """
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self._seen: set[str] = set()
+
+    def unique(self, note_id: str, file: Path, line: int | None = None) -> str:
+        """The id under which a note goes on.
+
+        note_id (str): Its own id.
+        file (Path): Where it stands.
+        line (int | None): Its line.
+        RETURNS (str): The same, unless it was there before.
+        """
+        found = _free(note_id, self._seen)
+        if found != note_id:
+            self.report.mend("two notes with one id: the later one got a number behind it", file, line)
+        self._seen.add(found)
+        return found
+
+
+def find_bundles(path: Path, suffixes: tuple[str, ...], report: Report) -> list[Bundle]:
+    """Find the files of a corpus, at any depth and always in the same order. Hidden files are left out.
+
+    path (Path): A folder, or one file of any name.
+    suffixes (tuple[str, ...]): In small letters, such as `.jsonl`; capitals in file names make no difference.
+    report (Report): Counts hidden files.
+    RETURNS (list[Bundle]): The files, sorted by path.
+    RAISES (ClinieError): CIE200 if there is no such path, CIE201 if it holds no such file.
+    """
+    path = Path(path)
+    if path.is_file():
+        return [Bundle(path, _split(path, path.parent))]
+    if not path.is_dir():
+        raise ClinieError("CIE200", path=path)
+    found = []
+    for file in sorted(path.rglob("*")):
+        if not (file.name.lower().endswith(suffixes) and file.is_file()):
+            continue
+        if any(part.startswith(".") for part in file.relative_to(path).parts):
+            report.leave_out("hidden file", file)
+        else:
+            found.append(Bundle(file, _split(file, path)))
+    if not found:
+        raise ClinieError("CIE201", path=path.name, suffix=" or ".join(suffixes))
+    return found
+
+
+def at_least_one(notes: Iterator[SourcedNote], path: Path, name: str, report: Report) -> Iterator[SourcedNote]:
+    """Hand notes on, and refuse a corpus that has none: it is empty, or in another format.
+
+    notes (Iterator[SourcedNote]): What a reader found.
+    path (Path): What it read.
+    name (str): The format's name.
+    report (Report): What the reader counted.
+    YIELDS (SourcedNote): The notes.
+    RAISES (ClinieError): CIE250 if there was none.
+    """
+    empty = True
+    for sourced in notes:
+        empty = False
+        yield sourced
+    if empty:
+        problems = [f"{r.reason} ({r.examples[0]}, {r.count} in all)" for r in report.remarks("dropped")]
+        why = "; ".join(problems[:_MOST_PROBLEMS]) or "nothing stands there"
+        raise ClinieError("CIE250", path=Path(path).name, format=name, problems=why)
+
+
+def offsets_problem(start: int, end: int, length: int) -> str | None:
+    """Why a concept cannot stand where it is said to.
+
+    start (int): First character.
+    end (int): One past the last character.
+    length (int): Length of the text.
+    RETURNS (str | None): A reason for the report; None if all is well.
+    """
+    if start == end:
+        return "concept without characters"
+    if start > end:
+        return "concept that ends before it begins"
+    if start < 0 or end > length:
+        return "concept outside the text"
+    return None
+
+
+def make_sound(note: Note, report: Report, file: Path, line: int | None = None) -> None:
+    """Bring a note into a state that `Note.check` accepts, and count what that took.
+
+    note (Note): The note, changed in place.
+    report (Report): Counts what is dropped or mended.
+    file (Path): Where the note stands.
+    line (int | None): Its line.
+    """
+    _clean(note, report, file, line)
+    concepts: dict[str, Concept] = {}
+    dropped = set()
+    for concept in note.concepts:
+        problem = offsets_problem(concept.start, concept.end, len(note.text))
+        problem = problem or (None if concept.label else "concept without a type")
+        if problem:
+            report.drop(problem, file, line)
+            dropped.add(concept.id)
+            continue
+        if concept.id in concepts:
+            report.mend("two concepts with one id: relations go to the first", file, line)
+            concept.id = _free(concept.id, concepts)
+        if concept.fragments and not _fragments_fit(concept):
+            report.mend("fragments that do not fit their concept were left out", file, line)
+            concept.fragments = []
+        concepts[concept.id] = concept
+    note.concepts = list(concepts.values())
+    relations = []
+    for relation in note.relations:
+        missing = {relation.head, relation.tail} - set(concepts)
+        if missing:
+            gone = "was dropped" if missing <= dropped else "is not there"
+            report.drop(f"relation to a concept that {gone}", file, line)
+        else:
+            relations.append(relation)
+    note.relations = relations
+    items: list[Concept | Relation] = [*note.concepts, *note.relations]
+    for item in items:
+        if item.score is not None and not math.isfinite(item.score):
+            report.mend("score that is not a number was left out", file, line)
+            item.score = None
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Write a file whole or not at all: under another name first, which takes the place of the old file at the end.
+
+    path (Path): The file, whose folder is made.
+    YIELDS (Path): Where to write.
+    RAISES (ClinieError): CIE251 if something other than a file is in the way.
+    """
+    path = Path(path).resolve()
+    if path.exists() and not path.is_file():
+        raise ClinieError("CIE251", path=path.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _split(path: Path, root: Path) -> str | None:
+    # "CDR_TrainingSet" says as much as "CDR_Training_Set".
+    return split_of(path.with_name(_HUMP.sub("_", path.name)), root)
+
+
+def _free(name: str, taken: set[str] | dict[str, Concept]) -> str:
+    found, number = name, 1
+    while found in taken:
+        number += 1
+        found = f"{name}-{number}"
+    return found
+
+
+def _fragments_fit(concept: Concept) -> bool:
+    edges = [edge for fragment in concept.fragments for edge in fragment]
+    apart = all(start < end for start, end in concept.fragments)
+    return apart and edges == sorted(edges) and (edges[0], edges[-1]) == concept.offsets
+
+
+def _clean(note: Note, report: Report, file: Path, line: int | None) -> None:
+    halves = 0
+
+    def whole(text: str) -> str:
+        nonlocal halves
+        text, count = clean(text)
+        halves += count
+        return text
+
+    note.id, note.text = whole(note.id), whole(note.text)
+    for concept in note.concepts:
+        concept.id, concept.label = whole(concept.id), whole(concept.label)
+        concept.attributes = {whole(key): whole(value) for key, value in concept.attributes.items()}
+    for relation in note.relations:
+        relation.head, relation.tail, relation.label = map(whole, (relation.head, relation.tail, relation.label))
+    if halves:
+        report.mend("half a character (lone surrogate) was replaced", file, line, halves)

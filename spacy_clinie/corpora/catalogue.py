@@ -1,0 +1,230 @@
+"""The corpora that are known by name, and the formats in which anything else can be read."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import ClinieError
+from ..notes import Note
+from . import bioc_xml, brat, docbin, i2b2, jsonl, phee, pubtator, radgraph, synthetic
+from .report import Report
+from .source import SourcedNote
+
+AGREEMENT = "under a data use agreement, to be brought by the user"
+
+
+@dataclass(frozen=True)
+class Format:
+    """A raw format.
+
+    name (str): Its name on the command line.
+    description (str): What it looks like on disk.
+    read (Callable): Reads notes from a path, and counts in a report what cannot be used.
+    write (Callable | None): Writes notes to a path; None if there is no need to.
+    """
+
+    name: str
+    description: str
+    read: Callable[[Path, Report], Iterator[SourcedNote]]
+    write: Callable[[Iterable[Note], Path], None] | None = None
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """An annotated corpus.
+
+    name (str): Its name on the command line.
+    description (str): One sentence.
+    format (str): Name of its format.
+    schema (str): Name of its schema.
+    split (str): How it is divided, in words; `splits.splits_of` does it.
+    licence (str): Under what terms it can be had.
+    group (str | None): Regular expression that finds in a note's id what notes of one origin share.
+    folder (str): Name that its folder usually has; that of the corpus if empty.
+    repository (str): Where it can be fetched; empty if it cannot.
+    commit (str): The state for which the figures hold.
+    """
+
+    name: str
+    description: str
+    format: str
+    schema: str
+    split: str
+    licence: str
+    group: str | None = None
+    folder: str = ""
+    repository: str = ""
+    commit: str = ""
+
+    def locate(self, path: Path) -> Path:
+        """Find the corpus in a folder: the folder itself, or one of the usual name inside it.
+
+        path (Path): What the user named.
+        RETURNS (Path): Where to read.
+        """
+        inside = Path(path) / (self.folder or self.name)
+        return inside if inside.is_dir() else Path(path)
+
+
+FORMATS = {
+    known.name: known
+    for known in (
+        Format("jsonl", "one JSON object a line, the format of this package", jsonl.read, jsonl.write),
+        Format("docbin", ".spacy files, also with relations of spacy-llm or rel_component", docbin.read, docbin.write),
+        Format("brat", "pairs of .txt and .ann files", brat.read, brat.write),
+        Format("i2b2", ".txt, .con, .rel and .ast files of the 2010 challenge", i2b2.read, i2b2.write),
+        Format("radgraph-json", "JSON files of token indexes, as RadGraph's", radgraph.read, radgraph.write),
+        Format("phee-json", "JSON lines of nested events, as PHEE's", phee.read, phee.write),
+        Format("pubtator", "title, abstract and tab-separated mentions", pubtator.read, pubtator.write),
+        Format("bioc", "BioC as .xml or .json", bioc_xml.read, bioc_xml.write),
+        Format("marked-text", ".txt files with the annotation written into the text", synthetic.read),
+    )
+}
+
+_OWN_SPLIT = "the corpus' own"
+_RANKED = "80 % / 10 % / 10 %, ranked by the hash of the id"
+
+CORPORA = {
+    known.name: known
+    for known in (
+        Corpus(
+            name="maccrobat2020",
+            description="200 case reports with a broad clinical picture: 41 types of concepts, 7 of relations.",
+            format="brat",
+            schema="maccrobat2020",
+            split=f"{_RANKED}: 160, 20 and 20 documents",
+            licence="CC BY 4.0",
+            repository="https://github.com/Saieiei/NLP",
+            commit="f2b522984cc621d5c7e00fbce02ddeee2a5b8077",
+        ),
+        Corpus(
+            name="maccrobat2020-coarse",
+            description="The same case reports in the three types of i2b2 2010: problem, treatment and test.",
+            format="brat",
+            schema="maccrobat2020-coarse",
+            split=f"{_RANKED}: 160, 20 and 20 documents",
+            licence="CC BY 4.0",
+            folder="maccrobat2020",
+            repository="https://github.com/Saieiei/NLP",
+            commit="f2b522984cc621d5c7e00fbce02ddeee2a5b8077",
+        ),
+        Corpus(
+            name="phee",
+            description="4,827 sentences from case reports: drugs, the harm or good they did, who took them and how.",
+            format="phee-json",
+            schema="phee",
+            split=_OWN_SPLIT,
+            licence="MIT, as its authors declare",
+            repository="https://github.com/ZhaoyueSun/phee-with-chatgpt",
+            commit="a90c680b08464e731635eb2d2f2c49be6ad5e3e5",
+        ),
+        Corpus(
+            name="mtsamples_sdoh",
+            description="361 social history sections: substance use, work, living situation and their details.",
+            format="brat",
+            schema="mtsamples_sdoh",
+            split=_OWN_SPLIT,
+            licence="none stated: use it where it lies, do not pass it on",
+            repository="https://github.com/AndyStevens98/sdoh_extraction",
+            commit="ac333c6e254dbb8821fb4c63666dbf99a19d56f0",
+        ),
+        Corpus(
+            name="chia",
+            description="Eligibility criteria of 1,000 clinical trials, in 2,000 files.",
+            format="brat",
+            schema="chia",
+            split=f"{_RANKED}: by trial, so that both files of a trial stay together",
+            licence="CC BY 4.0",
+            group=r"NCT\d+",
+            repository="https://github.com/Vidhate/CHIA-NER-RE",
+            commit="ed84384ba70275eac69d273eb5325b321cda1c72",
+        ),
+        Corpus(
+            name="ddi2013",
+            description="1,017 texts on drugs that interact with each other, from DrugBank and MEDLINE.",
+            format="brat",
+            schema="ddi2013",
+            split=f"{_OWN_SPLIT}, a tenth of train as dev",
+            licence="CC BY-NC 4.0",
+            repository="https://github.com/isegura/DDICorpus",
+            commit="819b0fa538ed83ab2a8b4f5417bba3c03249b7f3",
+        ),
+        Corpus(
+            name="bc5cdr",
+            description="1,500 abstracts with chemicals, diseases, and which chemical brings about which disease.",
+            format="pubtator",
+            schema="bc5cdr",
+            split=_OWN_SPLIT,
+            licence="public domain notice of NCBI",
+            repository="https://github.com/cryptoradon/biomedRelExt",
+            commit="3f113ff1aefd03b7ecf053a6bc33cc6a75532f20",
+        ),
+        Corpus(
+            name="i2b2_2010",
+            description="2010 i2b2/VA challenge: problems, treatments, tests and how they relate.",
+            format="i2b2",
+            schema="i2b2_2010",
+            split="by its folders if they are named so, else " + _RANKED,
+            licence=AGREEMENT,
+        ),
+        Corpus(
+            name="n2c2_2018",
+            description="2018 n2c2 track 2: drugs, how they are taken, why, and the harm they did.",
+            format="brat",
+            schema="n2c2_2018",
+            split="by its folders if they are named so, a tenth of train as dev",
+            licence=AGREEMENT,
+        ),
+        Corpus(
+            name="n2c2_2022",
+            description="2022 n2c2 track 2 (SHAC): social determinants of health as events.",
+            format="brat",
+            schema="n2c2_2022",
+            split=_OWN_SPLIT,
+            licence=AGREEMENT,
+        ),
+        Corpus(
+            name="radgraph",
+            description="RadGraph 1.0: anatomy and observations in reports of chest X-rays.",
+            format="radgraph-json",
+            schema="radgraph",
+            split=_OWN_SPLIT,
+            licence=AGREEMENT,
+        ),
+        Corpus(
+            name="synthetic",
+            description="The invented notes that come with this package, or notes of yours in the same markup.",
+            format="marked-text",
+            schema="synthetic",
+            split=_OWN_SPLIT,
+            licence="Apache 2.0",
+        ),
+    )
+}
+
+
+def resolve(name: str) -> tuple[Corpus | None, Format]:
+    """Find a corpus or a format by name. Where both had the same name, the corpus would be meant.
+
+    name (str): The name.
+    RETURNS (tuple[Corpus | None, Format]): The corpus, if it is one, and the format.
+    RAISES (ClinieError): CIE254 if it is neither.
+    """
+    corpus = CORPORA.get(name)
+    raw = FORMATS.get(corpus.format if corpus else name)
+    if raw is None:
+        raise ClinieError("CIE254", name=name, corpora=", ".join(CORPORA), formats=", ".join(FORMATS))
+    return corpus, raw
+
+
+def read_corpus(name: str, path: Path, report: Report) -> Iterator[SourcedNote]:
+    """Read an annotated corpus in its own types.
+
+    name (str): Name of a corpus or a format.
+    path (Path): Its folder, a folder with a folder of that name, or a file.
+    report (Report): Counts what cannot be used.
+    RETURNS (Iterator[SourcedNote]): Its notes.
+    RAISES (ClinieError): CIE254, and what the reader of the format raises.
+    """
+    corpus, raw = resolve(name)
+    return raw.read(corpus.locate(path) if corpus else Path(path), report)

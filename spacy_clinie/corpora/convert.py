@@ -1,0 +1,114 @@
+"""Turn a raw corpus into Docs, with a report of everything that was and was not carried over."""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from spacy.tokens import Doc
+from spacy.vocab import Vocab
+
+from ..annotation import doc_from_note, note_from_doc
+from ..errors import ClinieError
+from ..notes import Note
+from ..schema import Schema
+from ..tokenizer import make_tokenizer
+from . import docbin, jsonl
+from .bundle import replacing
+from .catalogue import read_corpus, resolve
+from .report import Report
+from .source import SourcedNote
+from .splits import splits_of
+
+SPACY, JSONL = ".spacy", ".jsonl"
+
+
+def convert(
+    corpus: str, source: Path, target: Path, schema: str | Path | None = None, split: str | None = None
+) -> Report:
+    """Read a corpus, put it into the types of a schema, and write it with a report beside it.
+
+    corpus (str): Name of a corpus or of a format.
+    source (Path): Where it lies.
+    target (Path): A file that ends in `.spacy` (a DocBin) or `.jsonl`. The report gets the same name, ending in
+        `.report.json`. Both are written whole or not at all.
+    schema (str | Path | None): Name or file of a schema; that of the corpus if None. A format has none, and then
+        keeps all types.
+    split (str | None): Only the notes of that split. Remarks on files that hold notes of other splits alone are left
+        out of the report.
+    RETURNS (Report): The report.
+    RAISES (ClinieError): CIE254 for an unknown name, CIE255 for another kind of target, CIE256 for an unknown split,
+        and what readers and schemas raise.
+    """
+    source, target = Path(source), Path(target)
+    if target.suffix not in (SPACY, JSONL):
+        raise ClinieError("CIE255", path=target.name)
+    known, _ = resolve(corpus)
+    name = schema or (known.schema if known else None)
+    types = Schema.load(name) if name else None
+    report = Report()
+    if split is None:
+        found = read_corpus(corpus, source, report)
+    else:
+        found = iter(_read_split(corpus, source, report, split, known.group if known else None))
+    notes = ((_typed(sourced, types, report), sourced) for sourced in found)
+    if target.suffix == SPACY:
+        docbin.save(_docs(notes, report), target)
+    else:
+        jsonl.write((note for note, _ in notes), target)
+    with replacing(target.with_suffix(".report.json")) as temporary:
+        temporary.write_text(json.dumps(report.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return report
+
+
+class _Remembering(Report):
+    """A report that also remembers every remark by itself, for it is only known later which are wanted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[str, str, str | Path, int | None, int]] = []
+
+    def _remark(self, kind: str, reason: str, file: str | Path, line: int | None, count: int) -> None:
+        super()._remark(kind, reason, file, line, count)
+        self.calls.append((kind, reason, file, line, count))
+
+
+def _read_split(corpus: str, source: Path, report: Report, split: str, group: str | None) -> list[SourcedNote]:
+    """The notes of a split, and in the report what was remarked on their files and on files without notes."""
+    remembering = _Remembering()
+    found = list(read_corpus(corpus, source, remembering))
+    splits = splits_of(((sourced.note.id, sourced.split) for sourced in found), group)
+    if split not in splits.values():
+        raise ClinieError("CIE256", split=split, path=source.name, splits=", ".join(sorted(set(splits.values()))))
+    wanted = [sourced for sourced in found if splits.get(sourced.note.id) == split]
+    # Without suffix, for a note may consist of several files.
+    files = {sourced.file.with_suffix("") for sourced in wanted}
+    other = {sourced.file.with_suffix("") for sourced in found} - files
+    for kind, reason, file, line, count in remembering.calls:
+        if Path(file).with_suffix("") not in other:
+            report._remark(kind, reason, file, line, count)
+    if len(wanted) < len(found):
+        report.leave_out("document of another split", source, count=len(found) - len(wanted))
+    return wanted
+
+
+def _typed(sourced: SourcedNote, types: Schema | None, report: Report) -> Note:
+    note = types.apply(sourced.note, report, sourced.file, sourced.lines) if types else sourced.note
+    report.add(note)
+    return note
+
+
+def _docs(notes: Iterable[tuple[Note, SourcedNote]], report: Report) -> Iterator[Doc]:
+    tokenizer = make_tokenizer(Vocab())
+    report.flat_entities = 0
+    for note, sourced in notes:
+        doc, snapped = doc_from_note(tokenizer, note)
+        back = note_from_doc(doc)
+        for what in ("id", "text", "concepts", "relations"):
+            if getattr(back, what) != getattr(note, what):
+                raise ClinieError("CIE257", note=note.id, what=what)
+        for concept in snapped:
+            blank = not note.text[concept.start : concept.end].strip()
+            reason = "concept of blanks alone, on a token beside it" if blank else "concept snapped outward to tokens"
+            report.mend(reason, sourced.file, sourced.lines.get(concept.id))
+        report.flat_entities += len(doc.ents)
+        yield doc

@@ -1,0 +1,112 @@
+"""A spaCy DocBin: our own annotation, or entities with the relations that spacy-llm or rel_component left behind.
+
+Other libraries keep relations as the value of a plain extension `doc._.rel`, which a DocBin carries as user data. A
+DocBin that was stored without user data holds concepts alone, and nothing in it tells whether there were relations.
+"""
+
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from spacy.tokens import Doc, DocBin
+from spacy.vocab import Vocab
+
+from ..annotation import RELATIONS_KEY, doc_from_note, note_from_doc, set_relations
+from ..notes import Note
+from ..tokenizer import make_tokenizer
+from .bundle import Ids, at_least_one, find_bundles, make_sound, replacing
+from .report import Report
+from .source import SourcedNote
+
+_FOREIGN_KEY: Any = ("._.", "rel", None, None)
+_ATTRS = ("ORTH", "ENT_IOB", "ENT_TYPE")
+# What damaged data raises, from decompression to the building of a Doc; our own errors are ValueErrors.
+_DAMAGED = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, zlib.error)
+
+
+def read(path: Path, report: Report) -> Iterator[SourcedNote]:
+    """Read notes off Docs: `doc.spans["clinie"]`, or `doc.ents` of other libraries, and the relations.
+
+    path (Path): A file, or a folder with `.spacy` files.
+    report (Report): Counts what cannot be used.
+    YIELDS (SourcedNote): Notes; one without an id is named by its file and number.
+    RAISES (ClinieError): CIE200, CIE201, CIE250 if there is nothing to read.
+    """
+    return at_least_one(_read(path, report), path, "docbin", report)
+
+
+def write(notes: Iterable[Note], path: Path) -> None:
+    """Write notes as Docs, cut into tokens by the clinical tokenizer.
+
+    notes (Iterable[Note]): The notes.
+    path (Path): The file, replaced once all of it is written.
+    RAISES (ClinieError): CIE004 to CIE006 for a note that is not sound.
+    """
+    tokenizer = make_tokenizer(Vocab())
+    save((doc_from_note(tokenizer, note)[0] for note in notes), path)
+
+
+def save(docs: Iterable[Doc], path: Path) -> None:
+    """Write Docs with everything that they carry of our annotation.
+
+    docs (Iterable[Doc]): The Docs.
+    path (Path): The file, replaced once all of it is written.
+    """
+    doc_bin = DocBin(attrs=_ATTRS, store_user_data=True)
+    with replacing(path) as temporary:
+        for doc in docs:
+            doc_bin.add(doc)
+        doc_bin.to_disk(temporary)
+
+
+def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
+    ids = Ids(report)
+    for file, split in find_bundles(path, (".spacy",), report):
+        for number, doc in enumerate(_docs(file, report), start=1):
+            note = _note(doc, f"{file.stem}-{number}", report, file)
+            if note is None:
+                continue
+            make_sound(note, report, file)
+            note.id = ids.unique(note.id, file)
+            yield SourcedNote(note, file, split, {})
+
+
+def _docs(file: Path, report: Report) -> Iterator[Doc]:
+    try:
+        docs = DocBin().from_disk(file).get_docs(Vocab())
+        yield from docs
+    except OSError:
+        report.drop("file cannot be opened", file)
+    except _DAMAGED:
+        report.drop("file is not a DocBin, or is damaged", file)
+
+
+def _note(doc: Doc, name: str, report: Report, file: Path) -> Note | None:
+    try:
+        _adopt_relations(doc)
+        return note_from_doc(doc, name)
+    except _DAMAGED:
+        report.drop("relations of a document, in an unknown shape", file)
+    doc.user_data[RELATIONS_KEY] = []
+    try:
+        return note_from_doc(doc, name)
+    except _DAMAGED:
+        report.drop("document with concepts in an unknown shape", file)
+        return None
+
+
+def _adopt_relations(doc: Doc) -> None:
+    """Give a Doc the relations of another library in our own shape, if it has none in ours."""
+    foreign = doc.user_data.pop(_FOREIGN_KEY, None)
+    if not foreign or RELATIONS_KEY in doc.user_data:
+        return
+    if not isinstance(foreign, Mapping):
+        # RelationItems themselves cannot be stored in a DocBin, but their fields can.
+        foreign = [SimpleNamespace(**item) if _is_item(item) else item for item in foreign]
+    set_relations(doc, foreign)
+
+
+def _is_item(item: Any) -> bool:
+    return isinstance(item, Mapping) and {"dep", "dest", "relation"} <= set(item)

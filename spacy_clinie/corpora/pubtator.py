@@ -1,0 +1,201 @@
+"""PubTator: title, abstract, mentions and, between the identifiers of mentions, relations of the whole document.
+
+    227508|t|Title.
+    227508|a|Abstract.
+    227508	0	8	Naloxone	Chemical	D009270
+    227508	CID	D003000	D007022
+
+Offsets run through title and abstract, with one character between them. A mention's identifier is kept as the
+attribute `identifier`. A relation is put between the two mentions of its identifiers that stand closest together, so
+that there are as many relations as the corpus counts. The `bioc` library also reads the format, but strips titles,
+knows no line numbers and prints lines that it does not understand.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import ClinieError
+from ..notes import Concept, Note, Relation
+from .bundle import Ids, at_least_one, find_bundles, make_sound, offsets_problem, replacing
+from .files import numbered_lines, read_text
+from .report import Report
+from .source import SourcedNote
+
+IDENTIFIER = "identifier"
+COMPOSITE = "composite"
+# A mention with several identifiers leaves open which of them a relation means, so it is written down at its head.
+RELATED = "related identifiers"
+_TEXT = re.compile(r"([^\t|]*)\|([ta])\|(.*)", re.DOTALL)
+_INTEGER = re.compile(r"-?[0-9]{1,12}")
+
+
+@dataclass
+class _Block:
+    """The lines of one document."""
+
+    id: str
+    line: int
+    title: str | None = None
+    abstract: str | None = None
+    rows: list[tuple[int, list[str]]] = field(default_factory=list)
+
+
+def read(path: Path, report: Report) -> Iterator[SourcedNote]:
+    """Read documents.
+
+    path (Path): A file, or a folder with `.PubTator.txt` or `.PubTator` files.
+    report (Report): Counts what cannot be used.
+    YIELDS (SourcedNote): Notes.
+    RAISES (ClinieError): CIE200, CIE201, CIE250 if there is nothing to read.
+    """
+    return at_least_one(_read(path, report), path, "pubtator", report)
+
+
+def write(notes: Iterable[Note], path: Path) -> None:
+    """Write documents. What `read` gave is read back the same; a concept of another origin gets its own id as
+    identifier. There is no place for scores and for attributes other than those of `read`.
+
+    notes (Iterable[Note]): The notes.
+    path (Path): The file, replaced once all of it is written.
+    RAISES (ClinieError): CIE252 for line breaks beyond the one after the title, tabs within concepts and
+        discontinuous concepts.
+    """
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as out:
+        for note in notes:
+            out.write("\n".join(_lines(note)) + "\n\n")
+
+
+def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
+    ids = Ids(report)
+    for file, split in find_bundles(path, (".pubtator.txt", ".pubtator"), report):
+        text = read_text(file, report)
+        for block in _blocks(text, file, report) if text is not None else ():
+            note, lines = _note(block, file, report)
+            make_sound(note, report, file, block.line)
+            note.id = ids.unique(note.id, file, block.line)
+            yield SourcedNote(note, file, split, lines)
+
+
+def _blocks(text: str, file: Path, report: Report) -> Iterator[_Block]:
+    block: _Block | None = None
+    for number, line in numbered_lines(text):
+        found = _TEXT.fullmatch(line)
+        if found and (block is None or found[1] != block.id or (block.title is not None and found[2] == "t")):
+            if block:
+                yield block
+            block = _Block(found[1], number)
+        if not line.strip():
+            if block:
+                yield block
+            block = None
+        elif block is None:
+            report.drop("line outside of a document", file, number)
+        elif found and found[2] == "t":
+            block.title = found[3]
+        elif found:
+            block.abstract = found[3]
+        else:
+            block.rows.append((number, line.split("\t")))
+    if block:
+        yield block
+
+
+def _note(block: _Block, file: Path, report: Report) -> tuple[Note, dict[str, int]]:
+    parts = [part for part in (block.title, block.abstract) if part is not None]
+    note = Note(block.id, "\n".join(parts))
+    lines: dict[str, int] = {}
+    relations = []
+    for number, row in block.rows:
+        if row[0] != block.id:
+            report.drop("line with the id of another document", file, number)
+        elif len(row) >= 5 and _INTEGER.fullmatch(row[1]) and _INTEGER.fullmatch(row[2]):
+            start, end = int(row[1]), int(row[2])
+            problem = offsets_problem(start, end, len(note.text)) or (None if row[4] else "mention without a type")
+            if problem:
+                report.drop(problem, file, number)
+                continue
+            if note.text[start:end] != row[3]:
+                report.mend("recorded text differs from the text at its offsets", file, number)
+            concept = Concept(f"T{len(note.concepts) + 1}", start, end, row[4])
+            more = zip((IDENTIFIER, COMPOSITE), row[5:], strict=False)
+            concept.attributes = {key: value for key, value in more if value}
+            note.concepts.append(concept)
+            lines[concept.id] = number
+        elif len(row) in (4, 5) and all(row[1:4]):
+            relations.append((number, row[1], row[2], row[3]))
+        else:
+            report.drop("line that is neither a mention nor a relation", file, number)
+    for number, label, first, second in relations:
+        pair = _closest(note.concepts, first, second)
+        if pair is None:
+            report.drop("relation to an identifier without a mention", file, number)
+            continue
+        head, tail = pair
+        if any(end.attributes[IDENTIFIER] != name for end, name in ((head, first), (tail, second))):
+            entry = f"{label} {tail.id} {first} {second}"
+            head.attributes[RELATED] = "\n".join(filter(None, (head.attributes.get(RELATED), entry)))
+        note.relations.append(Relation(head.id, tail.id, label))
+    return note, lines
+
+
+def _identifiers(concept: Concept) -> set[str]:
+    whole = concept.attributes.get(IDENTIFIER, "")
+    return {whole, *re.split("[|,;]", whole)} - {""}
+
+
+def _closest(concepts: list[Concept], first: str, second: str) -> tuple[Concept, Concept] | None:
+    """The two mentions of two identifiers with the fewest characters between them; the first such pair of several."""
+    pairs = [
+        (head, tail)
+        for head in concepts
+        if first in _identifiers(head)
+        for tail in concepts
+        if tail is not head and second in _identifiers(tail)
+    ]
+
+    def distance(pair: tuple[Concept, Concept]) -> int:
+        head, tail = pair
+        return max(head.start - tail.end, tail.start - head.end, 0)
+
+    return min(pairs, key=distance, default=None)
+
+
+def _lines(note: Note) -> Iterator[str]:
+    title, separator, abstract = note.text.partition("\n")
+    if "\n" in abstract or title.endswith("\r") or abstract.endswith("\r"):
+        raise ClinieError("CIE252", format="PubTator", what="line breaks within the text", note=note.id)
+    if "|" in note.id:
+        raise ClinieError("CIE252", format="PubTator", what="ids with '|'", note=note.id)
+    yield f"{note.id}|t|{title}"
+    if separator:
+        yield f"{note.id}|a|{abstract}"
+    concepts = {concept.id: concept for concept in note.concepts}
+    for concept in note.concepts:
+        if concept.fragments:
+            raise ClinieError("CIE252", format="PubTator", what="discontinuous concepts", note=note.id)
+        recorded = note.text[concept.start : concept.end]
+        more = [value for value in [concept.attributes.get(COMPOSITE)] if value]
+        yield _row(note, str(concept.start), str(concept.end), recorded, concept.label, _identifier(concept), *more)
+    entries = {concept.id: concept.attributes.get(RELATED, "").split("\n") for concept in note.concepts}
+    for relation in note.relations:
+        names = [_identifier(concepts[relation.head]), _identifier(concepts[relation.tail])]
+        for entry in entries[relation.head]:
+            label, _, rest = entry.partition(f" {relation.tail} ")
+            if label == relation.label and rest:
+                names = rest.split(" ")
+                entries[relation.head].remove(entry)
+                break
+        yield _row(note, relation.label, *names)
+
+
+def _row(note: Note, *fields: str) -> str:
+    row = "\t".join((note.id, *fields))
+    if row.count("\t") > len(fields) or "\n" in row or "\r" in row:
+        raise ClinieError("CIE252", format="PubTator", what="tabs and line breaks within concepts", note=note.id)
+    return row
+
+
+def _identifier(concept: Concept) -> str:
+    return concept.attributes.get(IDENTIFIER) or concept.id

@@ -1,0 +1,66 @@
+"""Which notes are for training, for development and for testing, always in the same way.
+
+Where a corpus has no split of its own, notes are ranked by the SHA-256 of their ids. That is as good as shuffling, and
+depends neither on the order of the files nor on any version of a random number generator.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from ..notes import Note
+
+
+def splits_of(notes: Iterable[tuple[str, str | None]], group: str | None = None) -> dict[str, str]:
+    """Assign every note of a corpus to a split.
+
+    Files and folders named train, dev or test decide if there are such; where they say train and test only, a tenth
+    of the training notes becomes dev. Otherwise 80 % are for training, 10 % each for development and testing.
+
+    notes (Iterable[tuple[str, str | None]]): Id of each note, and its split as the layout of the files tells.
+    group (str | None): Regular expression that finds in an id what notes that belong together share, such as the
+        number of a trial; they are never divided between splits. None if every note stands for itself.
+    RETURNS (dict[str, str]): `train`, `dev` or `test` by id. A note on which the layout is silent, while it speaks of
+        others, is in no split.
+    """
+    layout = dict(notes)
+    given = {note_id: split for note_id, split in layout.items() if split is not None}
+    if given and set(given.values()) != {"train", "test"}:
+        return given
+    if given:
+        train = [note_id for note_id, split in given.items() if split == "train"]
+        return given | _shares(train, group, {"dev": 0.1, "train": 0.9})
+    return _shares(list(layout), group, {"dev": 0.1, "test": 0.1, "train": 0.8})
+
+
+def sample(notes: Sequence[Note], k: int, seed: int = 0) -> list[Note]:
+    """Draw notes, for few-shot training. The same seed gives the same notes, and more of them contain the fewer.
+
+    notes (Sequence[Note]): The notes.
+    k (int): How many; all of them if there are not that many.
+    seed (int): Another seed gives another sample.
+    RETURNS (list[Note]): In the order of `notes`.
+    """
+    order = sorted(range(len(notes)), key=lambda i: _digest(f"{seed}:{notes[i].id}"))
+    return [notes[i] for i in sorted(order[: max(k, 0)])]
+
+
+def _shares(ids: Sequence[str], group: str | None, shares: Mapping[str, float]) -> dict[str, str]:
+    """Give each split its share of the groups, by rank; the last split gets what is left."""
+    groups: dict[str, list[str]] = {}
+    for note_id in ids:
+        found = re.search(group, note_id) if group else None
+        groups.setdefault(found[0] if found else note_id, []).append(note_id)
+    ranked = sorted(groups, key=_digest)
+    *others, rest = shares
+    split_of_group = dict.fromkeys(ranked, rest)
+    taken = 0
+    for split in others:
+        count = round(len(ranked) * shares[split])
+        split_of_group |= dict.fromkeys(ranked[taken : taken + count], split)
+        taken += count
+    return {note_id: split_of_group[name] for name, members in groups.items() for note_id in members}
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

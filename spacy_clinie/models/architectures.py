@@ -1,0 +1,190 @@
+"""The registered thinc architectures. Building one is cheap: weights come in at initialization, or when a trained
+pipeline is loaded, and torch is imported no sooner.
+
+Every model here has the same two uses: `model.predict(docs)`, and `model.begin_update((docs, gold))`, which adds
+gradients and returns the loss; the second value must then be called with 1.0 (it passes gradients on to a
+`tok2vec`, if there is one).
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Optional
+
+from thinc.api import Model
+
+from ..errors import ClinieError
+from .shim import TorchShim
+
+HEADS = ("crf", "softmax")
+
+
+def encoder_tagger(
+    *,
+    encoder: str,
+    head: str,
+    lora: Optional[dict[str, Any]],
+    window: int,
+    overlap: int,
+    dropout: float,
+    head_rate: float,
+    batch_pieces: int,
+    device: str,
+    precision: str,
+) -> Model:
+    """Concepts by tagging word pieces. Registered as `spacy_clinie.EncoderTagger.v1`.
+
+    encoder (str): A folder, a model of the hub, `minilm`, or `package:folder`.
+    head (str): `crf` or `softmax`.
+    lora (Optional[dict[str, Any]]): Arguments of peft's LoraConfig; None tunes every weight.
+    window (int): Word pieces that the encoder reads at once, special ones included.
+    overlap (int): Word pieces that two windows share where a cut falls inside a sentence.
+    dropout (float): Dropout before the last layer.
+    head_rate (float): The head's learning rate, as a multiple of the optimizer's.
+    batch_pieces (int): Padded word pieces in one pass of the encoder; bounds memory.
+    device (str): `auto` or a torch device.
+    precision (str): `auto`, `fp32` or `bf16`.
+    RETURNS (Model): docs to a list of (first token, one past the last, type index, score) for each.
+    RAISES (ClinieError): CIE307 for an unknown head.
+    """
+    options = dict(locals())
+    if head not in HEADS:
+        raise ClinieError("CIE307", setting="head", value=head, choices=", ".join(HEADS))
+    return _encoder_model("clinie_encoder_tagger", "tagger", "EncoderTagger", options)
+
+
+def encoder_mrc(
+    *,
+    encoder: str,
+    lora: Optional[dict[str, Any]],
+    window: int,
+    overlap: int,
+    dropout: float,
+    head_rate: float,
+    batch_pieces: int,
+    device: str,
+    precision: str,
+) -> Model:
+    """Concepts by asking: one question of the schema for each concept type and window, nested answers allowed
+    (Li et al. 2020, arXiv 1910.11476). Registered as `spacy_clinie.EncoderMRC.v1`.
+
+    The arguments are those of `encoder_tagger`; `window` holds the question too.
+
+    RETURNS (Model): docs to a list of (first token, one past the last, type index, score) for each.
+    """
+    return _encoder_model("clinie_encoder_mrc", "mrc", "EncoderMRC", dict(locals()))
+
+
+def tok2vec_tagger(*, tok2vec: Model, head: str, dropout: float, head_rate: float) -> Model:
+    """Concepts by tagging the vectors of any `tok2vec`, a listener to a shared transformer included. Registered as
+    `spacy_clinie.Tok2VecTagger.v1`.
+
+    tok2vec (Model): docs to an array of shape (tokens, width) for each.
+    head (str): `crf` or `softmax`.
+    dropout (float): Dropout before the last layer.
+    head_rate (float): The head's learning rate, as a multiple of the optimizer's.
+    RETURNS (Model): docs to a list of (first token, one past the last, type index, score) for each.
+    RAISES (ClinieError): CIE307 for an unknown head.
+    """
+    if head not in HEADS:
+        raise ClinieError("CIE307", setting="head", value=head, choices=", ".join(HEADS))
+    options = {"head": head, "dropout": dropout, "head_rate": head_rate}
+
+    def restore(folder: Path) -> Any:
+        from .vectors import VectorTagger
+
+        return VectorTagger.restore(folder, options)
+
+    def forward(model: Model, inputs: Any, is_train: bool) -> tuple[Any, Callable]:
+        module = model.shims[0].module
+        if not is_train:
+            return module.predict(inputs, tok2vec.predict(inputs)), lambda gradient: []
+        docs, gold = inputs
+        vectors, backprop = tok2vec.begin_update(docs)
+        loss, gradients = module.learn(docs, vectors, gold)
+
+        def finish(gradient: float) -> list:
+            backprop(gradients)
+            return []
+
+        return loss, finish
+
+    def init(model: Model, X: Any = None, Y: Any = None) -> None:
+        from .vectors import VectorTagger
+
+        tok2vec.initialize(X=X)
+        if not model.shims[0].has_module:
+            width = tok2vec.get_dim("nO") if tok2vec.has_dim("nO") else tok2vec.predict(X[:1])[0].shape[1]
+            model.shims[0].module = VectorTagger(width, model.attrs["schema"], options)
+
+    return Model("clinie_tok2vec_tagger", forward, init=init, layers=[tok2vec], shims=[TorchShim(restore)])
+
+
+def marked_pairs(
+    *,
+    encoder: str,
+    lora: Optional[dict[str, Any]],
+    window: int,
+    dropout: float,
+    head_rate: float,
+    batch_pieces: int,
+    device: str,
+    precision: str,
+) -> Model:
+    """Relations, one candidate at a time: markers around head and tail, which name their types, and a linear
+    layer over the vectors of the first piece and the four markers (the study's method for encoders, arXiv 2509.04753).
+    Registered as `spacy_clinie.MarkedPairs.v1`.
+
+    encoder (str): A folder, a model of the hub, `minilm`, or `package:folder`.
+    lora (Optional[dict[str, Any]]): Arguments of peft's LoraConfig; None tunes every weight.
+    window (int): Word pieces and markers that the encoder reads at once.
+    dropout (float): Dropout in the head.
+    head_rate (float): The head's learning rate, as a multiple of the optimizer's.
+    batch_pieces (int): Padded word pieces in one pass of the encoder; bounds memory.
+    device (str): `auto` or a torch device.
+    precision (str): `auto`, `fp32` or `bf16`.
+    RETURNS (Model): `PairInput`s to probabilities of shape (candidates, 1 + relations) for each.
+    """
+    return _encoder_model("clinie_marked_pairs", "pairs", "MarkedPairs", dict(locals()))
+
+
+def one_pass(
+    *,
+    encoder: str,
+    lora: Optional[dict[str, Any]],
+    window: int,
+    layers: int,
+    dropout: float,
+    head_rate: float,
+    batch_pieces: int,
+    device: str,
+    precision: str,
+) -> Model:
+    """Relations, all candidates of a window in one pass of the encoder: markers around every concept, then a few small
+    attention layers in which each candidate looks at the window. Registered as `spacy_clinie.OnePass.v1`.
+
+    layers (int): Attention layers for candidates.
+    The other arguments are those of `marked_pairs`.
+
+    RETURNS (Model): `PairInput`s to probabilities of shape (candidates, 1 + relations) for each.
+    """
+    return _encoder_model("clinie_one_pass", "pairs", "OnePass", dict(locals()))
+
+
+def _encoder_model(name: str, file: str, module_name: str, options: dict[str, Any]) -> Model:
+    """A thinc Model around one of our encoder modules."""
+
+    def module_class() -> Any:
+        from importlib import import_module
+
+        return getattr(import_module(f".{file}", __package__), module_name)
+
+    def forward(model: Model, inputs: Any, is_train: bool) -> tuple[Any, Callable]:
+        module = model.shims[0].module
+        return (module.learn(*inputs) if is_train else module.predict(inputs)), lambda gradient: []
+
+    def init(model: Model, X: Any = None, Y: Any = None) -> None:
+        if not model.shims[0].has_module:
+            model.shims[0].module = module_class().create(model.attrs["schema"], options)
+
+    shim = TorchShim(lambda folder: module_class().restore(folder, options))
+    return Model(name, forward, init=init, shims=[shim])

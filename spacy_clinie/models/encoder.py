@@ -1,0 +1,178 @@
+"""An encoder with a head, as a torch module that reads Docs: what all our encoder models share."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from ..errors import ClinieError
+from . import base
+from .pieces import Specials, pad
+
+
+def _after_fork() -> None:
+    """The thread pools of a process do not live on in its forks (`nlp.pipe(n_process=2)`), and a fork that used them
+    would wait for ever. One thread needs no pool."""
+    torch.set_num_threads(1)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+class EncoderModule(nn.Module):
+    """Base class: an encoder, its tokenizer, and what runs and saves them. A subclass adds its head in `build_head`.
+
+    encoder (PreTrainedModel | PeftModel): The encoder.
+    tokenizer (PreTrainedTokenizerFast): Its tokenizer.
+    fingerprint (str): Fingerprint of the base model, where the encoder carries adapters.
+    schema (dict[str, Any]): The schema that it answers in, as `Schema.to_dict` gives it.
+    options (dict[str, Any]): The settings of the architecture, see `architectures`.
+    """
+
+    def __init__(
+        self, encoder: Any, tokenizer: Any, fingerprint: str, schema: dict[str, Any], options: dict[str, Any]
+    ) -> None:
+        super().__init__()
+        self.encoder, self.tokenizer, self.fingerprint = encoder, tokenizer, fingerprint
+        self.schema, self.options = schema, options
+        self.specials = Specials(tokenizer)
+        self.width: int = encoder.config.hidden_size
+        self.limit = _longest_input(encoder, tokenizer)
+        self.device = base.pick_device(options["device"])
+        self.precision = base.pick_precision(options["precision"], self.device)
+        self.prepare()
+        self.head = self.build_head()
+        self.to(self.device)
+
+    @classmethod
+    def create(cls, schema: dict[str, Any], options: dict[str, Any]) -> "EncoderModule":
+        """Build it around a pretrained base, with an untrained head.
+
+        schema (dict[str, Any]): See the class.
+        options (dict[str, Any]): See the class; `encoder` names the base and `lora` holds the adapters' settings.
+        RETURNS (EncoderModule): The module.
+        """
+        encoder, tokenizer = base.load_encoder(options["encoder"]), base.load_tokenizer(options["encoder"])
+        fingerprint = ""
+        if options["lora"]:
+            fingerprint = base.fingerprint(encoder, tokenizer)
+            encoder = base.add_lora(encoder, options["lora"])
+        return cls(encoder, tokenizer, fingerprint, schema, options)
+
+    @classmethod
+    def restore(cls, folder: Path, options: dict[str, Any]) -> "EncoderModule":
+        """Build it from what `save` wrote.
+
+        folder (Path): The folder.
+        options (dict[str, Any]): See the class.
+        RETURNS (EncoderModule): The trained module.
+        """
+        schema = json.loads((folder / "schema.json").read_text(encoding="utf8"))
+        encoder, tokenizer, fingerprint = base.restore_encoder(folder / "encoder")
+        module = cls(encoder, tokenizer, fingerprint, schema, options)
+        module.head.load_state_dict(load_file(folder / "head.safetensors"))
+        return module.eval()
+
+    def save(self, folder: Path) -> None:
+        """Write everything that `restore` needs.
+
+        folder (Path): An existing folder.
+        """
+        (folder / "encoder").mkdir(exist_ok=True)
+        base.save_encoder(self.encoder, self.tokenizer, self.options["encoder"], self.fingerprint, folder / "encoder")
+        save_file({k: v.contiguous() for k, v in self.head.state_dict().items()}, folder / "head.safetensors")
+        (folder / "schema.json").write_text(json.dumps(self.schema, ensure_ascii=False), encoding="utf8")
+
+    def prepare(self) -> None:
+        """Change the encoder or the tokenizer before the head is built."""
+
+    def build_head(self) -> nn.Module:
+        """The layers on top of the encoder."""
+        raise NotImplementedError
+
+    def rate_groups(self) -> list[tuple[list[nn.Parameter], float]]:
+        """Parameters, and the factor of their learning rate."""
+        return [
+            (list(self.encoder.parameters()), 1.0),
+            (list(self.head.parameters()), float(self.options["head_rate"])),
+        ]
+
+    def window_size(self, specials: int) -> int:
+        """Pieces of a text in one window.
+
+        specials (int): How many other pieces stand in the window.
+        RETURNS (int): The `window` setting less these, or less where the model reads less.
+        RAISES (ClinieError): CIE310 if nothing is left.
+        """
+        size = min(self.options["window"], self.limit) - specials
+        if size < 4:
+            raise ClinieError("CIE310", window=self.options["window"], specials=specials)
+        return size
+
+    def encode(
+        self,
+        sequences: Iterable[np.ndarray],
+        *,
+        segments: Optional[Iterable[np.ndarray]] = None,
+        markers: Optional[nn.Embedding] = None,
+    ) -> torch.Tensor:
+        """Run the encoder.
+
+        sequences (Iterable[np.ndarray]): Ids of pieces, special ones included, each of shape (length,).
+        segments (Optional[Iterable[np.ndarray]]): Segment of each piece.
+        markers (Optional[nn.Embedding]): What a negative id stands for: -1 - m is row m.
+        RETURNS (torch.Tensor): Vectors, shape (sequences, greatest length, width), fp32.
+        """
+        ids, mask = pad(sequences, self.specials.pad, self.device)
+        inputs: dict[str, Any] = {"attention_mask": mask.long()}
+        if markers is None:
+            inputs["input_ids"] = ids
+        else:
+            words = self.encoder.get_input_embeddings()(ids.clamp(min=0))
+            marks = markers((-1 - ids).clamp(min=0)).to(words.dtype)
+            inputs["inputs_embeds"] = torch.where((ids < 0)[..., None], marks, words)
+        if segments is not None and getattr(self.encoder.config, "type_vocab_size", 0) > 1:
+            inputs["token_type_ids"] = pad(segments, 0, self.device)[0]
+        with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None):
+            return self.encoder(**inputs).last_hidden_state.float()
+
+    def accumulate(self, losses: Iterator[torch.Tensor], weight: int) -> float:
+        """Add up the gradients of the parts of a batch, one part in memory at a time.
+
+        losses (Iterator[torch.Tensor]): Summed loss of each part.
+        weight (int): What to divide by.
+        RETURNS (float): Loss of the batch.
+        """
+        self.train()
+        total = 0.0
+        for loss in losses:
+            (loss / max(weight, 1)).backward()
+            total += loss.item()
+        return total / max(weight, 1)
+
+
+def gather(vectors: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Pick vectors of each sequence.
+
+    vectors (torch.Tensor): Shape (sequences, length, width).
+    index (torch.Tensor): Positions, shape (sequences, chosen).
+    RETURNS (torch.Tensor): Shape (sequences, chosen, width).
+    """
+    return vectors.gather(1, index[..., None].expand(-1, -1, vectors.shape[-1]))
+
+
+def _longest_input(encoder: Any, tokenizer: Any) -> int:
+    """How many pieces a model reads at once."""
+    limit = getattr(encoder.config, "max_position_embeddings", None) or tokenizer.model_max_length
+    # RoBERTa's family counts positions from behind the padding id.
+    if encoder.config.model_type in ("roberta", "xlm-roberta", "camembert", "longformer"):
+        limit -= (encoder.config.pad_token_id or 0) + 1
+    return int(limit)

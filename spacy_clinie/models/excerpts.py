@@ -1,0 +1,138 @@
+"""The stretches of text that relations are looked for in: where they begin and end, and marked how."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from spacy.tokens import Doc, Span
+
+from ..windows import sentence_starts
+from .pieces import PiecedDoc
+
+
+class PairInput(NamedTuple):
+    """What a relation model reads.
+
+    doc (Doc): The Doc.
+    spans (list[Span]): Its concepts.
+    kinds (list[int]): Index of each concept's type.
+    pairs (list[tuple[int, int]]): Candidates: index of the head and of the tail among `spans`.
+    allowed (np.ndarray): Which relation types the schema allows for each candidate, shape (pairs, relations), bool.
+    """
+
+    doc: Doc
+    spans: list[Span]
+    kinds: list[int]
+    pairs: list[tuple[int, int]]
+    allowed: np.ndarray
+
+
+@dataclass
+class Excerpt:
+    """A stretch of a Doc with the candidates that are decided in it.
+
+    doc (int): Index of the Doc.
+    pieces (np.ndarray): Indexes of its word pieces, ascending; with a gap where two ends lie too far apart for a window.
+    pairs (list[int]): Indexes of the candidates.
+    concepts (list[int]): Indexes of the concepts that take part, ascending.
+    """
+
+    doc: int
+    pieces: np.ndarray
+    pairs: list[int]
+    concepts: list[int] = field(default_factory=list)
+
+
+class Ranges:
+    """Where the concepts and sentences of a Doc lie among its word pieces.
+
+    item (PairInput): The Doc and its concepts.
+    pieced (PiecedDoc): Its word pieces.
+    """
+
+    def __init__(self, item: PairInput, pieced: PiecedDoc) -> None:
+        self.length = len(pieced.ids)
+        chars = np.array([(span.start_char, span.end_char) for span in item.spans], dtype=np.int64).reshape(-1, 2)
+        self.first = np.searchsorted(pieced.ends, chars[:, 0], side="right")
+        # A concept that no piece stands for (blanks only) still gets its markers, around nothing.
+        self.last = np.maximum(np.searchsorted(pieced.starts, chars[:, 1], side="left"), self.first)
+        starts = [item.doc[i].idx for i in sentence_starts(item.doc)]
+        self.sentences = np.append(np.searchsorted(pieced.starts, starts), self.length)
+
+    def hull(self, head: int, tail: int) -> tuple[int, int]:
+        """First piece and one past the last of two concepts together."""
+        return int(min(self.first[head], self.first[tail])), int(max(self.last[head], self.last[tail]))
+
+    def context(self, head: int, tail: int, room: int) -> tuple[int, int]:
+        """The sentences that hold two concepts, or as much of them around the two as there is room for."""
+        start, stop = self.hull(head, tail)
+        begin = int(self.sentences[max(np.searchsorted(self.sentences, start, side="right") - 1, 0)])
+        end = int(self.sentences[min(np.searchsorted(self.sentences, stop, side="left"), len(self.sentences) - 1)])
+        end = max(end, stop)
+        spare = room - (stop - start)
+        if end - begin > room and spare >= 0:
+            begin = max(begin, start - spare // 2)
+            end = min(end, begin + room)
+            begin = max(min(begin, end - room), 0)
+        return begin, end
+
+
+def one_each(number: int, item: PairInput, pieced: PiecedDoc, size: int) -> list[Excerpt]:
+    """An excerpt for every candidate.
+
+    number (int): Index of the Doc.
+    item (PairInput): The candidates.
+    pieced (PiecedDoc): The word pieces.
+    size (int): Pieces and markers that fit.
+    RETURNS (list[Excerpt]): As long as `item.pairs`.
+    """
+    ranges = Ranges(item, pieced)
+    return [
+        Excerpt(number, _pieces(ranges, head, tail, size - 4), [i], sorted({head, tail}))
+        for i, (head, tail) in enumerate(item.pairs)
+    ]
+
+
+def shared(number: int, item: PairInput, pieced: PiecedDoc, size: int) -> list[Excerpt]:
+    """As few excerpts as hold all candidates, filled in the order of the text.
+
+    number (int): Index of the Doc.
+    item (PairInput): The candidates.
+    pieced (PiecedDoc): The word pieces.
+    size (int): Pieces and markers that fit.
+    RETURNS (list[Excerpt]): Every candidate is in exactly one of them.
+    """
+    ranges = Ranges(item, pieced)
+    contexts = [ranges.context(head, tail, size - 4) for head, tail in item.pairs]
+    excerpts: list[Excerpt] = []
+    at = begin = end = 0
+    marked: set[int] = set()
+    for i in sorted(range(len(item.pairs)), key=lambda i: (contexts[i], item.pairs[i])):
+        head, tail = item.pairs[i]
+        first, last = contexts[i]
+        if last - first > size - 4:  # the two ends lie too far apart: an excerpt of their own, with a gap
+            excerpts.append(Excerpt(number, _pieces(ranges, head, tail, size - 4), [i], sorted({head, tail})))
+            continue
+        together = marked | {head, tail}
+        if not marked or max(end, last) - begin + 2 * len(together) > size:
+            if marked:
+                excerpts[at].pieces, excerpts[at].concepts = np.arange(begin, end), sorted(marked)
+            at = len(excerpts)
+            excerpts.append(Excerpt(number, np.arange(0), []))
+            begin, end, together = first, last, {head, tail}
+        end, marked = max(end, last), together
+        excerpts[at].pairs.append(i)
+    if marked:
+        excerpts[at].pieces, excerpts[at].concepts = np.arange(begin, end), sorted(marked)
+    return excerpts
+
+
+def _pieces(ranges: Ranges, head: int, tail: int, room: int) -> np.ndarray:
+    """The pieces around two concepts; the middle is left out if they do not fit, and the middle of a concept too."""
+    begin, end = ranges.context(head, tail, room)
+    if end - begin <= room:
+        return np.arange(begin, end)
+    start, stop = ranges.hull(head, tail)
+    half = room // 2
+    return np.concatenate([np.arange(start, start + half), np.arange(stop - (room - half), stop)])

@@ -1,0 +1,191 @@
+"""Concepts by asking: machine reading comprehension with an encoder (Li et al. 2020, arXiv 1910.11476).
+
+The input is a question of the schema and a window of text. Every piece gets a logit for being a start and one for being
+an end, and every pair of a start and an end one for being a concept. What has all three above 0 is an answer, so
+nested concepts come out by themselves.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from spacy.tokens import Doc
+from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from .encoder import EncoderModule, gather
+from .pieces import PiecedDoc, by_budget, make_pieces, pad
+from .tagger import GoldSpan, to_units
+
+# Weights of the three losses: starts, ends, spans.
+_WEIGHTS = (1.0, 1.0, 0.1)
+
+
+class SpanHead(nn.Module):
+    """Logits for starts, ends and spans.
+
+    width (int): Width of the vectors.
+    dropout (float): Dropout.
+    """
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.drop = nn.Dropout(dropout)
+        self.start, self.end = nn.Linear(width, 1), nn.Linear(width, 1)
+        # Hardly any unit is one: begin there, or an untrained head has candidates without number.
+        nn.init.constant_(self.start.bias, -3.0)
+        nn.init.constant_(self.end.bias, -3.0)
+        # A layer over [start; end] is a sum of two, so it runs once for each unit and not for each pair.
+        self.from_start, self.from_end = nn.Linear(width, width), nn.Linear(width, width, bias=False)
+        self.span = nn.Linear(width, 1)
+
+    def edges(self, vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits of starts and ends.
+
+        vectors (torch.Tensor): Shape (inputs, units, width).
+        RETURNS (tuple[torch.Tensor, torch.Tensor]): Both of shape (inputs, units).
+        """
+        vectors = self.drop(vectors)
+        return self.start(vectors)[..., 0], self.end(vectors)[..., 0]
+
+    def spans(self, vectors: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+        """Logits of spans.
+
+        vectors (torch.Tensor): Shape (inputs, units, width).
+        where (torch.Tensor): Input, start unit and end unit (the last one) of each span, shape (spans, 3).
+        RETURNS (torch.Tensor): Shape (spans,).
+        """
+        vectors = self.drop(vectors)
+        row, start, end = where.unbind(-1)
+        hidden = self.from_start(vectors)[row, start] + self.from_end(vectors)[row, end]
+        return self.span(self.drop(nn.functional.gelu(hidden)))[..., 0]
+
+
+class _Ask(NamedTuple):
+    """A question about a window."""
+
+    doc: int
+    kind: int
+    first_unit: int
+    last_unit: int
+    own: tuple[int, int]
+    ids: np.ndarray
+    segments: np.ndarray
+    positions: np.ndarray
+
+
+class EncoderMRC(EncoderModule):
+    """An encoder with a `SpanHead`, asked every question about every window."""
+
+    def build_head(self) -> nn.Module:
+        return SpanHead(self.width, self.options["dropout"])
+
+    def prepare(self) -> None:
+        backend = self.tokenizer.backend_tokenizer
+        asked = [kind["question"] for kind in self.schema["concepts"].values()]
+        self.questions = [
+            np.asarray(encoding.ids, dtype=np.int64)
+            for encoding in backend.encode_batch(asked, add_special_tokens=False)
+        ]
+
+    def learn(self, docs: Sequence[Doc], gold: Sequence[list[GoldSpan]]) -> float:
+        """Add the gradient of a batch.
+
+        docs (Sequence[Doc]): The Docs.
+        gold (Sequence[list[GoldSpan]]): Concepts of each Doc by tokens.
+        RETURNS (float): Loss for each question.
+        """
+        pieced = make_pieces(docs, self.tokenizer)
+        answers = [to_units(doc, spans) for doc, spans in zip(pieced, gold)]
+        asks = self._asks(pieced)
+
+        def losses() -> Iterator[torch.Tensor]:
+            for batch in self._batches(asks):
+                vectors, mask = self._unit_vectors(batch)
+                starts, ends = self.head.edges(vectors)
+                gold_starts, gold_ends = torch.zeros_like(starts), torch.zeros_like(ends)
+                wanted = set()
+                for row, ask in enumerate(batch):
+                    for first, stop, kind in answers[ask.doc]:
+                        if kind == ask.kind and ask.first_unit <= first and stop <= ask.last_unit:
+                            begin, last = first - ask.first_unit, stop - 1 - ask.first_unit
+                            gold_starts[row, begin] = gold_ends[row, last] = 1.0
+                            wanted.add((row, begin, last))
+                loss = sum(
+                    weight * (binary_cross_entropy_with_logits(logits, target, reduction="none") * mask).sum() / mask.sum()
+                    for weight, logits, target in zip(_WEIGHTS, (starts, ends), (gold_starts, gold_ends))
+                )
+                # As published: the candidates are all pairs of what is or seems to be a start and an end.
+                where = _candidates((starts > 0) & mask | (gold_starts > 0), (ends > 0) & mask | (gold_ends > 0))
+                if len(where):
+                    target = torch.tensor([float(tuple(key) in wanted) for key in where.tolist()], device=self.device)
+                    loss = loss + _WEIGHTS[2] * binary_cross_entropy_with_logits(self.head.spans(vectors, where), target)
+                yield loss * len(batch)
+
+        return self.accumulate(losses(), len(asks))
+
+    def predict(self, docs: Sequence[Doc]) -> list[list[tuple[int, int, int, float]]]:
+        """Find concepts.
+
+        docs (Sequence[Doc]): The Docs.
+        RETURNS (list[list[tuple[int, int, int, float]]]): For each Doc first token, one past the last, index of the
+            type, score (the least of the three probabilities).
+        """
+        self.eval()
+        pieced = make_pieces(docs, self.tokenizer)
+        found: list[dict[tuple[int, int, int], float]] = [{} for _ in docs]
+        with torch.inference_mode():
+            for batch in self._batches(self._asks(pieced)):
+                vectors, mask = self._unit_vectors(batch)
+                starts, ends = self.head.edges(vectors)
+                where = _candidates((starts > 0) & mask, (ends > 0) & mask)
+                if not len(where):
+                    continue
+                logits = self.head.spans(vectors, where)
+                row, begin, last = where.unbind(-1)
+                least = torch.minimum(torch.minimum(starts[row, begin], ends[row, last]), logits)
+                for (r, b, e), score in zip(where.tolist(), least.sigmoid().tolist()):
+                    ask = batch[r]
+                    # Each window answers for the concepts that begin in what it owns.
+                    if score > 0.5 and ask.own[0] <= b + ask.first_unit < ask.own[1]:
+                        tokens = pieced[ask.doc].tokens
+                        span = (int(tokens[b + ask.first_unit]), int(tokens[e + ask.first_unit]) + 1, ask.kind)
+                        found[ask.doc][span] = score
+        return [[(*span, score) for span, score in sorted(own.items())] for own in found]
+
+    def _asks(self, pieced: Sequence[PiecedDoc]) -> list[_Ask]:
+        asks = []
+        for kind, question in enumerate(self.questions):
+            size = self.window_size(self.specials.pair + len(question))
+            ahead = len(self.specials.before) + len(question) + len(self.specials.between)
+            for number, doc in enumerate(pieced):
+                for window in doc.windows(size, min(self.options["overlap"], (size - 1) // 2)):
+                    first, last, own_first, own_last = np.searchsorted(doc.firsts, window)
+                    if own_first == own_last:
+                        continue
+                    ids = self.specials.wrap_pair(question, doc.ids[window.start : window.stop])
+                    segments = np.where(np.arange(len(ids)) < ahead, 0, self.specials.second_segment)
+                    positions = doc.firsts[first:last] - window.start + ahead
+                    own = (int(own_first), int(own_last))
+                    asks.append(_Ask(number, kind, int(first), int(last), own, ids, segments, positions))
+        return asks
+
+    def _batches(self, asks: list[_Ask]) -> Iterator[list[_Ask]]:
+        for batch in by_budget([len(ask.ids) for ask in asks], self.options["batch_pieces"]):
+            yield [asks[i] for i in batch]
+
+    def _unit_vectors(self, batch: list[_Ask]) -> tuple[torch.Tensor, torch.Tensor]:
+        positions, mask = pad([ask.positions for ask in batch], 0, self.device)
+        vectors = self.encode((ask.ids for ask in batch), segments=[ask.segments for ask in batch])
+        return gather(vectors, positions), mask
+
+
+def _candidates(starts: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
+    """All spans from a start to an end not before it.
+
+    starts (torch.Tensor): Shape (inputs, units), bool.
+    ends (torch.Tensor): Shape (inputs, units), bool.
+    RETURNS (torch.Tensor): Input, start and end, shape (spans, 3).
+    """
+    return (starts[:, :, None] & ends[:, None, :]).triu().nonzero()

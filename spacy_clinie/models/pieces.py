@@ -1,0 +1,163 @@
+"""From Docs to padded batches of word pieces, and back to tokens by offsets."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Optional
+
+import numpy as np
+from spacy.attrs import IDX, LENGTH
+from spacy.tokens import Doc
+
+from ..windows import Window, make_windows
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerFast
+
+# Behind a line break, or behind the end of a sentence: where a window is best cut.
+_BREAK = re.compile(r"\n+|[.!?]\s+")
+
+
+@dataclass
+class PiecedDoc:
+    """The word pieces of a Doc. A unit is a token that at least one piece stands for: blanks and what a tokenizer
+    throws away are no units.
+
+    ids (np.ndarray): Ids of the pieces, shape (pieces,).
+    starts (np.ndarray): First character of each piece, shape (pieces,).
+    ends (np.ndarray): One past the last character of each piece, shape (pieces,).
+    tokens (np.ndarray): Index of each unit's token, shape (units,).
+    firsts (np.ndarray): Index of each unit's first piece, shape (units,); never descending.
+    breaks (list[int]): Pieces before which a window is best cut.
+    """
+
+    ids: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+    tokens: np.ndarray
+    firsts: np.ndarray
+    breaks: list[int]
+
+    def windows(self, size: int, overlap: int) -> list[Window]:
+        return make_windows(len(self.ids), size, overlap, self.breaks if len(self.ids) > size else ())
+
+
+def make_pieces(docs: Sequence[Doc], tokenizer: "PreTrainedTokenizerFast") -> list[PiecedDoc]:
+    """Cut Docs into word pieces, whole, whatever their length.
+
+    docs (Sequence[Doc]): The Docs.
+    tokenizer (PreTrainedTokenizerFast): From `base.load_tokenizer`.
+    RETURNS (list[PiecedDoc]): One for each Doc.
+    """
+    texts = [doc.text for doc in docs]
+    encodings = tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)
+    return [_align(doc, text, encoding) for doc, text, encoding in zip(docs, texts, encodings)]
+
+
+def _align(doc: Doc, text: str, encoding: "object") -> PiecedDoc:
+    offsets = np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2)  # type: ignore[attr-defined]
+    starts, ends = offsets[:, 0].copy(), offsets[:, 1]
+    # Byte-level and sentencepiece tokenizers count the blank before a word in.
+    for i in range(len(starts)):
+        while starts[i] < ends[i] and text[starts[i]].isspace():
+            starts[i] += 1
+    table = doc.to_array([IDX, LENGTH]).astype(np.int64).reshape(-1, 2)
+    token_starts, token_ends = table[:, 0], table[:, 0] + table[:, 1]
+    firsts = np.searchsorted(ends, token_starts, side="right")
+    held = firsts < len(ends)
+    held[held] = starts[firsts[held]] < token_ends[held]
+    blank = np.fromiter((token.is_space for token in doc), dtype=bool, count=len(doc))
+    tokens = np.flatnonzero(held & ~blank)
+    breaks: list[int] = []
+    if len(starts):
+        places = [match.end() for match in _BREAK.finditer(text)]
+        breaks = sorted({int(i) for i in np.searchsorted(starts, places) if 0 < i < len(starts)})
+    ids = np.asarray(encoding.ids, dtype=np.int64)  # type: ignore[attr-defined]
+    return PiecedDoc(ids, starts, ends, tokens, firsts[tokens], breaks)
+
+
+class Specials:
+    """The pieces that a model wants around one text or two, asked of its tokenizer once.
+
+    tokenizer (PreTrainedTokenizerFast): The tokenizer.
+    """
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerFast") -> None:
+        self.pad = tokenizer.pad_token_id or 0
+        mark = -1
+        one = tokenizer.build_inputs_with_special_tokens([mark])
+        at = one.index(mark)
+        self.before, self.after = one[:at], one[at + 1 :]
+        two = tokenizer.build_inputs_with_special_tokens([mark], [mark])
+        self.between = two[at + 1 : two.index(mark, at + 1)]
+        # A second text has a segment of its own where the architecture knows segments.
+        segments = tokenizer.create_token_type_ids_from_sequences([mark], [mark])
+        self.second_segment = max(segments) if len(segments) == len(two) else 0
+
+    @property
+    def single(self) -> int:
+        """How many special pieces stand around one text."""
+        return len(self.before) + len(self.after)
+
+    @property
+    def pair(self) -> int:
+        """How many special pieces stand around two texts."""
+        return len(self.before) + len(self.between) + len(self.after)
+
+    def wrap(self, ids: np.ndarray) -> np.ndarray:
+        """Put the special pieces around one text.
+
+        ids (np.ndarray): Pieces, shape (pieces,).
+        RETURNS (np.ndarray): Pieces, shape (pieces + `single`,).
+        """
+        return np.concatenate([self.before, ids, self.after]).astype(np.int64)
+
+    def wrap_pair(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Put the special pieces around and between two texts.
+
+        first (np.ndarray): Pieces of the first text.
+        second (np.ndarray): Pieces of the second.
+        RETURNS (np.ndarray): Pieces, shape (pieces of both + `pair`,).
+        """
+        return np.concatenate([self.before, first, self.between, second, self.after]).astype(np.int64)
+
+
+def by_budget(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Group sequences of like length, so that a padded batch holds about so many pieces.
+
+    lengths (Sequence[int]): Length of each sequence.
+    budget (int): Padded pieces in a batch; a longer sequence is a batch of its own.
+    YIELDS (list[int]): Indexes into `lengths`, longest first.
+    """
+    batch: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if batch and (len(batch) + 1) * lengths[batch[0]] > budget:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+def pad(
+    sequences: Iterable[np.ndarray], fill: int, device: Optional["torch.device"] = None
+) -> "tuple[torch.Tensor, torch.Tensor]":
+    """Stack sequences of different length.
+
+    sequences (Iterable[np.ndarray]): Integers, each of shape (length,).
+    fill (int): What to fill up with.
+    device (Optional[torch.device]): Where the result lies.
+    RETURNS (tuple[torch.Tensor, torch.Tensor]): The integers and a mask of what is not filling, both of shape
+        (sequences, greatest length), int64 and bool.
+    """
+    import torch
+
+    rows = list(sequences)
+    longest = max((len(row) for row in rows), default=0)
+    table = np.full((len(rows), longest), fill, dtype=np.int64)
+    mask = np.zeros((len(rows), longest), dtype=bool)
+    for i, row in enumerate(rows):
+        table[i, : len(row)] = row
+        mask[i, : len(row)] = True
+    return torch.from_numpy(table).to(device), torch.from_numpy(mask).to(device)

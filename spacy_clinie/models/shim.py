@@ -1,0 +1,113 @@
+"""How a torch module lives inside a thinc Model: trained by spaCy's optimizer, saved as a folder of standard files."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+import srsly
+from thinc.api import Optimizer, Shim
+
+from ..errors import ClinieError
+
+if TYPE_CHECKING:
+    import torch
+
+# One msgpack value cannot hold more.
+_LARGEST_FILE = 2**32 - 1
+
+
+class TorchShim(Shim):
+    """Holds a torch module that is built late: at initialization or when a trained one is loaded, never both.
+
+    The module has `save(folder)` and `rate_groups()`, pairs of parameters and the factor that their learning rate is
+    multiplied by.
+
+    restore (Callable[[Path], torch.nn.Module]): Builds the module from what its `save` wrote.
+    """
+
+    def __init__(self, restore: Callable[[Path], "torch.nn.Module"]) -> None:
+        super().__init__(None)
+        self._restore = restore
+
+    @property
+    def module(self) -> Any:
+        """The torch module.
+
+        RAISES (ClinieError): CIE308 if there is none yet.
+        """
+        if self._model is None:
+            raise ClinieError("CIE308")
+        return self._model
+
+    @module.setter
+    def module(self, module: Optional["torch.nn.Module"]) -> None:
+        self._model = module
+        self._optimizer = None
+
+    @property
+    def has_module(self) -> bool:
+        return self._model is not None
+
+    def finish_update(self, optimizer: Optimizer) -> None:
+        """Take a step with AdamW at spaCy's current learning rate, betas, weight decay and gradient clipping.
+
+        The arithmetic is torch's: fused over all weights, on any device, and with a learning rate for each group,
+        which thinc's optimizer does not have. The moments stay with this object.
+
+        optimizer (Optimizer): The optimizer that spaCy hands to `update`.
+        """
+        import torch
+
+        if self._optimizer is None:
+            groups = []
+            for parameters, factor in self.module.rate_groups():
+                for decays in (True, False):
+                    # Biases and normalisation weights are vectors; decaying them only hurts.
+                    members = [p for p in parameters if p.requires_grad and (p.ndim > 1) == decays]
+                    if members:
+                        groups.append({"params": members, "factor": factor, "decays": decays})
+            self._optimizer = torch.optim.AdamW(groups, fused=True)
+        for group in self._optimizer.param_groups:
+            group["lr"] = float(optimizer.learn_rate) * group["factor"]
+            group["betas"] = (float(optimizer.b1), float(optimizer.b2))
+            group["eps"] = float(optimizer.eps)
+            group["weight_decay"] = float(optimizer.L2) if group["decays"] else 0.0
+        if optimizer.grad_clip:
+            torch.nn.utils.clip_grad_norm_(self.module.parameters(), float(optimizer.grad_clip))
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+
+    def to_device(self, device_type: str, device_id: int) -> None:
+        """Does nothing: the module lives on the device of its own setting, which needs no CuPy."""
+
+    def to_disk(self, path: Any) -> None:
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.has_module:
+            self.module.save(folder)
+
+    def from_disk(self, path: Any) -> "TorchShim":
+        folder = Path(path)
+        # An untrained pipeline is saved without a module.
+        self.module = self._restore(folder) if any(folder.iterdir()) else None
+        return self
+
+    def to_bytes(self) -> bytes:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            self.to_disk(folder)
+            files = sorted(file for file in folder.rglob("*") if file.is_file())
+            for file in files:
+                if file.stat().st_size > _LARGEST_FILE:
+                    raise ClinieError("CIE309", gigabytes=file.stat().st_size // 2**30)
+            return srsly.msgpack_dumps({file.relative_to(folder).as_posix(): file.read_bytes() for file in files})
+
+    def from_bytes(self, data: bytes) -> "TorchShim":
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            for relative, content in srsly.msgpack_loads(data).items():
+                file = folder / relative
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(content)
+            return self.from_disk(folder)

@@ -1,0 +1,312 @@
+"""What can be extracted: concept types and relation types, each with a description, a question, and type pairs.
+
+A schema is plain data in a YAML file. Those of the datasets come with the package, in `schemas/`; a user's own file
+works in the same way:
+
+    name: my-notes
+    description: Drugs and the harm they did.
+    concepts:
+      Drug:
+        description: A medicine that a patient takes or took.
+        question: Which medicines are named?
+        merge: [Medication, Vaccine]       # types of the data that become this one
+      ADE:                                 # description and question are then made from the name
+    relations:
+      ADE-Drug:
+        description: The drug caused the adverse event.
+        question: Which drug caused {head}?
+        pairs: [[ADE, Drug]]               # types that head and tail can have
+    drop:                                  # types of the data that are left out
+      concepts: [Age]
+      relations: [BEFORE]
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import ClinieError
+from .notes import Concept, Note, Relation
+from .schema_file import checked, closest, concept_question, read_yaml, relation_question, to_yaml
+
+if TYPE_CHECKING:
+    from .corpora.report import Report
+
+BUNDLED = Path(__file__).parent / "schemas"
+
+
+@dataclass(frozen=True)
+class ConceptType:
+    """A type of concept.
+
+    name (str): The label.
+    description (str): What belongs to it and what does not.
+    question (str): The question whose answers are its mentions.
+    merge (tuple[str, ...]): Types of the data that become this one.
+    """
+
+    name: str
+    description: str
+    question: str
+    merge: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RelationType:
+    """A type of relation.
+
+    name (str): The label.
+    description (str): What it says about head and tail.
+    question (str): The question about a head, which stands in it as `{head}`; the answers are the tails.
+    pairs (tuple[tuple[str, str], ...]): The types that head and tail can have.
+    merge (tuple[str, ...]): Types of the data that become this one.
+    """
+
+    name: str
+    description: str
+    question: str
+    pairs: tuple[tuple[str, str], ...]
+    merge: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The types of a dataset.
+
+    name (str): Name of the schema.
+    description (str): What it is for.
+    concepts (dict[str, ConceptType]): By name.
+    relations (dict[str, RelationType]): By name; may be empty.
+    dropped_concepts (tuple[str, ...]): Concept types of the data that are left out on purpose.
+    dropped_relations (tuple[str, ...]): Relation types of the data that are left out on purpose.
+    """
+
+    name: str
+    description: str
+    concepts: dict[str, ConceptType]
+    relations: dict[str, RelationType] = field(default_factory=dict)
+    dropped_concepts: tuple[str, ...] = ()
+    dropped_relations: tuple[str, ...] = ()
+
+    @classmethod
+    def load(cls, name_or_path: str | Path) -> "Schema":
+        """Load a bundled schema or a YAML file.
+
+        name_or_path (Union[str, Path]): A bundled name such as `phee`, or the path of a file.
+        RETURNS (Schema): The schema.
+        RAISES (ClinieError): CIE101 if there is no such schema, CIE102 to CIE109 for a fault in the file.
+        """
+        names = bundled()
+        file = BUNDLED / f"{name_or_path}.yml" if name_or_path in names else Path(name_or_path)
+        try:
+            return cls.from_dict(read_yaml(file), source=file)
+        except FileNotFoundError:
+            hint = closest(str(name_or_path), names)
+            raise ClinieError("CIE101", name=str(name_or_path), hint=hint, bundled=", ".join(names)) from None
+
+    @classmethod
+    def from_dict(cls, record: Any, source: str | Path = "given as a dictionary") -> "Schema":
+        """Check and take over what a YAML file holds, or what `to_dict` gave.
+
+        record (Any): The content of the file.
+        source (Union[str, Path]): What messages call it.
+        RETURNS (Schema): The schema.
+        RAISES (ClinieError): CIE103 to CIE109, with file, key and remedy.
+        """
+        facts = checked(record, source)
+        facts["concepts"] = {name: ConceptType(name, **spec) for name, spec in facts["concepts"].items()}
+        facts["relations"] = {name: RelationType(name, **spec) for name, spec in facts["relations"].items()}
+        return cls(**facts)
+
+    @classmethod
+    def draft(cls, notes: Iterable[Note], name: str) -> "Schema":
+        """A first schema from annotated notes, to be edited: every type and type pair that occurs, most frequent
+        first, with the counts in the descriptions.
+
+        notes (Iterable[Note]): The notes.
+        name (str): Name of the schema.
+        RETURNS (Schema): The schema.
+        RAISES (ClinieError): CIE110 if the notes hold no concept; CIE004 to CIE006 if one is not usable.
+        """
+        documents = 0
+        concepts: Counter[str] = Counter()
+        pairs: dict[str, Counter[tuple[str, str]]] = {}
+        for note in notes:
+            note.check()
+            documents += 1
+            labels = {concept.id: concept.label for concept in note.concepts}
+            concepts.update(labels.values())
+            for relation in note.relations:
+                pairs.setdefault(relation.label, Counter())[labels[relation.head], labels[relation.tail]] += 1
+        if not concepts:
+            raise ClinieError("CIE110", notes=documents)
+        relations = Counter({label: sum(counts.values()) for label, counts in pairs.items()})
+        return cls(
+            name=name,
+            description=f"Drafted from {documents:,} documents: describe the types and write their questions.",
+            concepts={
+                label: ConceptType(label, f"{label}: {count:,} in the draft corpus.", concept_question(label))
+                for label, count in concepts.most_common()
+            },
+            relations={
+                label: RelationType(
+                    label,
+                    f"{label}: {count:,} in the draft corpus.",
+                    relation_question(label),
+                    tuple(pair for pair, _ in pairs[label].most_common()),
+                )
+                for label, count in relations.most_common()
+            },
+        )
+
+    def allowed(self, head_label: str, tail_label: str) -> tuple[str, ...]:
+        """The relations that are possible between two types.
+
+        head_label (str): Concept type of the head.
+        tail_label (str): Concept type of the tail.
+        RETURNS (tuple[str, ...]): Names of relation types, in the order of the schema; empty if there are none.
+        """
+        return self._by_pair.get((head_label, tail_label), ())
+
+    def apply(self, note: Note, report: "Report", file: str | Path, lines: Mapping[str, int] | None = None) -> Note:
+        """Put a note of a corpus into the types of this schema, and count everything that does not fit.
+
+        What the corpus itself holds twice stays twice: only what merging made equal becomes one.
+
+        note (Note): The note; not changed.
+        report (Report): Takes the counts.
+        file (Union[str, Path]): Where the note was read.
+        lines (Optional[Mapping[str, int]]): Line of each concept in that file, by concept id. A relation is
+            reported at the line of its head.
+        RETURNS (Note): A new note.
+        """
+        fitting = _Fitting(self, report, file, lines or {})
+        concepts = [fitting.concept(concept) for concept in note.concepts]
+        relations = [fitting.relation(relation) for relation in note.relations]
+        return Note(note.id, note.text, [c for c in concepts if c], [r for r in relations if r])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The schema as `from_dict` takes it and as a YAML file holds it.
+
+        RETURNS (dict[str, Any]): JSON-serialisable.
+        """
+        record: dict[str, Any] = {"name": self.name, "description": self.description, "concepts": {}, "relations": {}}
+        for concept in self.concepts.values():
+            record["concepts"][concept.name] = {
+                "description": concept.description,
+                "question": concept.question,
+                "merge": list(concept.merge),
+            }
+        for relation in self.relations.values():
+            record["relations"][relation.name] = {
+                "description": relation.description,
+                "question": relation.question,
+                "pairs": [list(pair) for pair in relation.pairs],
+                "merge": list(relation.merge),
+            }
+        record["drop"] = {"concepts": list(self.dropped_concepts), "relations": list(self.dropped_relations)}
+        return _without_empty(record)
+
+    def to_yaml(self) -> str:
+        """The schema as a file to be read and edited.
+
+        RETURNS (str): YAML.
+        """
+        return to_yaml(self.to_dict())
+
+    @cached_property
+    def _by_pair(self) -> dict[tuple[str, str], tuple[str, ...]]:
+        table: dict[tuple[str, str], tuple[str, ...]] = {}
+        for relation in self.relations.values():
+            for pair in relation.pairs:
+                table[pair] = (*table.get(pair, ()), relation.name)
+        return table
+
+    @cached_property
+    def _concept_names(self) -> dict[str, str]:
+        return {raw: kind.name for kind in self.concepts.values() for raw in (kind.name, *kind.merge)}
+
+    @cached_property
+    def _relation_names(self) -> dict[str, str]:
+        return {raw: kind.name for kind in self.relations.values() for raw in (kind.name, *kind.merge)}
+
+
+def bundled() -> tuple[str, ...]:
+    """Names of the schemas that come with the package.
+
+    RETURNS (tuple[str, ...]): In alphabetical order.
+    """
+    return tuple(sorted(file.stem for file in BUNDLED.glob("*.yml")))
+
+
+class _Fitting:
+    """One note being put into the types of a schema: first every concept, then every relation."""
+
+    def __init__(self, schema: Schema, report: "Report", file: str | Path, lines: Mapping[str, int]) -> None:
+        self.schema = schema
+        self.report = report
+        self.file = file
+        self.lines = lines
+        self.kept: dict[str, Concept] = {}  # by id in the corpus: the new concept that stands for it
+        self.left_out: set[str] = set()  # ids of concepts that went on purpose
+        self.concept_twins: dict[tuple, Concept] = {}
+        self.relation_twins: dict[tuple[str, str, str], Relation] = {}
+
+    def concept(self, concept: Concept) -> Concept | None:
+        schema, report, where = self.schema, self.report, (self.file, self.lines.get(concept.id))
+        label = schema._concept_names.get(concept.label)
+        if label is None:
+            if concept.label in schema.dropped_concepts:
+                report.leave_out(f"concept type that the schema drops: {concept.label}", *where)
+                self.left_out.add(concept.id)
+            else:
+                report.drop(f"concept type that the schema does not know: {concept.label}", *where)
+            return None
+        twin = self.concept_twins.setdefault((concept.offsets, tuple(concept.fragments), label), concept)
+        if twin.label != concept.label:
+            report.leave_out("same concept twice after merging types", *where)
+            self.kept[concept.id] = self.kept[twin.id]
+            return None
+        new = replace(concept, label=label, fragments=list(concept.fragments), attributes=dict(concept.attributes))
+        self.kept[concept.id] = new
+        return new
+
+    def relation(self, relation: Relation) -> Relation | None:
+        schema, report, where = self.schema, self.report, (self.file, self.lines.get(relation.head))
+        label = schema._relation_names.get(relation.label)
+        if label is None:
+            if not schema.relations:
+                report.leave_out("relation, and the schema has no relation types", *where)
+            elif relation.label in schema.dropped_relations:
+                report.leave_out(f"relation type that the schema drops: {relation.label}", *where)
+            else:
+                report.drop(f"relation type that the schema does not know: {relation.label}", *where)
+            return None
+        if relation.head in self.left_out or relation.tail in self.left_out:
+            report.leave_out("relation with a concept that the schema drops", *where)
+            return None
+        head, tail = self.kept.get(relation.head), self.kept.get(relation.tail)
+        if head is None or tail is None:
+            report.drop("relation with a concept that could not be carried over", *where)
+            return None
+        if head is tail and relation.head != relation.tail:
+            report.leave_out("relation of a concept to itself after merging types", *where)
+            return None
+        twin = self.relation_twins.setdefault((head.id, tail.id, label), relation)
+        if (twin.head, twin.tail, twin.label) != (relation.head, relation.tail, relation.label):
+            report.leave_out("same relation twice after merging types", *where)
+            return None
+        if label not in schema.allowed(head.label, tail.label):
+            reason = "relation between types that the schema does not list for it"
+            report.mend(f"{reason}: {label} ({head.label} -> {tail.label}), kept", *where)
+        return replace(relation, head=head.id, tail=tail.id, label=label)
+
+
+def _without_empty(value: Any) -> Any:
+    """A nested dictionary without the keys that have nothing under them."""
+    if not isinstance(value, dict):
+        return value
+    return {key: kept for key, item in value.items() if (kept := _without_empty(item))}

@@ -1,0 +1,50 @@
+"""Score files against files, for the command line."""
+
+from pathlib import Path
+from typing import Any
+
+from ..corpora import brat, docbin, jsonl
+from ..corpora.report import Report
+from ..errors import ClinieError
+from ..notes import Note
+from .intervals import RESAMPLES
+from .scores import score
+
+
+def evaluate(gold: Path, predicted: Path, *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Any]:
+    """Score predictions in files. The two sides need not have the same format.
+
+    gold (Path): A DocBin (`.spacy`), a brat folder or a `.jsonl` file.
+    predicted (Path): The same for the predictions.
+    seed (int): Seed of the bootstrap.
+    resamples (int): How often to resample for the intervals; 0 for none.
+    RETURNS (dict[str, Any]): What `score` gives, and `reading`: for `gold` and `predicted` a list of what could not
+        be read or was changed in reading, each with `reason`, `count`, `examples` (file and line) and `dropped`.
+    RAISES (ClinieError): CIE403 if a path is none of these, what `score` raises, and what the readers raise.
+    """
+    gold_notes, gold_problems = _read(Path(gold))
+    predicted_notes, predicted_problems = _read(Path(predicted))
+    result = score(gold_notes, predicted_notes, seed=seed, resamples=resamples)
+    result["reading"] = {"gold": gold_problems, "predicted": predicted_problems}
+    return result
+
+
+def _read(path: Path) -> tuple[list[Note], list[dict[str, Any]]]:
+    if path.is_dir():
+        read = brat.read
+    elif not path.exists():
+        raise ClinieError("CIE403", path=str(path), problem="there is no such file or folder")
+    elif path.suffix == ".spacy":
+        read = docbin.read
+    elif path.suffix == ".jsonl":
+        read = jsonl.read
+    else:
+        raise ClinieError("CIE403", path=str(path), problem=f"files ending in {path.suffix!r} are not known")
+    report = Report()
+    notes = [sourced.note for sourced in read(path, report)]
+    problems = [
+        {"reason": remark.reason, "count": remark.count, "examples": remark.examples, "dropped": kind == "dropped"}
+        for kind in ("dropped", "mended")
+        for remark in report.remarks(kind)
+    ]
+    return notes, problems

@@ -1,0 +1,146 @@
+"""Which gold concepts and relations a prediction got right, within one note.
+
+- *Strict*: same type, same offsets; for a relation, of both ends.
+- *Lenient*: same type, any overlap; for a relation, of both ends. One gold item matches at most one prediction and the
+  other way round, and the matching is a largest possible one, so that the score does not hang on an order.
+
+Offsets are those of the whole stretch: fragments of a discontinuous concept are not compared. Items of a note that do
+not differ in type and offsets are one item, on both sides, as the shared tasks count them.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..notes import Note
+
+Kind = Literal["concepts", "relations"]
+Mode = Literal["strict", "lenient"]
+KINDS: tuple[Kind, ...] = ("concepts", "relations")
+MODES: tuple[Mode, ...] = ("strict", "lenient")
+
+
+class Item(NamedTuple):
+    """What is matched: a concept or a relation, by nothing but types and offsets.
+
+    label (str): Type of the concept or of the relation.
+    ends (tuple[tuple[str, int, int], ...]): Type, first character and one past the last: of the concept, or of the
+        head and the tail.
+    """
+
+    label: str
+    ends: tuple[tuple[str, int, int], ...]
+
+
+def items(note: Note, kind: Kind) -> list[Item]:
+    """The concepts or the relations of a note as items to match, duplicates included.
+
+    note (Note): A note that passes `Note.check`.
+    kind (Kind): `concepts` or `relations`.
+    RETURNS (list[Item]): In the order of the note.
+    """
+    ends = {concept.id: (concept.label, concept.start, concept.end) for concept in note.concepts}
+    if kind == "concepts":
+        return [Item(concept.label, (ends[concept.id],)) for concept in note.concepts]
+    return [Item(relation.label, (ends[relation.head], ends[relation.tail])) for relation in note.relations]
+
+
+def match(gold: Iterable[Item], predicted: Iterable[Item], mode: Mode) -> list[tuple[Item, Item]]:
+    """Pair the items of a note.
+
+    Items that are paired in strict mode are paired in lenient mode as well, though not always with each other: where
+    that makes room for one more pair, an exact prediction goes to another gold item that it overlaps.
+
+    gold (Iterable[Item]): Gold items; duplicates count once.
+    predicted (Iterable[Item]): Predicted items; duplicates count once.
+    mode (Mode): `strict` or `lenient`.
+    RETURNS (list[tuple[Item, Item]]): Pairs of gold and predicted items, sorted; no item stands in two pairs.
+    """
+    gold, predicted = set(gold), set(predicted)
+    if mode == "strict":
+        return [(item, item) for item in sorted(gold & predicted)]
+    groups: dict[tuple[str, tuple[str, ...]], tuple[list[Item], list[Item]]] = defaultdict(lambda: ([], []))
+    for side, side_items in enumerate((gold, predicted)):
+        for item in sorted(side_items, key=_by_end):
+            types = tuple(end[0] for end in item.ends)
+            groups[item.label, types][side].append(item)
+    return sorted(
+        (ours[i], theirs[j]) for ours, theirs in groups.values() if ours and theirs for i, j in _largest(ours, theirs)
+    )
+
+
+def _by_end(item: Item) -> tuple[tuple[int, int], ...]:
+    # With both sides in the order in which they end, taking the first free partner rarely takes a wrong one.
+    return tuple((end, start) for _, start, end in item.ends)
+
+
+def _largest(gold: list[Item], predicted: list[Item]) -> list[tuple[int, int]]:
+    """A maximum matching of items of one type, by overlap of all ends.
+
+    It starts from the exact pairs and grows along augmenting paths; these never leave an item without a partner that
+    had one, and where there are none left the matching is maximum (Berge 1957).
+
+    gold (list[Item]): Distinct items.
+    predicted (list[Item]): Distinct items.
+    RETURNS (list[tuple[int, int]]): Pairs of indexes.
+    """
+    index = {item: j for j, item in enumerate(predicted)}
+    partner = [index.get(item, -1) for item in gold]
+    owner = np.full(len(predicted), -1)
+    for i, j in enumerate(partner):
+        if j >= 0:
+            owner[j] = i
+    if -1 in partner and -1 in owner:
+        offsets = np.array([[end[1:] for end in item.ends] for item in predicted]).transpose(1, 2, 0).copy()
+        while _augment(gold, offsets, partner, owner):
+            pass
+    return [(i, j) for i, j in enumerate(partner) if j >= 0]
+
+
+def _augment(gold: list[Item], offsets: NDArray[np.int64], partner: list[int], owner: NDArray[np.int64]) -> bool:
+    """One pass: grow a tree of alternating paths from every gold item without a partner, breadth first and all at
+    once, each up to its first free prediction, and turn the path to that one round.
+
+    Trees share no prediction, so the paths do not meet. Overlaps are computed when an item is reached and not kept:
+    thousands of concepts that overlap each other have millions.
+
+    gold (list[Item]): The gold items.
+    offsets (NDArray[np.int64]): Of the predictions, shape (ends of an item, 2, predictions).
+    partner (list[int]): Prediction of each gold item, or -1; changed in place.
+    owner (NDArray[np.int64]): Gold item of each prediction, or -1; changed in place.
+    RETURNS (bool): Whether a pair was gained.
+    """
+    gained = False
+    unseen = np.ones(len(owner), dtype=bool)
+    parent: dict[int, int] = {}
+    root = {i: i for i, j in enumerate(partner) if j < 0}
+    served = set()
+    frontier = deque(root)
+    while frontier:
+        i = frontier.popleft()
+        if root[i] in served:
+            continue
+        near = unseen.copy()
+        for (starts, ends), (_, start, end) in zip(offsets, gold[i].ends, strict=True):
+            near &= starts < end
+            near &= ends > start
+        free = near & (owner < 0)
+        j = int(free.argmax())
+        if free[j]:
+            served.add(root[i])
+            gained = True
+            unseen[j] = False
+            parent[j] = i
+            while j >= 0:
+                i = parent[j]
+                partner[i], owner[j], j = j, i, partner[i]
+        else:
+            unseen &= ~near
+            for j in np.flatnonzero(near).tolist():
+                parent[j] = i
+                root[int(owner[j])] = root[i]
+                frontier.append(int(owner[j]))
+    return gained

@@ -1,0 +1,100 @@
+"""The scorers that `spacy train` and `spacy evaluate` call. Without intervals: they run at every evaluation."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from spacy.tokens import Doc
+from spacy.training import Example
+
+from ..annotation import RELATIONS_KEY, SPANS_KEY, get_relations, note_from_doc
+from ..notes import Note
+from .counts import Counts, count, rates
+from .match import Kind
+from .scores import check_texts
+
+Scorer = Callable[..., dict[str, Any]]
+
+
+def make_concept_scorer() -> Scorer:
+    """Registered as `spacy_clinie.concept_scorer.v1`.
+
+    RETURNS (Scorer): `score_concepts`.
+    """
+    return score_concepts
+
+
+def make_relation_scorer() -> Scorer:
+    """Registered as `spacy_clinie.relation_scorer.v1`.
+
+    RETURNS (Scorer): `score_relations` end to end: on whatever concepts the prediction has.
+    """
+
+    def score_end_to_end(examples: Iterable[Example], **_cfg: Any) -> dict[str, Any]:
+        return score_relations((eg.reference, eg.predicted) for eg in examples)
+
+    return score_end_to_end
+
+
+def score_concepts(examples: Iterable[Example], **_cfg: Any) -> dict[str, Any]:
+    """Score all concepts, overlapping ones included.
+
+    As in spaCy's own scorers, documents whose reference has no annotation (neither `doc.spans["clinie"]` nor
+    `doc.ents`) are passed over, and every value is None if there is nothing to score.
+
+    examples (Iterable[Example]): References and predictions.
+    **_cfg (Any): What spaCy passes to every scorer; not used.
+    RETURNS (dict[str, Any]): `concepts_p`, `_r`, `_f` and `concepts_per_type` (strict), `concepts_lenient_p`, `_r`,
+        `_f`; the strict ones again as `spans_clinie_*`, which `spacy evaluate --spans-key clinie` prints.
+    RAISES (ClinieError): CIE400 if the texts of a reference and a prediction differ.
+    """
+    docs = [(eg.reference, eg.predicted) for eg in examples if _has_concepts(eg.reference)]
+    scores = _flat(_notes(docs), "concepts", "concepts")
+    for part in ("p", "r", "f", "per_type"):
+        scores[f"spans_{SPANS_KEY}_{part}"] = scores[f"concepts_{part}"]
+    return scores
+
+
+def score_relations(docs: Iterable[tuple[Doc, Doc]], prefix: str = "relations") -> dict[str, Any]:
+    """Score relations, by type and by the types and offsets of both ends.
+
+    Documents whose reference has no relation annotation (`doc._.rel` was never set) are passed over, and every value
+    is None if there is nothing to score.
+
+    docs (Iterable[tuple[Doc, Doc]]): References and predictions; on gold concepts, predictions made on these.
+    prefix (str): Start of the keys: `relations` end to end, `relations_gold` on gold concepts.
+    RETURNS (dict[str, Any]): `{prefix}_p`, `_r`, `_f`, `_per_type` (strict), `{prefix}_lenient_p`, `_r`, `_f`.
+    RAISES (ClinieError): CIE400 if the texts of a reference and a prediction differ.
+    """
+    return _flat(_notes([pair for pair in docs if _has_relations(pair[0])]), "relations", prefix)
+
+
+def _has_concepts(doc: Doc) -> bool:
+    return SPANS_KEY in doc.spans or doc.has_annotation("ENT_IOB")
+
+
+def _has_relations(doc: Doc) -> bool:
+    return RELATIONS_KEY in doc.user_data or bool(get_relations(doc))
+
+
+def _notes(docs: Iterable[tuple[Doc, Doc]]) -> list[tuple[Note, Note]]:
+    pairs = [(note_from_doc(reference), note_from_doc(predicted)) for reference, predicted in docs]
+    for gold, predicted in pairs:
+        check_texts(gold, predicted)
+    return pairs
+
+
+def _flat(pairs: Sequence[tuple[Note, Note]], kind: Kind, prefix: str) -> dict[str, Any]:
+    strict, lenient = count(pairs, kind, "strict"), count(pairs, kind, "lenient")
+    scores: dict[str, Any] = {**_micro(strict, prefix), **_micro(lenient, f"{prefix}_lenient")}
+    per_type = {label: _prf(total) for label, total in zip(strict.labels, strict.table.sum(axis=0), strict=True)}
+    scores[f"{prefix}_per_type"] = per_type or None
+    return scores
+
+
+def _micro(counts: Counts, prefix: str) -> dict[str, Any]:
+    prf = _prf(counts.table.sum(axis=(0, 1))) if counts.labels else dict.fromkeys("prf")
+    return {f"{prefix}_{key}": value for key, value in prf.items()}
+
+
+def _prf(total: Any) -> dict[str, float]:
+    return dict(zip("prf", rates(total).tolist(), strict=True))

@@ -1,0 +1,48 @@
+"""A tokenizer for clinical text: wherever an annotator may begin or end a concept, a token begins or ends.
+
+A plain English tokenizer keeps "25mg", "po/iv", "x3d" or "fever;pt" in one piece, and a concept that ends inside
+a token cannot be represented. Here a token is a run of letters, a number, or one other character: that depends
+on the characters alone and needs no list of exceptions. The text is never changed.
+"""
+
+import re
+from collections.abc import Callable
+
+from spacy.language import Language
+from spacy.tokenizer import Tokenizer
+from spacy.vocab import Vocab
+
+# A letter, or a combining accent that belongs to the letter before it.
+_LETTER = r"(?:[^\W\d_]|[\u0300-\u036f])"
+
+# Between two characters that are not blanks, cut ...
+_CUTS = (
+    rf"(?<={_LETTER})(?!{_LETTER}|$)",  # behind a word: x|3, fever|;
+    rf"(?<!^)(?<!{_LETTER})(?={_LETTER})",  # before a word: 25|mg, ;|pt
+    r"(?<=\d)(?!\d|\.\d|,\d{3}(?!\d)|$)",  # behind a number, but not in 0.5 or 1,200
+    r"(?<!^)(?<!\d)(?<!\d\.)(?<!\d,)(?=\d)",  # before a number
+    r"(?<=\d,)(?=\d)(?!\d{3}(?!\d))",  # behind a comma between numbers: 0,|1
+    r"(?<=[^\w\u0300-\u036f]|_)(?=[^\w\u0300-\u036f]|_)",  # between two other characters: )|.
+    rf"(?<=(?<!{_LETTER})[Nn][Oo][Nn])(?={_LETTER}{{4}})",  # behind a negating prefix: non|smoker
+)
+
+
+def make_tokenizer(vocab: Vocab) -> Tokenizer:
+    """Make the clinical tokenizer. It is a spaCy Tokenizer, so special cases can be added to it.
+
+    vocab (Vocab): The vocabulary.
+    RETURNS (Tokenizer): The tokenizer.
+    """
+    return Tokenizer(vocab, infix_finditer=re.compile("|".join(_CUTS)).finditer)
+
+
+def create_clinical_tokenizer() -> Callable[[Language], Tokenizer]:
+    """Registered as `spacy_clinie.ClinicalTokenizer.v1`, for `[nlp.tokenizer]` of a config.
+
+    RETURNS (Callable[[Language], Tokenizer]): Makes the tokenizer of a pipeline.
+    """
+
+    def create(nlp: Language) -> Tokenizer:
+        return make_tokenizer(nlp.vocab)
+
+    return create

@@ -1,0 +1,416 @@
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spacy_clinie.corpora import brat
+from spacy_clinie.corpora.report import Report
+from spacy_clinie.corpora.source import SourcedNote
+from spacy_clinie.errors import ClinieError
+from spacy_clinie.notes import Concept, Note, Relation
+
+TEXT = "Took Lisinopril 5mg.\nRash on left and right arm."
+
+
+def put(folder: Path, name: str, text: str | bytes, annotation: str | bytes | None = None) -> None:
+    for suffix, content in ((".txt", text), (".ann", annotation)):
+        if content is not None:
+            file = folder / f"{name}{suffix}"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+
+
+def read(folder: Path) -> tuple[list[SourcedNote], Report]:
+    report = Report()
+    return list(brat.read(folder, report)), report
+
+
+def read_one(folder: Path, text: str | bytes, annotation: str | bytes) -> tuple[Note, Report]:
+    put(folder, "a", text, annotation)
+    (sourced,), report = read(folder)
+    sourced.note.check()
+    return sourced.note, report
+
+
+def remarks(report: Report, kind: str) -> dict[str, list[str]]:
+    return {remark.reason: remark.examples for remark in report.remarks(kind)}
+
+
+def test_concepts_relations_and_attributes(tmp_path: Path) -> None:
+    annotation = (
+        "T1\tDrug 5 15\tLisinopril\n"
+        "T2\tDose 16 19\t5mg\n"
+        "R1\tDose-Drug Arg1:T2 Arg2:T1\n"
+        "A1\tNegated T1\n"
+        "A2\tCertainty T1 very sure\n"
+        "N1\tReference T1 RxNorm:29046\tlisinopril\n"
+    )
+    put(tmp_path, "a", TEXT, annotation)
+    (sourced,), report = read(tmp_path)
+    attributes = {"Negated": "true", "Certainty": "very sure", "Reference": "RxNorm:29046"}
+    assert sourced.note == Note(
+        "a",
+        TEXT,
+        [Concept("T1", 5, 15, "Drug", attributes=attributes), Concept("T2", 16, 19, "Dose")],
+        [Relation("T2", "T1", "Dose-Drug")],
+    )
+    assert sourced.file == tmp_path / "a.ann"
+    assert sourced.split is None
+    assert sourced.lines == {"T1": 1, "T2": 2}
+    assert report.problems == 0
+
+
+def test_fragments_are_put_in_text_order_and_kept_as_they_are(tmp_path: Path) -> None:
+    annotation = (
+        "T1\tSite 38 47;29 33\tright arm left\n"
+        "T2\tSite 29 33;33 38\tleft  and \n"
+        "T3\tSite 29 37;34 47\tleft and and right arm\n"
+        "T4\tMix 16 20;21 25\t5mg. Rash\n"
+    )
+    note, report = read_one(tmp_path, TEXT, annotation)
+    assert [concept.offsets for concept in note.concepts] == [(29, 47), (29, 38), (29, 47), (16, 25)]
+    assert [concept.fragments for concept in note.concepts] == [
+        [(29, 33), (38, 47)],
+        [(29, 33), (33, 38)],
+        [(29, 37), (34, 47)],
+        [(16, 20), (21, 25)],
+    ]
+    assert report.problems == 0
+
+
+def test_events_become_relations_of_their_triggers(tmp_path: Path) -> None:
+    # Arguments may be events, may be defined later, and roles may carry a number.
+    annotation = (
+        "E1\tUse:T1 Amount:T2 Effect2:E2\n"
+        "R1\tCAUSE Arg1:E1 Arg2:E2\t\n"
+        "A1\tStatus E2 past\n"
+        "T1\tUse 5 15\tLisinopril\n"
+        "T2\tAmount 16 19\t5mg\n"
+        "E2\tSymptom:T3 \n"
+        "T3\tSymptom 21 25\tRash\n"
+    )
+    note, report = read_one(tmp_path, TEXT, annotation)
+    assert note.relations == [
+        Relation("T1", "T2", "Amount"),
+        Relation("T1", "T3", "Effect"),
+        Relation("T1", "T3", "CAUSE"),
+    ]
+    assert note.concepts[2].attributes == {"Status": "past"}
+    assert report.problems == 0
+
+
+def test_head_is_the_argument_named_first(tmp_path: Path) -> None:
+    annotation = "T1\tA 0 4\tTook\nT2\tB 5 15\tLisinopril\nR1\tof Arg2:T2 Arg1:T1\nR2\tself Arg1:T1 Arg2:T1\n"
+    note, report = read_one(tmp_path, TEXT, annotation)
+    assert note.relations == [Relation("T2", "T1", "of"), Relation("T1", "T1", "self")]
+    assert report.problems == 0
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        "T1 Drug 5 15 Lisinopril\nT2  Dose  16\t19\t5mg\nR1 of Arg1:T2\tArg2:T1\t\n",
+        "\n  T1\tDrug 5 15\tLisinopril  \r\nT2\tDose 16 19\t5mg\r\n\r\nR1\tof   Arg1:T2 Arg2:T1 \r\n",
+        "\ufeffT1\tDrug 5 15\tLisinopril\nT2\tDose 16 19\t5mg\nR1\tof Arg1:T2 Arg2:T1",
+    ],
+)
+def test_tabs_blanks_line_ends_and_byte_order_mark_make_no_difference(tmp_path: Path, annotation: str) -> None:
+    note, report = read_one(tmp_path, TEXT, annotation)
+    assert note.concepts == [Concept("T1", 5, 15, "Drug"), Concept("T2", 16, 19, "Dose")]
+    assert note.relations == [Relation("T2", "T1", "of")]
+    assert report.problems == 0
+
+
+def test_carriage_returns_count(tmp_path: Path) -> None:
+    note, report = read_one(
+        tmp_path, "a\r\nb \U0001f600 c\u2028d", "T1\tX 3 4\tb\nT2\tX 0 4\ta b\nT3\tX 7 10\tc\u2028d\n"
+    )
+    assert note.text == "a\r\nb \U0001f600 c\u2028d"
+    assert [note.text[c.start : c.end] for c in note.concepts] == ["b", "a\r\nb", "c\u2028d"]
+    assert report.problems == 0
+
+
+def test_byte_order_mark_stays_without_evidence(tmp_path: Path) -> None:
+    note, report = read_one(tmp_path, "\ufefftook drugs", "")
+    assert note.text == "\ufefftook drugs"
+    assert report.problems == 0
+
+
+@pytest.mark.parametrize(("offsets", "kept"), [("6 11", True), ("5 10", False)])
+def test_byte_order_mark_stays_if_the_offsets_count_it(tmp_path: Path, offsets: str, kept: bool) -> None:
+    note, report = read_one(tmp_path, "\ufefftook drugs", f"T1\tX {offsets}\tdrugs\n")
+    assert note.text[note.concepts[0].start : note.concepts[0].end] == "drugs"
+    assert note.text.startswith("\ufeff") is kept
+    reason = "byte order mark taken off, since the offsets do not count it"
+    assert remarks(report, "mended") == ({} if kept else {reason: ["a.ann"]})
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "reason"),
+    [
+        ("T2\tX 44 49\tarm.", "dropped", "offset past the end of the text"),
+        ("T2\tX 5 5\t", "dropped", "span that is empty or ends before it starts"),
+        ("T2\tX 9 5\tx", "dropped", "span that is empty or ends before it starts"),
+        ("T2\tX 0 4;9 9\tTook", "dropped", "span that is empty or ends before it starts"),
+        ("T2\tX -3 4\tTook", "dropped", "malformed line"),
+        ("T2\tX 0 4.0\tTook", "dropped", "malformed line"),
+        ("T2\tX 0 " + "9" * 5000, "dropped", "malformed line"),
+        ("T2\tX 0", "dropped", "malformed line"),
+        ("T2", "dropped", "malformed line"),
+        ("T1\tY 0 4\tTook", "dropped", "id given twice"),
+        ("R1\tof Arg1:T1 Arg2:T9", "dropped", "relation to a missing id"),
+        ("R1\tof Arg1:T1 Arg2:", "dropped", "malformed line"),
+        ("R1\tof Arg1:T1", "dropped", "malformed line"),
+        ("R1\tof Arg1:T1 Arg2:T1 Arg3:T1", "dropped", "malformed line"),
+        ("R1\tof T1 T1", "dropped", "malformed line"),
+        ("E1\tX:T9", "dropped", "event without its trigger"),
+        ("E1\t", "dropped", "malformed line"),
+        ("E1\tX:T1 2:T1", "dropped", "malformed line"),
+        ("A1\tNegated", "dropped", "malformed line"),
+        ("A1\tNegated R7", "dropped", "attribute of something that is no concept"),
+        ("X1\twhat", "dropped", "line of an unknown kind"),
+        ("T2\tX 0 4\tTake", "mended", "recorded string differs from the text at its offsets"),
+        ("T2\tX 0 4", "mended", "recorded string differs from the text at its offsets"),
+        ("E1\tY:T1", "mended", "event and trigger of two types, the trigger's was kept"),
+        ("*\tEquiv T1 T1", "left_out", "relation of any number of members (* line)"),
+        ("#1\tAnnotatorNotes T1\tlook again", "left_out", "annotator's note"),
+    ],
+)
+def test_what_is_not_carried_over_is_counted(tmp_path: Path, line: str, kind: str, reason: str) -> None:
+    note, report = read_one(tmp_path, TEXT, f"T1\tX 5 15\tLisinopril\n{line}\n")
+    found = {each: remarks(report, each) for each in ("dropped", "mended", "left_out")}
+    assert found == {"dropped": {}, "mended": {}, "left_out": {}} | {kind: {reason: ["a.ann:2"]}}
+    assert note.concepts[0] == Concept("T1", 5, 15, "X")
+    assert len(note.concepts) == (2 if line.startswith("T2") and kind == "mended" else 1)
+
+
+def test_relations_of_an_event_without_trigger_are_counted(tmp_path: Path) -> None:
+    annotation = "T1\tX 0 4\tTook\nE1\tUse:T7 Amount:T1\nR1\tof Arg1:E1 Arg2:T1\n"
+    note, report = read_one(tmp_path, TEXT, annotation)
+    assert note.relations == []
+    assert remarks(report, "dropped") == {
+        "event without its trigger": ["a.ann:2"],
+        "relation to a missing id": ["a.ann:2", "a.ann:3"],
+    }
+
+
+def test_repetitions(tmp_path: Path) -> None:
+    annotation = (
+        "T1\tX 0 4\tTook\nT2\tX 5 15\tLisinopril\n"
+        "R1\tof Arg1:T1 Arg2:T2\nR2\tof Arg1:T1 Arg2:T2\nR2\tby Arg1:T1 Arg2:T2\n"
+        "A1\tNeg T1\nA2\tNeg T1\nA3\tTime T1 past\nA4\tTime T1 now\n"
+    )
+    note, report = read_one(tmp_path, TEXT, annotation)
+    assert note.relations == [Relation("T1", "T2", "of"), Relation("T1", "T2", "by")]
+    assert note.concepts[0].attributes == {"Neg": "true", "Time": "past|now"}
+    assert remarks(report, "left_out") == {
+        "identical relation given twice": ["a.ann:4"],
+        "identical attribute given twice": ["a.ann:7"],
+    }
+    assert remarks(report, "mended") == {
+        "id given twice, both kept": ["a.ann:5"],
+        "attribute with several values, joined by |": ["a.ann:9"],
+    }
+
+
+def test_folders_splits_and_ids(tmp_path: Path) -> None:
+    for name in ("Train/x/1", "test_data/1", "development/2", "3"):
+        put(tmp_path, name, "text", "T1\tX 0 4\ttext\n")
+    put(tmp_path, "README", "about")
+    put(tmp_path, "._3", b"\x00\x05")
+    found, report = read(tmp_path)
+    assert [(sourced.note.id, sourced.split) for sourced in found] == [
+        ("3", None),
+        ("Train/x/1", "train"),
+        ("2", "dev"),
+        ("test_data/1", "test"),
+    ]
+    assert remarks(report, "mended") == {"two notes with one id: told apart by folder": ["1.txt", "1.txt"]}
+    assert remarks(report, "left_out") == {
+        "file about the corpus, not a note": ["README.txt"],
+        "hidden file": ["._3.txt"],
+    }
+
+
+def test_files_that_do_not_pair_or_cannot_be_read(tmp_path: Path) -> None:
+    put(tmp_path, "empty-annotation", TEXT, "")
+    put(tmp_path, "no-annotation", TEXT)
+    put(tmp_path, "empty", "", "T1\tX 0 1\tx\n")
+    put(tmp_path, "latin", "caf\xe9".encode("latin-1"), "")
+    put(tmp_path, "latin-annotation", "caf\xe9", "T1\tX 0 3\tcaf\nT2\tX 0 4\tcaf\xe9\n".encode("latin-1"))
+    (tmp_path / "no-text.ann").write_text("T1\tX 0 1\tx\n")
+    found, report = read(tmp_path)
+    assert [sourced.note.id for sourced in found] == ["empty-annotation", "no-annotation"]
+    assert remarks(report, "dropped") == {
+        "file is not UTF-8": ["latin-annotation.ann:2", "latin.txt:1"],
+        "annotation file without a text": ["no-text.ann"],
+        "note without text": ["empty.txt"],
+    }
+    assert remarks(report, "mended") == {"note without an annotation file": ["no-annotation.txt"]}
+
+
+def test_a_file_that_was_cut_off_keeps_what_is_whole(tmp_path: Path) -> None:
+    note, report = read_one(tmp_path, TEXT, "T1\tX 0 4\tTook\nR1\tof Arg1:T1 Arg2:T1\nT2\tX 5")
+    assert (len(note.concepts), len(note.relations)) == (1, 1)
+    assert remarks(report, "dropped") == {"malformed line": ["a.ann:3"]}
+
+
+def test_nothing_to_read(tmp_path: Path) -> None:
+    for path, code in ((tmp_path / "nowhere", "CIE200"), (tmp_path, "CIE201")):
+        with pytest.raises(ClinieError) as error:
+            read(path)
+        assert error.value.code == code
+    put(tmp_path, "a", TEXT)
+    with pytest.raises(ClinieError) as error:
+        read(tmp_path)
+    assert error.value.code == "CIE205"
+
+
+def test_one_file(tmp_path: Path) -> None:
+    put(tmp_path, "a", TEXT, "T1\tX 0 4\tTook\n")
+    put(tmp_path, "b", TEXT, "T1\tX 0 4\tTook\n")
+    found, _ = read(tmp_path / "b.txt")
+    assert [sourced.note.id for sourced in found] == ["b"]
+
+
+def test_a_concept_across_lines_is_written_as_one_fragment(tmp_path: Path) -> None:
+    note = Note("n", "sore\r\nthroat", [Concept("T1", 0, 12, "A")])
+    brat.write([note], tmp_path)
+    assert (tmp_path / "n.txt").read_bytes() == b"sore\r\nthroat"
+    assert (tmp_path / "n.ann").read_bytes() == b"T1\tA 0 12\tsore  throat\n"
+    (sourced,), report = read(tmp_path)
+    assert sourced.note == note
+    assert report.problems == 0
+
+
+def test_writing_replaces_ids_that_are_not_brats(tmp_path: Path) -> None:
+    concepts = [Concept("x", 0, 4, "A"), Concept("T1", 5, 15, "B"), Concept("7", 16, 19, "C", score=0.5)]
+    brat.write([Note("n", TEXT, concepts, [Relation("7", "x", "of", 0.5)])], tmp_path)
+    (sourced,), _ = read(tmp_path)
+    assert sourced.note.concepts == [Concept("T2", 0, 4, "A"), Concept("T1", 5, 15, "B"), Concept("T3", 16, 19, "C")]
+    assert sourced.note.relations == [Relation("T3", "T2", "of")]
+
+
+@pytest.mark.parametrize(
+    ("note", "code"),
+    [
+        (Note("a", "text", [Concept("T1", 0, 4, "two words")]), "CIE206"),
+        (Note("a", "text", [Concept("T1", 0, 4, "X", attributes={"k": "two\nlines"})]), "CIE206"),
+        (Note("a", "text", [Concept("T1", 0, 4, "X", attributes={"k": ""})]), "CIE206"),
+        (Note("a", "text", [Concept("T1", 0, 4, "X")], [Relation("T1", "T1", "")]), "CIE206"),
+        (Note("a", "text", [Concept("T1", 0, 9, "X")]), "CIE004"),
+        (Note("a", "te\ud800t", []), "CIE202"),
+        (Note("../a", "text", []), "CIE203"),
+        (Note("", "text", []), "CIE203"),
+    ],
+)
+def test_what_brat_cannot_hold(tmp_path: Path, note: Note, code: str) -> None:
+    with pytest.raises(ClinieError) as error:
+        brat.write([note], tmp_path / "out")
+    assert error.value.code == code
+    assert "te" not in str(error.value).replace("text", "").split()
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_notes_to_write_with_one_id(tmp_path: Path) -> None:
+    with pytest.raises(ClinieError) as error:
+        brat.write([Note("a", "x"), Note("a", "y")], tmp_path)
+    assert error.value.code == "CIE204"
+
+
+words = st.text(st.characters(blacklist_categories=("Cs", "Zs", "Zl", "Zp", "Cc")), min_size=1, max_size=5)
+
+
+@st.composite
+def notes(draw: st.DrawFn) -> Note:
+    """Any text without lone surrogates, line ends of every kind among it; any spans, fragments and relations."""
+    odd = st.sampled_from("\n\r\t \x0b\x0c\x1c\x85\u2028\ufeff\x00;\U0001f600")
+    text = draw(st.text(st.one_of(odd, st.characters(blacklist_categories=("Cs",))), min_size=1, max_size=30))
+    span = st.tuples(st.integers(0, len(text)), st.integers(0, len(text))).filter(lambda s: s[0] != s[1])
+    concepts = []
+    for number in range(draw(st.integers(0, 4))):
+        pieces = sorted((min(s), max(s)) for s in draw(st.lists(span, min_size=1, max_size=3)))
+        concepts.append(
+            Concept(
+                f"T{number + 1}",
+                pieces[0][0],
+                max(end for _, end in pieces),
+                draw(words),
+                fragments=pieces if len(pieces) > 1 else [],
+                attributes=draw(st.dictionaries(words, words, max_size=2)),
+            )
+        )
+    relations = []
+    if concepts:
+        ends = st.sampled_from([concept.id for concept in concepts])
+        triples = draw(st.lists(st.tuples(ends, ends, words), max_size=4, unique=True))
+        relations = [Relation(*triple) for triple in triples]
+    return Note("note", text, concepts, relations)
+
+
+@settings(max_examples=150, deadline=None)
+@given(notes())
+def test_what_is_written_is_read_back(note: Note) -> None:
+    with TemporaryDirectory() as folder:
+        brat.write([note], Path(folder))
+        (sourced,), report = read(Path(folder))
+    assert sourced.note == note
+    assert report.problems == 0
+
+
+@pytest.mark.parametrize(
+    ("corpus", "expected"),
+    [
+        ("maccrobat2020", {"documents": 200, "concepts": 25189, "relations": 16307, "twice": 7, "discontinuous": 44}),
+        ("mtsamples_sdoh", {"documents": 361, "concepts": 3778, "relations": 2649, "mended": 10}),
+        ("ddi2013", {"documents": 1017, "concepts": 18491, "relations": 5000, "discontinuous": 49, "mended": 5}),
+        (
+            "chia",
+            {
+                "documents": 2000,
+                "concepts": 44616,
+                "relations": 20153,
+                "twice": 14,
+                "discontinuous": 1796,
+                "mended": 3,
+            },
+        ),
+    ],
+)
+def test_counts_of_the_open_corpora(corpora: Path, corpus: str, expected: dict[str, int]) -> None:
+    """`relations` are the lines and arguments in the files, `twice` those that repeat another word by word."""
+    found, report = read(corpora / corpus)
+    for sourced in found:
+        sourced.note.check()
+        report.add(sourced.note)
+    twice = {remark.reason: remark.count for remark in report.remarks("left_out")}.get(
+        "identical relation given twice", 0
+    )
+    assert {
+        "documents": report.documents,
+        "concepts": sum(report.concepts.values()),
+        "relations": sum(report.relations.values()) + twice,
+        "twice": twice,
+        "discontinuous": report.discontinuous,
+        "mended": report.problems,
+    } == {"twice": 0, "discontinuous": 0, "mended": 0} | expected
+    assert remarks(report, "dropped") == {}
+
+
+def test_splits_types_and_what_is_left_out_of_the_open_corpora(corpora: Path) -> None:
+    counts = {}
+    for corpus in ("mtsamples_sdoh", "ddi2013", "maccrobat2020"):
+        found, report = read(corpora / corpus)
+        for sourced in found:
+            report.add(sourced.note)
+        splits = [sourced.split for sourced in found]
+        counts[corpus] = {split: splits.count(split) for split in ("train", "dev", "test")}
+    assert counts["mtsamples_sdoh"] == {"train": 251, "dev": 73, "test": 37}
+    assert counts["ddi2013"] == {"train": 714, "dev": 0, "test": 303}
+    assert (len(report.concepts), len(report.relations)) == (41, 7)
+    assert sum(report.relations[label] for label in ("BEFORE", "AFTER", "CO-OCCURRENCE")) == 16307 - 13890
+    assert {remark.reason: remark.count for remark in report.remarks("left_out")}[
+        "relation of any number of members (* line)"
+    ] == 2023

@@ -1,0 +1,212 @@
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spacy_clinie.corpora import jsonl
+from spacy_clinie.corpora.report import Report
+from spacy_clinie.errors import ClinieError, ClinieWarning
+from spacy_clinie.notes import Concept, Note, Relation
+
+TEXT = "Rash after zyxomab."
+RASH = {"id": "a", "start": 0, "end": 4, "label": "ADE", "score": None}
+DRUG = {"id": "b", "start": 11, "end": 18, "label": "Drug", "score": 0.5}
+LINK = {"head": "a", "tail": "b", "label": "ADE-Drug", "score": None}
+
+
+def record(**changes: Any) -> dict[str, Any]:
+    return {"id": "n1", "text": TEXT, "concepts": [RASH, DRUG], "relations": [LINK]} | changes
+
+
+def read(tmp_path: Path, *lines: Any) -> tuple[list[Note], Report]:
+    data = b"\n".join(line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines)
+    (tmp_path / "notes.jsonl").write_bytes(data)
+    report = Report()
+    return [sourced.note for sourced in jsonl.read(tmp_path, report)], report
+
+
+def remarks(report: Report) -> dict[str, list[str]]:
+    return {r.reason: r.examples for kind in ("dropped", "mended") for r in report.remarks(kind)}
+
+
+def test_a_line_is_a_note(tmp_path: Path) -> None:
+    (note,), report = read(tmp_path, record())
+    assert note == Note(
+        "n1", TEXT, [Concept("a", 0, 4, "ADE"), Concept("b", 11, 18, "Drug", 0.5)], [Relation("a", "b", "ADE-Drug")]
+    )
+    assert report.problems == 0
+
+
+def test_lines_of_concepts_and_the_split_are_known(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_bytes(b"\n" + json.dumps(record()).encode())
+    (sourced,) = jsonl.read(tmp_path, Report())
+    assert (sourced.split, sourced.file.name, sourced.lines) == ("train", "train.jsonl", {"a": 2, "b": 2})
+
+
+def test_byte_order_mark_blank_lines_and_carriage_returns_are_no_problem(tmp_path: Path) -> None:
+    data = b"\xef\xbb\xbf" + json.dumps(record()).encode() + b"\r\n\r\n" + json.dumps(record(id=2)).encode() + b"\r\n"
+    notes, report = read(tmp_path, data)
+    assert [note.id for note in notes] == ["n1", "2"]
+    assert report.problems == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b'{"id": "n2", "text": "zyxo', "line is not JSON, or breaks off"),
+        (b"[" * 100_000, "line is not JSON, or breaks off"),
+        (b'{"id": "n2", "text": "zyxomab \xff"}', "line is not UTF-8"),
+        (["zyxomab"], "line is not usable: not an object"),
+        ({"text": TEXT}, "line is not usable: id is missing or not a string"),
+        ({"id": "n2"}, "line is not usable: text is missing or not a string"),
+        ({"id": "n2", "text": ["zyxomab"]}, "line is not usable: text is missing or not a string"),
+    ],
+)
+def test_a_bad_line_is_counted_and_the_others_are_read(tmp_path: Path, line: Any, reason: str) -> None:
+    notes, report = read(tmp_path, record(), line, record(id="n3"))
+    assert [note.id for note in notes] == ["n1", "n3"]
+    assert remarks(report) == {reason: ["notes.jsonl:2"]}
+
+
+@pytest.mark.parametrize(
+    ("concept", "reason"),
+    [
+        (7, "concept is not usable: not an object"),
+        (DRUG | {"start": 11.0}, "concept is not usable: start is missing or not an integer"),
+        (DRUG | {"start": True}, "concept is not usable: start is missing or not an integer"),
+        ({"start": 0, "label": "ADE"}, "concept is not usable: end is missing or not an integer"),
+        (DRUG | {"label": None}, "concept is not usable: label is missing or not a string"),
+        (DRUG | {"score": "high"}, "concept is not usable: score is not a number"),
+        (DRUG | {"score": 10**400}, "concept is not usable: score is not a number"),
+        (DRUG | {"fragments": [1]}, "concept is not usable: fragments is not a list of pairs"),
+        (DRUG | {"attributes": ["zyxomab"]}, "concept is not usable: not an object"),
+        (DRUG | {"end": 20}, "concept outside the text"),
+        (DRUG | {"start": 10**30, "end": 10**31}, "concept outside the text"),
+    ],
+)
+def test_a_bad_concept_is_counted_and_the_rest_of_the_note_is_kept(tmp_path: Path, concept: Any, reason: str) -> None:
+    (note,), report = read(tmp_path, record(concepts=[RASH, DRUG, concept]))
+    assert [c.id for c in note.concepts] == ["a", "b"]
+    assert note.relations == [Relation("a", "b", "ADE-Drug")]
+    assert remarks(report) == {reason: ["notes.jsonl:1"]}
+
+
+@pytest.mark.parametrize(
+    ("relation", "reason"),
+    [
+        ("a-b", "relation is not usable: not an object"),
+        ({"head": "a", "label": "X"}, "relation is not usable: tail is missing or not a string"),
+        (LINK | {"label": ""}, "relation is not usable: label is missing or not a string"),
+        (LINK | {"tail": "zyxomab"}, "relation to a concept that is not there"),
+    ],
+)
+def test_a_bad_relation_is_counted_and_the_rest_is_kept(tmp_path: Path, relation: Any, reason: str) -> None:
+    (note,), report = read(tmp_path, record(relations=[relation, LINK]))
+    assert note.relations == [Relation("a", "b", "ADE-Drug")]
+    assert remarks(report) == {reason: ["notes.jsonl:1"]}
+
+
+def test_a_list_that_is_none_is_counted(tmp_path: Path) -> None:
+    (note,), report = read(tmp_path, record(concepts={"a": RASH}, relations=None))
+    assert note == Note("n1", TEXT)
+    assert remarks(report) == {"concept is not usable: concepts is not a list": ["notes.jsonl:1"]}
+
+
+def test_half_characters_doubled_ids_and_scores_without_value_are_mended(tmp_path: Path) -> None:
+    line = json.dumps(record(text="Rash \ud83d after it")).replace("0.5", "NaN").encode()
+    notes, report = read(tmp_path, record(), line)
+    assert [note.id for note in notes] == ["n1", "n1-2"]
+    assert notes[1].text == "Rash \ufffd after it"
+    assert notes[1].concepts[1].score is None
+    assert set(remarks(report)) == {
+        "half a character (lone surrogate) was replaced",
+        "two notes with one id: the later one got a number behind it",
+        "score that is not a number was left out",
+    }
+    assert not report.remarks("dropped")
+
+
+def test_neither_report_nor_error_holds_text(tmp_path: Path) -> None:
+    bad = record(text=TEXT, concepts=[DRUG | {"start": "zyxomab"}, DRUG | {"end": 99}], relations=["zyxomab"])
+    _, report = read(tmp_path, bad, b'{"zyxomab', record(text=7))
+    assert report.problems == 5
+    assert "zyxomab" not in json.dumps(report.to_dict())
+    with pytest.raises(ClinieError) as error:
+        read(tmp_path, b"zyxomab", b'{"id": "zyxomab')
+    assert error.value.code == "CIE250"
+    assert "zyxomab" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"zyxomab"])
+def test_a_file_without_notes_is_an_error(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(ClinieError, match="CIE250"):
+        read(tmp_path, content)
+
+
+def test_a_program_may_still_ask_for_an_error() -> None:
+    with pytest.raises(ClinieError, match="CIE005.*start is missing"):
+        Note.from_dict(record(concepts=[{"label": "zyxomab"}]))
+    with pytest.raises(ClinieError, match="CIE005.*tail is missing"):
+        Note.from_dict(record(relations=[{"head": "a"}]))
+
+
+def test_what_others_take_for_line_ends_is_escaped(tmp_path: Path) -> None:
+    file = tmp_path / "out.jsonl"
+    notes = [Note("n1", "a\u2028b\x85c\u2029d\x0be\x1cf\r\ng"), Note("n2", "é\ud800")]
+    jsonl.write(notes, file)
+    assert len(file.read_text("utf-8").splitlines()) == 2
+    assert "é" in file.read_text("utf-8")
+    assert [json.loads(line)["text"] for line in file.open(encoding="utf-8")] == [note.text for note in notes]
+
+
+def test_scores_that_are_not_numbers_are_written_as_null_with_a_warning(tmp_path: Path) -> None:
+    file = tmp_path / "out.jsonl"
+    with pytest.warns(ClinieWarning, match=r"CIE253.*1 scores"):
+        jsonl.write([Note("n1", TEXT, [Concept("a", 0, 4, "ADE", score=float("nan"))])], file)
+    assert json.loads(file.read_text())["concepts"][0]["score"] is None
+
+
+def test_a_job_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    def broken() -> Any:
+        yield Note("n1", TEXT)
+        raise RuntimeError
+
+    jsonl.write([Note("old", TEXT)], tmp_path / "out.jsonl")
+    with pytest.raises(RuntimeError):
+        jsonl.write(broken(), tmp_path / "out.jsonl")
+    assert json.loads((tmp_path / "out.jsonl").read_text())["id"] == "old"
+
+
+names = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=5)
+
+
+@st.composite
+def notes(draw: st.DrawFn) -> Note:
+    text = draw(st.text(st.characters(exclude_categories=("Cs",)), min_size=2))
+    scores = st.none() | st.floats(0, 1)
+    concepts: dict[str, Concept] = {}
+    for key in draw(st.lists(names, max_size=4, unique=True)):
+        edges = draw(st.lists(st.integers(0, len(text)), min_size=2, max_size=4, unique=True).map(sorted))
+        pairs = [(edges[0], edges[1]), (edges[2], edges[3])] if len(edges) == 4 else []
+        attributes = draw(st.dictionaries(names, names, max_size=2))
+        concepts[key] = Concept(key, edges[0], edges[-1], draw(names), draw(scores), pairs, attributes)
+    relations = []
+    if concepts:
+        ends = st.sampled_from(list(concepts))
+        relations = draw(st.lists(st.builds(Relation, ends, ends, names, scores), max_size=3))
+    return Note(draw(names), text, list(concepts.values()), relations)
+
+
+@settings(max_examples=100, deadline=None)
+@given(notes())
+def test_what_is_written_is_read_back(note: Note) -> None:
+    with TemporaryDirectory() as folder:
+        jsonl.write([note], Path(folder) / "notes.jsonl")
+        report = Report()
+        (sourced,) = jsonl.read(Path(folder), report)
+    assert sourced.note == note
+    assert report.problems == 0

@@ -1,0 +1,355 @@
+"""Annotating many notes: nothing lost, nothing done twice, whatever happens on the way."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import spacy
+from spacy.language import Language
+from spacy.tokens import Doc
+
+from spacy_clinie import apply, set_relations
+from spacy_clinie.annotation import ID_KEY, doc_from_note, get_relations, get_spans
+from spacy_clinie.apply import annotate
+from spacy_clinie.corpora import brat, docbin
+from spacy_clinie.corpora.report import Report
+from spacy_clinie.errors import ClinieError, ClinieWarning
+from spacy_clinie.notes import Concept, Note
+
+TEXT = "Aspirin for headache and fever."
+PATTERNS = [{"label": "Drug", "pattern": "Aspirin"}, {"label": "Reason", "pattern": "headache"}]
+
+
+@Language.component("clinie_test_trouble")
+def trouble(doc: Doc) -> Doc:
+    """Relates the first two concepts, and does what the text tells it to do wrong."""
+    if "EXPLODE" in doc.text:
+        raise RuntimeError(f"[E999] cannot process {doc.text}")
+    if len(doc.ents) > 1:
+        set_relations(doc, [(doc.ents[1], doc.ents[0], "Reason-Drug", 0.5)])
+    if "CHANGE" in doc.text:
+        return Doc(doc.vocab, words=["other"])
+    return doc
+
+
+class Dropper:
+    """Answers trouble in a batch as spaCy's components do with an error handler that only logs: by dropping it all."""
+
+    def __call__(self, doc: Doc) -> Doc:
+        return doc
+
+    def pipe(self, stream: Iterable[Doc], **_: Any) -> Iterator[Doc]:
+        docs = list(stream)
+        if not any("VANISH" in doc.text for doc in docs):
+            yield from docs
+
+
+@Language.factory("clinie_test_dropper")
+def make_dropper(nlp: Language, name: str) -> Dropper:  # noqa: ARG001
+    return Dropper()
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Path:
+    nlp = spacy.blank("en")
+    nlp.add_pipe("entity_ruler").add_patterns(PATTERNS)
+    nlp.add_pipe("clinie_test_dropper")
+    nlp.add_pipe("clinie_test_trouble")
+    nlp.to_disk(tmp_path / "pipeline")
+    return tmp_path / "pipeline"
+
+
+def write_lines(path: Path, texts: dict[str, str]) -> Path:
+    path.write_text("".join(json.dumps({"id": key, "text": text}) + "\n" for key, text in texts.items()))
+    return path
+
+
+def read_lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def leftovers(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if ".part" in path.name or ".errors" in path.name)
+
+
+def test_folder_of_texts_to_jsonl(pipeline: Path, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    (notes / "ward").mkdir(parents=True)
+    (notes / "a.txt").write_bytes(b"Aspirin\r\nfor headache.")
+    (notes / "ward" / "a.txt").write_text("No drugs.")
+    summary = annotate(pipeline, notes, tmp_path / "out" / "notes.jsonl")
+    first, second = read_lines(tmp_path / "out" / "notes.jsonl")
+    assert (first["id"], second["id"]) == ("a", "ward/a")
+    assert first["text"] == "Aspirin\r\nfor headache."
+    assert [(c["start"], c["end"], c["label"]) for c in first["concepts"]] == [(0, 7, "Drug"), (13, 21, "Reason")]
+    assert [(r["label"], r["score"]) for r in first["relations"]] == [("Reason-Drug", 0.5)]
+    assert (summary.notes, summary.concepts, summary.relations, summary.failed) == (2, 2, 1, 0)
+    assert summary.errors is None
+    assert leftovers(tmp_path / "out") == []
+
+
+def test_annotation_in_the_input_is_ignored(pipeline: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    record = {"id": 7, "text": TEXT, "concepts": [{"id": "X", "start": 5, "end": 900, "label": "Wrong"}]}
+    source.write_text(json.dumps(record))
+    summary = annotate(pipeline, source, tmp_path / "out.jsonl")
+    (note,) = read_lines(tmp_path / "out.jsonl")
+    assert note["id"] == "7"
+    assert [c["label"] for c in note["concepts"]] == ["Drug", "Reason"]
+    assert summary.failed == 0
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 256])
+def test_failing_notes_are_listed_and_the_rest_goes_on(pipeline: Path, tmp_path: Path, batch_size: int) -> None:
+    texts = {str(i): TEXT for i in range(9)}
+    texts |= {"3": "EXPLODE, Mr Secret", "5": "VANISH, Mr Secret", "6": "CHANGE, Mr Secret"}
+    source, target = write_lines(tmp_path / "in.jsonl", texts), tmp_path / "out.jsonl"
+    with pytest.warns(ClinieWarning, match=r"CIE436.*3 note"):
+        summary = annotate(pipeline, source, target, batch_size=batch_size)
+    assert [note["id"] for note in read_lines(target)] == ["0", "1", "2", "4", "7", "8"]
+    assert all(len(note["concepts"]) == 2 for note in read_lines(target))
+    assert (summary.notes, summary.failed) == (6, 3)
+    errors = summary.errors.read_text()
+    assert "Secret" not in errors
+    listed = {record["id"]: (record["problem"], record["code"]) for record in map(json.loads, errors.splitlines())}
+    assert listed == {"3": ("RuntimeError", "E999"), "5": ("ClinieError", "CIE431"), "6": ("ClinieError", "CIE432")}
+    assert json.loads(errors.splitlines()[0])["at"].startswith("test_apply.py:")
+
+
+def test_strict_raises_after_the_output_is_written(pipeline: Path, tmp_path: Path) -> None:
+    source = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": "EXPLODE"})
+    with pytest.raises(ClinieError, match=r"CIE437.*1 not annotated"):
+        annotate(pipeline, source, tmp_path / "out.jsonl", strict=True)
+    assert len(read_lines(tmp_path / "out.jsonl")) == 1
+
+
+def test_unreadable_lines_and_files(pipeline: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    good = json.dumps({"id": "a", "text": TEXT}).encode()
+    source.write_bytes(good + b'\n{"id": "b"}\n\n\xff\xfe\n17\n{"id": "c", "te')
+    with pytest.warns(ClinieWarning, match="CIE436"):
+        summary = annotate(pipeline, source, tmp_path / "out.jsonl")
+    assert summary.notes == 1
+    assert [record["line"] for record in read_lines(summary.errors)] == [2, 4, 5, 6]
+
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "good.txt").write_text(TEXT)
+    (notes / "latin.txt").write_bytes("Fi\xe8vre".encode("latin-1"))
+    with pytest.warns(ClinieWarning, match="CIE436"):
+        summary = annotate(pipeline, notes, tmp_path / "out2.jsonl")
+    (record,) = read_lines(summary.errors)
+    assert record["file"].endswith("latin.txt") and record["line"] == 1
+    with pytest.raises(ClinieError, match="CIE437"):
+        annotate(pipeline, notes, tmp_path / "out2.jsonl", strict=True)
+
+
+def test_odd_notes(pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apply, "BATCH_CHARACTERS", 50_000)
+    long = "x. " * 400_000 + TEXT
+    texts = {
+        "empty": "",
+        "blank": " \n",
+        "bell": "\x00\x07 Aspirin \u2028 headache 👩‍👩‍👧",
+        "long": long,
+        "half": "\ud83d Aspirin",
+    }
+    source = write_lines(tmp_path / "in.jsonl", texts)
+    source.write_text(source.read_text() + json.dumps({"id": "bell", "text": TEXT}) + "\n")
+    summary = annotate(pipeline, source, tmp_path / "out.jsonl")
+    notes = {note["id"]: note for note in read_lines(tmp_path / "out.jsonl")}
+    assert list(notes) == ["empty", "blank", "bell", "long", "half", "bell-2"]
+    assert summary.failed == 0
+    assert notes["empty"]["text"] == "" and notes["blank"]["concepts"] == []
+    assert notes["half"]["text"] == "\ufffd Aspirin"
+    for key in ("bell", "long", "bell-2"):
+        text = long if key == "long" else texts["bell"] if key == "bell" else TEXT
+        assert notes[key]["text"] == text
+        assert [text[c["start"] : c["end"]] for c in notes[key]["concepts"]] == ["Aspirin", "headache"]
+    with pytest.raises(ClinieError, match=r"CIE437.*2 changed"):
+        annotate(pipeline, source, tmp_path / "out.jsonl", strict=True)
+
+
+def test_docs_without_words_never_reach_the_pipeline(
+    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(Dropper, "pipe", lambda _, stream, **__: (seen.append(d.text) or d for d in stream))
+    annotate(pipeline, write_lines(tmp_path / "in.jsonl", {"a": "", "b": " \t", "c": TEXT}), tmp_path / "out.jsonl")
+    assert seen == [TEXT]
+
+
+def test_every_output_holds_the_same(pipeline: Path, tmp_path: Path) -> None:
+    source = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b/c": "Aspirin <b>", "d": "none"})
+    for name in ("out.jsonl", "out.spacy", "out.html", "out"):
+        summary = annotate(pipeline, source, tmp_path / name)
+        assert (summary.notes, summary.concepts, summary.relations) == (3, 3, 1)
+    assert leftovers(tmp_path) == []
+    expected = [Note.from_dict(record) for record in read_lines(tmp_path / "out.jsonl")]
+    assert [sourced.note for sourced in docbin.read(tmp_path / "out.spacy", Report())] == expected
+
+    report = Report()
+    written = [sourced.note for sourced in brat.read(tmp_path / "out", report)]
+    assert report.problems == 0
+    for found, note in zip(written, expected, strict=True):
+        assert [c.offsets for c in found.concepts] == [c.offsets for c in note.concepts]
+    assert "Aspirin" in (tmp_path / "out.html").read_text("utf-8")
+
+
+def test_docbin_as_input(pipeline: Path, tmp_path: Path) -> None:
+    nlp = spacy.blank("de")
+    named, _ = doc_from_note(nlp, Note("n1", TEXT, [Concept("C1", 0, 3, "Wrong")]))
+    plain = nlp("Aspirin  again")
+    docbin.save([named, plain], tmp_path / "in.spacy")
+    annotate(pipeline, tmp_path / "in.spacy", tmp_path / "out.jsonl")
+    first, second = read_lines(tmp_path / "out.jsonl")
+    assert (first["id"], second["id"]) == ("n1", "in-2")
+    assert second["text"] == "Aspirin  again"
+    assert [c["label"] for c in first["concepts"]] == ["Drug", "Reason"]
+    (tmp_path / "bad.spacy").write_bytes(b"not a DocBin")
+    with pytest.raises(ClinieError, match="CIE439"):
+        annotate(pipeline, tmp_path / "bad.spacy", tmp_path / "out.jsonl")
+
+
+def test_bad_sources_and_targets(pipeline: Path, tmp_path: Path) -> None:
+    source = write_lines(tmp_path / "in.jsonl", {"a": TEXT})
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
+    for code, use, take, give in (
+        ("CIE430", tmp_path / "nowhere", source, "out.jsonl"),
+        ("CIE433", pipeline, source, "out.csv"),
+        ("CIE434", pipeline, source, "in.jsonl"),
+        ("CIE438", pipeline, tmp_path / "nowhere.jsonl", "out.jsonl"),
+        ("CIE438", pipeline, notes, "out.jsonl"),
+        ("CIE440", pipeline, empty, "out.jsonl"),
+    ):
+        with pytest.raises(ClinieError, match=code):
+            annotate(use, take, tmp_path / give)
+    (notes / "a.txt").write_text(TEXT)
+    for target in (notes, notes / "brat"):
+        with pytest.raises(ClinieError, match="CIE434"):
+            annotate(pipeline, notes, target)
+    assert source.read_text() == json.dumps({"id": "a", "text": TEXT}) + "\n"
+
+
+def run_until(count: int, pipeline: Path, source: Path, target: Path) -> None:
+    """Run a job in a process of its own and kill it once so many notes are done."""
+    code = (
+        "import sys, time; sys.path[:0] = sys.argv[4:]; import test_apply; from spacy_clinie.apply import annotate;"
+        "test_apply.Dropper.pipe = lambda self, stream, **_: (time.sleep(0.03) or doc for doc in stream);"
+        "annotate(sys.argv[1], sys.argv[2], sys.argv[3], batch_size=2)"
+    )
+    here = [str(Path(__file__).parent), str(Path(apply.__file__).parents[1])]
+    command = [sys.executable, "-c", code, str(pipeline), str(source), str(target), *here]
+    job = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    part = target.with_name(target.name + ".part")
+    until = time.monotonic() + 60
+    while not (part.exists() and part.read_bytes().count(b"\n") >= count):
+        assert job.poll() is None, job.communicate()[1]
+        assert time.monotonic() < until
+        time.sleep(0.005)
+    job.send_signal(signal.SIGKILL)
+    job.wait()
+
+
+def test_killed_job_goes_on_where_it_was(pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = {f"n{i}": f"{TEXT} Visit {i}." if i % 7 else "EXPLODE" for i in range(60)}
+    source, target = write_lines(tmp_path / "in.jsonl", texts), tmp_path / "out.jsonl"
+    with pytest.warns(ClinieWarning, match="CIE436"):
+        annotate(pipeline, source, tmp_path / "whole.jsonl")
+    run_until(20, pipeline, source, target)
+    assert not target.exists()
+    part = tmp_path / "out.jsonl.part"
+    part.write_bytes(part.read_bytes() + b'{"id": "n59", "text": "cut of')
+    again: list[str] = []
+    monkeypatch.setattr(apply, "_annotate", _spy(apply._annotate, again))
+    with pytest.warns(ClinieWarning, match=r"CIE436.*9 note"):
+        summary = annotate(pipeline, source, target)
+    assert target.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert summary.resumed >= 20 and summary.notes == 51
+    assert len(again) == 60 - summary.resumed
+    assert leftovers(tmp_path) == ["out.jsonl.errors.jsonl", "whole.jsonl.errors.jsonl"]
+
+
+def _spy(call: Callable[..., dict[str, str]], seen: list[str]) -> Callable[..., dict[str, str]]:
+    def spy(nlp: Language, notes: list[Note], failures: Report) -> dict[str, str]:
+        seen.extend(note.id for note in notes)
+        return call(nlp, notes, failures)
+
+    return spy
+
+
+def interrupted(pipeline: Path, source: Path, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that ends after the first of its batches of one."""
+    with monkeypatch.context() as patch:
+        calls: list[list[Note]] = []
+        call = apply._annotate
+
+        def stop(nlp: Language, notes: list[Note], failures: Any) -> dict[str, str]:
+            calls.append(notes)
+            if len(calls) > 1:
+                raise KeyboardInterrupt
+            return call(nlp, notes, failures)
+
+        patch.setattr(apply, "_annotate", stop)
+        with pytest.raises(KeyboardInterrupt):
+            annotate(pipeline, source, target, batch_size=1)
+    assert target.with_name(target.name + ".part").read_bytes().count(b"\n") == 1
+
+
+@pytest.mark.parametrize("change", ["input", "pipeline", "header"])
+def test_what_another_job_did_is_not_mixed_in(
+    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": TEXT}), tmp_path / "out.jsonl"
+    interrupted(pipeline, source, target, monkeypatch)
+    if change == "input":
+        write_lines(source, {"a": TEXT.replace("Aspirin", "Aspirim"), "b": TEXT})
+    elif change == "pipeline":
+        nlp = spacy.load(pipeline)
+        nlp.get_pipe("entity_ruler").add_patterns([{"label": "Reason", "pattern": "fever"}])
+        nlp.to_disk(pipeline)
+    else:
+        (tmp_path / "out.jsonl.part.json").unlink()
+    expected = "input and pipeline|pipeline and input" if change == "header" else change
+    with pytest.warns(ClinieWarning, match=f"CIE435.*another ({expected})"):
+        summary = annotate(pipeline, source, target)
+    assert summary.resumed == 0
+    counts = {"input": [1, 2], "pipeline": [3, 3], "header": [2, 2]}[change]
+    assert [len(note["concepts"]) for note in read_lines(target)] == counts
+
+
+def test_two_jobs_at_one_output_do_not_pass_for_one(
+    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": TEXT}), tmp_path / "out.jsonl"
+
+    call = apply._annotate
+
+    def other(nlp: Language, notes: list[Note], failures: Any) -> dict[str, str]:
+        lines = call(nlp, notes, failures)
+        with (tmp_path / "out.jsonl.part").open("a") as part:
+            part.write(lines["a"] + "\n")
+        return lines
+
+    monkeypatch.setattr(apply, "_annotate", other)
+    with pytest.raises(ClinieError, match="CIE441"):
+        annotate(pipeline, source, target)
+    assert not target.exists()
+
+
+def test_written_docs_carry_ids_and_relations(pipeline: Path, tmp_path: Path) -> None:
+    annotate(pipeline, write_lines(tmp_path / "in.jsonl", {"a": TEXT}), tmp_path / "out.spacy")
+    (doc,) = spacy.tokens.DocBin().from_disk(tmp_path / "out.spacy").get_docs(spacy.blank("en").vocab)
+    assert doc.user_data[ID_KEY] == "a"
+    (relation,) = get_relations(doc)
+    assert (relation.head.text, relation.tail.text, relation.score) == ("headache", "Aspirin", 0.5)
+    assert [span.text for span in get_spans(doc)] == ["Aspirin", "headache"]
