@@ -201,4 +201,4 @@ def gold_spans(reference: Doc, doc: Doc) -> list[Span]:
     """
     if doc.text != reference.text:
         raise ClinieError("CIE462")
-    return [cover(doc, span.start_char, span.end_char, span.label_) for span in get_spans(reference)]
+    return [cover(doc, span.start_char, span.end_char, span.label_, span.id_) for span in get_spans(reference)]

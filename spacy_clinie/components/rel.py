@@ -11,7 +11,7 @@ from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Config, Model
 
-from ..annotation import ID_KEY, get_relations, get_spans, set_concepts, set_relations
+from ..annotation import ID_KEY, SPANS_KEY, get_relations, get_spans, set_concepts, set_relations
 from ..errors import ClinieError, warn
 from ..models.excerpts import PairInput
 from ..scoring.scorer import score_relations
@@ -186,9 +186,10 @@ class RelationClassifier(ClinieComponent):
         docs = []
         for example in examples:
             doc = example.predicted.copy()
-            doc.spans.pop("clinie", None)
+            doc.spans.pop(SPANS_KEY, None)
             doc.ents = []
-            set_concepts(doc, gold_spans(example.reference, doc))
+            details = example.reference.spans[SPANS_KEY].attrs.get("details") if SPANS_KEY in example.reference.spans else None
+            set_concepts(doc, gold_spans(example.reference, doc), details=details)
             set_relations(doc, [])
             docs.append(doc)
         self.set_annotations(docs, self.predict(docs))

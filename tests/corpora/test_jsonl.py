@@ -117,10 +117,10 @@ def test_a_list_that_is_none_is_counted(tmp_path: Path) -> None:
 
 
 def test_half_characters_doubled_ids_and_scores_without_value_are_mended(tmp_path: Path) -> None:
-    line = json.dumps(record(text="Rash \ud83d after it")).replace("0.5", "NaN").encode()
+    line = json.dumps(record(text="Rash \ud83dfter zyxomab.")).replace("0.5", "NaN").encode()
     notes, report = read(tmp_path, record(), line)
     assert [note.id for note in notes] == ["n1", "n1-2"]
-    assert notes[1].text == "Rash \ufffd after it"
+    assert notes[1].text == "Rash \ufffdfter zyxomab."
     assert notes[1].concepts[1].score is None
     assert set(remarks(report)) == {
         "half a character (lone surrogate) was replaced",

@@ -1,0 +1,254 @@
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spacy_clinie.corpora import bioc_xml
+from spacy_clinie.corpora.report import Report
+from spacy_clinie.errors import ClinieError
+from spacy_clinie.notes import Concept, Note, Relation
+
+TEXT = "Rash after zyxomab."
+
+
+def annotation(key: str, start: int, length: int, kind: str | None = "Drug", text: str = "", **infons: Any) -> str:
+    named = {"type": kind, **infons} if kind else infons
+    parts = [f'<infon key="{name}">{value}</infon>' for name, value in named.items()]
+    location = f'<location offset="{start}" length="{length}"/>'
+    return f'<annotation id="{key}">{"".join(parts)}{location}<text>{text}</text></annotation>'
+
+
+def passage(offset: Any, text: str, *inner: str) -> str:
+    return f"<passage><offset>{offset}</offset><text>{text}</text>{''.join(inner)}</passage>"
+
+
+def relation(*nodes: tuple[str, str], kind: str = "type") -> str:
+    ends = "".join(f'<node refid="{refid}" role="{role}"/>' for refid, role in nodes)
+    return f'<relation id="R1"><infon key="{kind}">ADE-Drug</infon>{ends}</relation>'
+
+
+def document(*inner: str, key: str = "n1") -> str:
+    return f"<document><id>{key}</id>{''.join(inner)}</document>"
+
+
+def read(folder: Path, *documents: str) -> tuple[list[Note], Report]:
+    head = '<?xml version="1.0"?><!DOCTYPE collection SYSTEM "BioC.dtd">\n<collection>\n'
+    (folder / "a.xml").write_text(head + "\n".join(documents) + "</collection>", encoding="utf-8")
+    return read_again(folder)
+
+
+def read_again(folder: Path) -> tuple[list[Note], Report]:
+    report = Report()
+    return [sourced.note for sourced in bioc_xml.read(folder, report)], report
+
+
+def counts(report: Report) -> dict[str, int]:
+    return {r.reason: r.count for kind in ("dropped", "mended") for r in report.remarks(kind)}
+
+
+RASH, DRUG = annotation("a", 0, 4, "ADE", "Rash"), annotation("b", 11, 7, "Drug", "zyxomab")
+
+
+def test_a_document(tmp_path: Path) -> None:
+    drug = annotation("b", 11, 7, "Drug", "zyxomab", identifier="D1", score="0.5")
+    link = relation(("a", "head"), ("b", "tail"))
+    (note,), report = read(tmp_path, document(passage(0, TEXT, RASH, drug), link))
+    concepts = [Concept("a", 0, 4, "ADE"), Concept("b", 11, 18, "Drug", 0.5, attributes={"identifier": "D1"})]
+    assert note == Note("n1", TEXT, concepts, [Relation("a", "b", "ADE-Drug")])
+    assert report.problems == 0
+
+
+def test_gaps_between_passages_are_filled_and_sentences_are_read(tmp_path: Path) -> None:
+    sentence = f"<sentence><offset>9</offset><text>{TEXT}</text>{annotation('b', 20, 7, text='zyxomab')}</sentence>"
+    second = f"<passage><offset>9</offset>{sentence}</passage>"
+    (note,), report = read(tmp_path, document(second, passage(0, "Title.")))
+    assert note.text == f"Title.  \n{TEXT}"
+    assert note.text[slice(*note.concepts[0].offsets)] == "zyxomab"
+    assert report.problems == 0
+
+
+@pytest.mark.parametrize(
+    ("roles", "kind", "ends"),
+    [
+        (("", ""), "type", ("a", "b")),
+        (("Arg1", "Arg2"), "relation", ("a", "b")),
+        (("Arg2", "Arg1"), "relation type", ("b", "a")),
+        (("tail", "head"), "type", ("b", "a")),
+    ],
+)
+def test_roles_tell_the_direction(tmp_path: Path, roles: tuple[str, str], kind: str, ends: tuple[str, str]) -> None:
+    link = relation(("a", roles[0]), ("b", roles[1]), kind=kind)
+    (note,), _ = read(tmp_path, document(passage(0, TEXT, RASH, DRUG), link))
+    assert note.relations == [Relation(*ends, "ADE-Drug")]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "size", "reason"),
+    [
+        ("utf-32-le", 4, None),
+        ("utf-8", 1, "offsets count bytes, not characters"),
+        ("utf-16-le", 2, "offsets count UTF-16 units, not characters"),
+    ],
+)
+def test_the_unit_of_offsets_is_found_out(tmp_path: Path, encoding: str, size: int, reason: str | None) -> None:
+    texts = ["Fièvre 😷.", "Ça 😷 zyxomab."]
+
+    def units(text: str) -> int:
+        return len(text.encode(encoding)) // size
+
+    begin = units(texts[0]) + 1
+    drug = annotation("b", begin + units("Ça 😷 "), units("zyxomab"), text="zyxomab")
+    (note,), report = read(tmp_path, document(passage(0, texts[0]), passage(begin, texts[1], drug)))
+    assert note.text == "\n".join(texts)
+    assert note.text[slice(*note.concepts[0].offsets)] == "zyxomab"
+    assert counts(report) == ({reason: 1} if reason else {})
+
+
+@pytest.mark.parametrize(
+    ("inner", "reason"),
+    [
+        (annotation("c", 0, 4, None), "annotation without id, type or place"),
+        ('<annotation id="c"><infon key="type">X</infon></annotation>', "annotation without id, type or place"),
+        (annotation("c", 11, 99), "concept outside the text"),
+        (annotation("c", -1, 4), "annotation without id, type or place"),
+        (annotation("c", 11, 0), "concept without characters"),
+        (annotation("c", 0, 4, text="zyxomab"), "recorded text differs from the text at its offsets"),
+        (relation(("a", ""), ("z", "")), "relation to a concept that is not there"),
+        (relation(("a", ""), ("b", ""), ("a", "")), "relation without a type, or not between two annotations"),
+        (relation(("a", ""), ("b", ""), kind="x"), "relation without a type, or not between two annotations"),
+    ],
+)
+def test_a_bad_part_is_counted_and_the_rest_is_kept(tmp_path: Path, inner: str, reason: str) -> None:
+    link = relation(("a", ""), ("b", ""))
+    (note,), report = read(tmp_path, document(passage(0, TEXT, RASH, DRUG, inner, link)))
+    assert {"a", "b"} <= {concept.id for concept in note.concepts}
+    assert note.relations == [Relation("a", "b", "ADE-Drug")]
+    assert counts(report) == {reason: 1}
+    assert report.remarks("dropped" if report.remarks("dropped") else "mended")[0].examples == ["a.xml:3"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (document(passage("x", TEXT)), "document that is not BioC"),
+        ("<document></document>", "document without an id, or with passages that are not text"),
+        (document(passage(0, TEXT), passage(3, TEXT)), "document whose passages lie over each other"),
+    ],
+)
+def test_a_bad_document_is_counted_and_the_others_are_read(tmp_path: Path, bad: str, reason: str) -> None:
+    notes, report = read(tmp_path, bad, document(passage(0, TEXT)))
+    assert [note.id for note in notes] == ["n1"]
+    assert counts(report) == {reason: 1}
+    assert report.remarks("dropped")[0].examples == ["a.xml:3"]
+    assert "zyxomab" not in json.dumps(report.to_dict())
+
+
+def test_a_file_that_breaks_off_gives_what_stands_before(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_text(f"<collection>\n{document(passage(0, TEXT))}\n<document><id>zyx")
+    notes, report = read_again(tmp_path)
+    assert [note.id for note in notes] == ["n1"]
+    assert report.remarks("dropped")[0].examples == ["a.xml:3"]
+
+
+def test_nothing_outside_of_the_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("zyxomab")
+    head = f'<!DOCTYPE collection [<!ENTITY x SYSTEM "{(tmp_path / "secret").as_uri()}">]>'
+    (tmp_path / "a.xml").write_text(f"{head}<collection>{document(passage(0, 'It is &x;.'))}</collection>")
+    with pytest.raises(ClinieError, match="CIE250"):
+        read_again(tmp_path)
+
+
+def json_document(**changes: Any) -> dict[str, Any]:
+    part = {"infons": {}, "sentences": [], "annotations": [], "relations": [], "offset": 0, "text": TEXT}
+    return {"id": "n1", "infons": {}, "passages": [part | changes], "annotations": [], "relations": []}
+
+
+def read_json(folder: Path, value: Any) -> tuple[list[Note], Report]:
+    (folder / "a.json").write_text(json.dumps(value) if not isinstance(value, str) else value)
+    return read_again(folder)
+
+
+def test_json_is_read_also_as_a_list_of_collections(tmp_path: Path) -> None:
+    notes, report = read_json(tmp_path, [{"documents": [json_document()]}, {"documents": [json_document()]}])
+    assert [(note.id, note.text) for note in notes] == [("n1", TEXT), ("n1-2", TEXT)]
+    assert counts(report) == {"two notes with one id: the later one got a number behind it": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"annotations": None}, "document that is not BioC"),
+        ({"offset": "0"}, "document without an id, or with passages that are not text"),
+        ({"text": 7}, "document without an id, or with passages that are not text"),
+        (
+            {"annotations": [{"id": "a", "infons": [], "text": "", "locations": []}]},
+            "annotation without id, type or place",
+        ),
+        (
+            {
+                "annotations": [
+                    {"id": "a", "infons": {"type": "X"}, "text": "", "locations": [{"offset": "0", "length": 3}]}
+                ]
+            },
+            "annotation without id, type or place",
+        ),
+        ({"text": "Half \ud83d."}, "half a character (lone surrogate) was replaced"),
+    ],
+)
+def test_bad_json_is_counted(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
+    notes, report = read_json(tmp_path, {"documents": [json_document(**changes), json_document() | {"id": "n2"}]})
+    assert notes[-1].id == "n2"
+    assert counts(report) == {reason: 1}
+
+
+@pytest.mark.parametrize("value", ["", '{"documents": [', "[" * 100_000, {}, [1], {"documents": 7}, {"documents": []}])
+def test_json_without_documents_is_an_error(tmp_path: Path, value: Any) -> None:
+    with pytest.raises(ClinieError, match="CIE250"):
+        read_json(tmp_path, value)
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        Note("n", "a\x00b"),
+        Note("n", "a\ud800b"),
+        Note("n", "a\uffffb"),
+        Note("n", TEXT, [Concept("a", 0, 4, "A", attributes={"type": "x"})]),
+    ],
+)
+def test_what_xml_cannot_hold_is_an_error(tmp_path: Path, note: Note) -> None:
+    with pytest.raises(ClinieError, match="CIE252"):
+        bioc_xml.write([note], tmp_path / "out.xml")
+    assert list(tmp_path.iterdir()) == []
+
+
+characters = st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\ufffe\uffff") | st.sampled_from("\r\n\t")
+words = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=5)
+
+
+@st.composite
+def notes(draw: st.DrawFn) -> Note:
+    text = draw(st.text(characters, min_size=2))
+    scores = st.none() | st.floats(0, 1)
+    concepts: dict[str, Concept] = {}
+    for key in draw(st.lists(words, max_size=3, unique=True)):
+        edges = draw(st.lists(st.integers(0, len(text)), min_size=2, max_size=4, unique=True).map(sorted))
+        pairs = [(edges[0], edges[1]), (edges[2], edges[3])] if len(edges) == 4 else []
+        concepts[key] = Concept(key, edges[0], edges[-1], draw(words), draw(scores), pairs, {"assertion": draw(words)})
+    ends = st.sampled_from(list(concepts)) if concepts else st.nothing()
+    relations = draw(st.lists(st.builds(Relation, ends, ends, words, scores), max_size=3)) if concepts else []
+    return Note(draw(words), text, list(concepts.values()), relations)
+
+
+@settings(max_examples=100, deadline=None)
+@given(notes(), st.sampled_from(["xml", "json"]))
+def test_what_is_written_is_read_back(note: Note, suffix: str) -> None:
+    with TemporaryDirectory() as folder:
+        bioc_xml.write([note], Path(folder) / f"out.{suffix}")
+        (back,), report = read_again(Path(folder))
+    assert back == note
+    assert report.problems == 0

@@ -1,0 +1,130 @@
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+import spacy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spacy.tokens import Doc, DocBin, Span
+
+from spacy_clinie.corpora import docbin
+from spacy_clinie.corpora.report import Report
+from spacy_clinie.errors import ClinieError
+from spacy_clinie.notes import Concept, Note, Relation
+
+FOREIGN = ("._.", "rel", None, None)
+TEXT = "Rash after zyxomab now"
+
+
+def foreign_doc(relations: Any = None) -> Doc:
+    """A Doc as a library leaves it that knows nothing of us."""
+    doc = spacy.blank("en")(TEXT)
+    doc.ents = [Span(doc, 0, 1, "ADE"), Span(doc, 2, 3, "Drug")]
+    if relations is not None:
+        doc.user_data[FOREIGN] = relations
+    return doc
+
+
+def put(file: Path, *docs: Doc, user_data: bool = True) -> None:
+    DocBin(docs=docs, store_user_data=user_data).to_disk(file)
+
+
+def read(path: Path) -> tuple[list[Note], Report]:
+    report = Report()
+    return [sourced.note for sourced in docbin.read(path, report)], report
+
+
+@pytest.mark.parametrize(
+    "relations",
+    [
+        [{"dep": 0, "dest": 1, "relation": "ADE-Drug"}],
+        [(0, 1, "ADE-Drug")],
+        [{"head": 0, "tail": 1, "label": "ADE-Drug"}],
+        {(0, 2): {"ADE-Drug": 1.0, "Other": 0.1}, (2, 0): {"ADE-Drug": 0.2}},
+    ],
+)
+def test_relations_of_other_libraries(tmp_path: Path, relations: Any) -> None:
+    put(tmp_path / "dev.spacy", foreign_doc(relations))
+    (note,), report = read(tmp_path)
+    assert (note.id, note.text) == ("dev-1", TEXT)
+    assert [(c.start, c.end, c.label) for c in note.concepts] == [(0, 4, "ADE"), (11, 18, "Drug")]
+    assert [(r.head, r.tail, r.label) for r in note.relations] == [("C1", "C2", "ADE-Drug")]
+    assert report.problems == 0
+
+
+@pytest.mark.parametrize("relations", [[{"zyxomab": 1}], [7], {(0, 9): {"X": 1.0}}, [(0, 5, "X")], "zyxomab", 7])
+def test_relations_of_an_unknown_shape_are_counted(tmp_path: Path, relations: Any) -> None:
+    put(tmp_path / "a.spacy", foreign_doc(relations), foreign_doc())
+    notes, report = read(tmp_path)
+    assert [len(note.concepts) for note in notes] == [2, 2]
+    assert [(r.reason, r.count) for r in report.remarks("dropped")] == [
+        ("relations of a document, in an unknown shape", 1)
+    ]
+    assert "zyxomab" not in json.dumps(report.to_dict())
+
+
+def test_without_user_data_there_are_concepts(tmp_path: Path) -> None:
+    put(tmp_path / "a.spacy", foreign_doc([(0, 1, "ADE-Drug")]), user_data=False)
+    (note,), report = read(tmp_path)
+    assert (len(note.concepts), note.relations, report.problems) == (2, [], 0)
+
+
+@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[:60], lambda data: b"zyxomab" + data])
+def test_a_damaged_file_is_counted_and_the_others_are_read(tmp_path: Path, damage: Any) -> None:
+    put(tmp_path / "good.spacy", foreign_doc())
+    (tmp_path / "bad.spacy").write_bytes(damage((tmp_path / "good.spacy").read_bytes()))
+    notes, report = read(tmp_path)
+    assert len(notes) == 1
+    assert report.remarks("dropped")[0].examples == ["bad.spacy"]
+    with pytest.raises(ClinieError, match=r"CIE250.*not a DocBin, or is damaged") as error:
+        read(tmp_path / "bad.spacy")
+    assert "zyxomab" not in str(error.value)
+
+
+def test_broken_annotation_of_our_own_is_counted(tmp_path: Path) -> None:
+    docs = [foreign_doc(), foreign_doc()]
+    docs[0].user_data["clinie_rel"] = [[0, 1]]
+    docs[1].spans["clinie"] = list(docs[1].ents)
+    docs[1].spans["clinie"].attrs = {"details": 7}
+    put(tmp_path / "a.spacy", *docs)
+    notes, report = read(tmp_path)
+    assert [len(note.concepts) for note in notes] == [2]
+    assert {r.reason: r.count for r in report.remarks("dropped")} == {
+        "relations of a document, in an unknown shape": 2,
+        "document with concepts in an unknown shape": 1,
+    }
+
+
+def test_an_empty_note_is_kept(tmp_path: Path) -> None:
+    docbin.write([Note("a", ""), Note("b", "  "), Note("c", TEXT)], tmp_path / "a.spacy")
+    assert [(note.id, note.text) for note in read(tmp_path)[0]] == [("a", ""), ("b", "  "), ("c", TEXT)]
+
+
+words = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=5)
+
+
+@st.composite
+def notes(draw: st.DrawFn) -> Note:
+    text = draw(st.text(st.characters(exclude_categories=("Cs",)), min_size=2, max_size=40))
+    scores = st.none() | st.floats(0, 1)
+    concepts: dict[str, Concept] = {}
+    for key in draw(st.lists(words, max_size=4, unique=True)):
+        edges = draw(st.lists(st.integers(0, len(text)), min_size=2, max_size=4, unique=True).map(sorted))
+        pairs = [(edges[0], edges[1]), (edges[2], edges[3])] if len(edges) == 4 else []
+        attributes = draw(st.dictionaries(words, words, max_size=2))
+        concepts[key] = Concept(key, edges[0], edges[-1], draw(words), draw(scores), pairs, attributes)
+    ends = st.sampled_from(list(concepts)) if concepts else st.nothing()
+    relations = draw(st.lists(st.builds(Relation, ends, ends, words, scores), max_size=3)) if concepts else []
+    return Note(draw(words), text, list(concepts.values()), relations)
+
+
+@settings(max_examples=100, deadline=None)
+@given(notes())
+def test_what_is_written_is_read_back(note: Note) -> None:
+    with TemporaryDirectory() as folder:
+        docbin.write([note], Path(folder) / "a.spacy")
+        (back,), report = read(Path(folder))
+    assert back == note
+    assert report.problems == 0

@@ -1,0 +1,54 @@
+from collections import Counter
+
+from spacy_clinie.corpora.splits import sample, splits_of
+from spacy_clinie.notes import Note
+
+IDS = [f"note-{number}" for number in range(200)]
+
+
+def sizes(splits: dict[str, str]) -> dict[str, int]:
+    return dict(Counter(splits.values()))
+
+
+def test_without_a_layout_eight_in_ten_are_for_training() -> None:
+    splits = splits_of((note_id, None) for note_id in IDS)
+    assert sizes(splits) == {"train": 160, "dev": 20, "test": 20}
+    assert splits == splits_of((note_id, None) for note_id in reversed(IDS))
+
+
+def test_the_split_never_changes() -> None:
+    """Scores are only comparable as long as these are the notes of the splits."""
+    splits = splits_of((str(number), None) for number in range(10))
+    assert [note_id for note_id, split in splits.items() if split != "train"] == ["5", "6"]
+    assert (splits["5"], splits["6"]) == ("test", "dev")
+
+
+def test_notes_of_a_group_stay_together() -> None:
+    ids = [f"NCT{number:04}_{kind}" for number in range(100) for kind in ("inc", "exc")]
+    splits = splits_of(((note_id, None) for note_id in ids), group=r"NCT\d+")
+    assert sizes(splits) == {"train": 160, "dev": 20, "test": 20}
+    assert all(splits[f"NCT{number:04}_inc"] == splits[f"NCT{number:04}_exc"] for number in range(100))
+
+
+def test_the_layout_decides() -> None:
+    layout = [("a", "train"), ("b", "dev"), ("c", "test"), ("d", None)]
+    assert splits_of(layout) == {"a": "train", "b": "dev", "c": "test"}
+    assert splits_of([("a", "train"), ("b", "train")]) == {"a": "train", "b": "train"}
+
+
+def test_train_and_test_alone_give_a_tenth_of_train_as_dev() -> None:
+    layout = [(note_id, "test" if i < 50 else "train") for i, note_id in enumerate(IDS)]
+    splits = splits_of(layout)
+    assert sizes(splits) == {"train": 135, "dev": 15, "test": 50}
+    assert {note_id for note_id, split in splits.items() if split == "test"} == set(IDS[:50])
+
+
+def test_a_sample_is_the_same_each_time_and_grows_by_itself() -> None:
+    notes = [Note(note_id, "") for note_id in IDS]
+    few, more = sample(notes, 5, seed=1), sample(notes, 20, seed=1)
+    assert few == sample(notes, 5, seed=1)
+    assert (len(few), len(more)) == (5, 20)
+    assert [note for note in more if note in few] == few
+    assert sample(notes, 5, seed=2) != few
+    assert sample(notes, 500) == notes
+    assert sample(notes, 0) == []
