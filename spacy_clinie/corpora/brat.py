@@ -6,7 +6,9 @@ What becomes what:
 - `E` (event): a relation from the trigger to each argument, named by the role without its number (`Type2`: `Type`).
   An event without arguments is another name for its trigger.
 - `A`, `M` (attributes) and `N` (normalisations): attributes of the concept or of the event's trigger, `true` if binary.
-- `*` (relations of any number of members) and `#` (annotators' notes): left out, and counted.
+- `*` (relations of any number of members): left out, and counted, unless the caller wants those of a type as a relation
+  between every two members.
+- `#` (annotators' notes): left out, and counted.
 
 Offsets count characters of the file as it is: carriage returns always, a byte order mark unless the recorded strings
 show otherwise. Files from annotation tools differ in tabs and blanks, so either separates fields.
@@ -16,7 +18,8 @@ and is a blank in the recorded string.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,11 +66,12 @@ class _Value(NamedTuple):
     value: str
 
 
-def read(path: Path, report: Report) -> Iterator[SourcedNote]:
+def read(path: Path, report: Report, *, pairwise: Collection[str] = ()) -> Iterator[SourcedNote]:
     """Read a folder of brat files, at any depth.
 
     path (Path): The folder, or one .txt file.
     report (Report): Counts what is not carried over.
+    pairwise (Collection[str]): Types of `*` lines to read as a relation from each member to each later one.
     YIELDS (SourcedNote): Notes in the order of their paths, in the corpus' own types.
     RAISES (ClinieError): CIE200, CIE201 and CIE205 if there is nothing to read.
     """
@@ -97,7 +101,7 @@ def read(path: Path, report: Report) -> Iterator[SourcedNote]:
         if not text:
             report.drop("note without text", text_file)
             continue
-        annotation = _Annotation(file, report)
+        annotation = _Annotation(file, report, pairwise)
         for number, line in numbered_lines(lines):
             annotation.take(number, line)
         note = annotation.note(note_id, text)
@@ -128,11 +132,13 @@ class _Annotation:
 
     file (Path): The file, for remarks.
     report (Report): Takes the remarks.
+    pairwise (Collection[str]): See `read`.
     """
 
-    def __init__(self, file: Path, report: Report) -> None:
+    def __init__(self, file: Path, report: Report, pairwise: Collection[str]) -> None:
         self.file = file
         self.report = report
+        self._pairwise = pairwise
         self.lines: dict[str, int] = {}
         self._spans: dict[str, _Span] = {}
         self._triggers: dict[str, _Event] = {}
@@ -153,6 +159,9 @@ class _Annotation:
             return
         if kind == "#":
             self.report.leave_out("annotator's note", self.file, number)
+        elif kind == "*" and _BLANKS.split(rest)[0] in self._pairwise:
+            label, *members = _BLANKS.split(rest)
+            self._links += [_Link(number, label, head, tail) for head, tail in combinations(members, 2)]
         elif kind == "*":
             self.report.leave_out("relation of any number of members (* line)", self.file, number)
         elif kind not in "TREAMN":
@@ -187,18 +196,16 @@ class _Annotation:
             events[event] = trigger
             if label != concepts[trigger].label:
                 self.report.mend("event and trigger of two types, the trigger's was kept", self.file, number)
-        relations: dict[tuple[str, str, str], Relation] = {}
+        relations = []
         for number, label, *ends in self._links:
             head, tail = (events.get(end, end) for end in ends)
             if head not in concepts or tail not in concepts:
                 self.report.drop("relation to a missing id", self.file, number)
-            elif (head, tail, label) in relations:
-                self.report.leave_out("identical relation given twice", self.file, number)
             else:
-                relations[head, tail, label] = Relation(head, tail, label)
+                relations.append(Relation(head, tail, label))
         for value in self._values:
             self._add_value(concepts.get(events.get(value.target, value.target)), value)
-        return Note(note_id, text, list(concepts.values()), list(relations.values()))
+        return Note(note_id, text, list(concepts.values()), relations)
 
     def _parse(self, number: int, kind: str, key: str, rest: str) -> bool:
         """Parse what follows the id. RETURNS (bool): Whether the line is well formed."""
