@@ -4,8 +4,10 @@ It reads arguments and prints; the work is done elsewhere, and imported only whe
 """
 
 import functools
+import io
 import json
 import re
+import sys
 import traceback
 import warnings
 from collections.abc import Callable
@@ -70,6 +72,10 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                # A type's name that the terminal cannot show must not end the job.
+                stream.reconfigure(errors="backslashreplace")
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = _show_warning  # type: ignore[assignment]
@@ -269,6 +275,35 @@ def annotate(
         for line in _remarks(title, summary.report.remarks(kind)):
             typer.echo(line)
     typer.echo(f"Written: {target}" + (f", {summary.errors}" if summary.errors else ""))
+
+
+@app.command()
+@guarded
+def show(
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="Annotated notes: a .jsonl file.")],
+    page: Annotated[
+        Optional[Path], typer.Argument(metavar="OUTPUT.html", help="Also write a page to open in a browser.")
+    ] = None,
+) -> None:
+    """Print the concepts and relations of annotated notes as tables.
+
+    \b
+    Example:
+      python -m spacy_clinie show found.jsonl page.html
+    """
+    from .corpora import jsonl
+    from .corpora.report import Report
+    from .visual import render, table
+
+    report = Report()
+    notes = [sourced.note for sourced in jsonl.read(source, report)]
+    for note in notes:
+        typer.echo("\n".join(["", f"Note {note.id}", "", *table(note)]))
+    for line in _remarks("Not read, or changed in reading", [*report.remarks("dropped"), *report.remarks("mended")]):
+        typer.echo(line, err=True)
+    if page is not None:
+        page.write_text(render(notes, title=source.stem), encoding="utf-8")
+        typer.echo(f"\nWritten: {page}")
 
 
 @app.command()

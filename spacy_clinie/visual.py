@@ -243,8 +243,8 @@ def _layers(length: int, concepts: Sequence[_Concept]) -> tuple[list[int], list[
 
 
 def _lanes(concepts: Sequence[Concept]) -> list[int]:
-    """How far below the text the line of each concept runs, so that neither lines nor labels meet. Short concepts
-    stay next to the text: what surrounds another is drawn around it."""
+    """How far below the text the line of each concept runs, so that neither lines nor labels meet. Short concepts are
+    placed first, next to the text, so that what surrounds another is drawn around it."""
     lanes: list[list[tuple[int, int]]] = []
     found = [0] * len(concepts)
     for i in sorted(range(len(concepts)), key=lambda i: (concepts[i].end - concepts[i].start, concepts[i].start)):

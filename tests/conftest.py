@@ -1,8 +1,15 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import spacy
+from spacy.training import Example
+
+from spacy_clinie.annotation import doc_from_note
+from spacy_clinie.notes import Concept, Note, Relation
+from tests.tiny import make_encoder
 
 CORPORA = Path(os.environ.get("CLINIE_CORPORA", Path(__file__).parents[2] / "shared" / "corpora"))
 
@@ -18,3 +25,44 @@ def corpora() -> Path:
 @pytest.fixture
 def nlp() -> spacy.Language:
     return spacy.blank("en")
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Folder of a tiny random BERT."""
+    return make_encoder(tmp_path_factory.mktemp("bert"))
+
+
+@pytest.fixture(scope="session")
+def notes() -> list[Note]:
+    """A few notes that a tiny model can learn by heart. Concepts overlap, and one relation crosses sentences."""
+    made = []
+    for number, (drug, reason, harm) in enumerate(
+        [("aspirin", "pain", "rash"), ("ibuprofen", "headache", "nausea"), ("morphine", "fever", "cough")] * 2
+    ):
+        text = f"Took {drug} 25mg for {reason}.\nThen developed {harm}."
+        concepts = []
+        for label, mention in (("Drug", drug), ("Strength", "25mg"), ("Reason", reason), ("ADE", harm)):
+            start = text.index(mention)
+            concepts.append(Concept(f"T{len(concepts) + 1}", start, start + len(mention), label))
+        start = text.index(drug)
+        concepts.append(Concept("T5", start, start + len(f"{drug} 25mg"), "Order"))
+        relations = [Relation("T2", "T1", "Strength-Drug"), Relation("T3", "T1", "Reason-Drug")]
+        relations.append(Relation("T4", "T1", "ADE-Drug"))
+        made.append(Note(f"note-{number}", text, concepts, relations))
+    return made
+
+
+@pytest.fixture
+def make_examples(notes: list[Note]) -> Callable[[spacy.Language], list[Example]]:
+    """Makes examples of the notes for a pipeline."""
+
+    def make(nlp: spacy.Language) -> list[Example]:
+        return [Example(nlp.make_doc(note.text), doc_from_note(nlp.make_doc, note)[0]) for note in notes]
+
+    return make
+
+
+def tiny_settings(encoder: str, **more: Any) -> dict[str, Any]:
+    """Settings that our encoder architectures share, for a tiny model on one thread."""
+    return {"encoder": encoder, "head_rate": 1.0, "dropout": 0.0, "device": "cpu", "precision": "fp32", **more}

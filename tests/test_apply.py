@@ -58,7 +58,8 @@ def make_dropper(nlp: Language, name: str) -> Dropper:  # noqa: ARG001
 @pytest.fixture
 def pipeline(tmp_path: Path) -> Path:
     nlp = spacy.blank("en")
-    nlp.add_pipe("entity_ruler").add_patterns(PATTERNS)
+    ruler: Any = nlp.add_pipe("entity_ruler")
+    ruler.add_patterns(PATTERNS)
     nlp.add_pipe("clinie_test_dropper")
     nlp.add_pipe("clinie_test_trouble")
     nlp.to_disk(tmp_path / "pipeline")
@@ -115,6 +116,7 @@ def test_failing_notes_are_listed_and_the_rest_goes_on(pipeline: Path, tmp_path:
     assert [note["id"] for note in read_lines(target)] == ["0", "1", "2", "4", "7", "8"]
     assert all(len(note["concepts"]) == 2 for note in read_lines(target))
     assert (summary.notes, summary.failed) == (6, 3)
+    assert summary.errors is not None
     errors = summary.errors.read_text()
     assert "Secret" not in errors
     listed = {record["id"]: (record["problem"], record["code"]) for record in map(json.loads, errors.splitlines())}
@@ -136,6 +138,7 @@ def test_unreadable_lines_and_files(pipeline: Path, tmp_path: Path) -> None:
     with pytest.warns(ClinieWarning, match="CIE436"):
         summary = annotate(pipeline, source, tmp_path / "out.jsonl")
     assert summary.notes == 1
+    assert summary.errors == tmp_path / "out.jsonl.errors.jsonl"
     assert [record["line"] for record in read_lines(summary.errors)] == [2, 4, 5, 6]
 
     notes = tmp_path / "notes"
@@ -144,7 +147,7 @@ def test_unreadable_lines_and_files(pipeline: Path, tmp_path: Path) -> None:
     (notes / "latin.txt").write_bytes("Fi\xe8vre".encode("latin-1"))
     with pytest.warns(ClinieWarning, match="CIE436"):
         summary = annotate(pipeline, notes, tmp_path / "out2.jsonl")
-    (record,) = read_lines(summary.errors)
+    (record,) = read_lines(tmp_path / "out2.jsonl.errors.jsonl")
     assert record["file"].endswith("latin.txt") and record["line"] == 1
     with pytest.raises(ClinieError, match="CIE437"):
         annotate(pipeline, notes, tmp_path / "out2.jsonl", strict=True)
@@ -180,7 +183,13 @@ def test_docs_without_words_never_reach_the_pipeline(
     pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
-    monkeypatch.setattr(Dropper, "pipe", lambda _, stream, **__: (seen.append(d.text) or d for d in stream))
+
+    def look(self: Dropper, stream: Iterable[Doc], **_: Any) -> Iterator[Doc]:
+        for doc in stream:
+            seen.append(doc.text)
+            yield self(doc)
+
+    monkeypatch.setattr(Dropper, "pipe", look)
     annotate(pipeline, write_lines(tmp_path / "in.jsonl", {"a": "", "b": " \t", "c": TEXT}), tmp_path / "out.jsonl")
     assert seen == [TEXT]
 
@@ -315,7 +324,8 @@ def test_what_another_job_did_is_not_mixed_in(
         write_lines(source, {"a": TEXT.replace("Aspirin", "Aspirim"), "b": TEXT})
     elif change == "pipeline":
         nlp = spacy.load(pipeline)
-        nlp.get_pipe("entity_ruler").add_patterns([{"label": "Reason", "pattern": "fever"}])
+        ruler: Any = nlp.get_pipe("entity_ruler")
+        ruler.add_patterns([{"label": "Reason", "pattern": "fever"}])
         nlp.to_disk(pipeline)
     else:
         (tmp_path / "out.jsonl.part.json").unlink()
@@ -353,3 +363,10 @@ def test_written_docs_carry_ids_and_relations(pipeline: Path, tmp_path: Path) ->
     (relation,) = get_relations(doc)
     assert (relation.head.text, relation.tail.text, relation.score) == ("headache", "Aspirin", 0.5)
     assert [span.text for span in get_spans(doc)] == ["Aspirin", "headache"]
+
+
+def test_batches_end_at_a_number_of_notes_or_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apply, "BATCH_CHARACTERS", 10)
+    notes = [Note(str(i), "x" * size) for i, size in enumerate([3, 3, 3, 3, 50, 1, 9, 0, 0, 0, 0])]
+    batches = [[len(note.text) for note in batch] for batch in apply._batches(notes, 4)]
+    assert batches == [[3, 3, 3], [3], [50], [1, 9, 0, 0], [0, 0]]

@@ -99,7 +99,7 @@ def _note(doc: Doc, name: str, report: Report, file: Path) -> Note | None:
 
 def _adopt_relations(doc: Doc) -> None:
     """Give a Doc the relations of another library in our own shape, if it has none in ours."""
-    foreign = doc.user_data.pop(_FOREIGN_KEY, None)
+    foreign = doc.user_data.get(_FOREIGN_KEY)
     if not foreign or RELATIONS_KEY in doc.user_data:
         return
     if not isinstance(foreign, Mapping):

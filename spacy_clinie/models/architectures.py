@@ -20,16 +20,16 @@ HEADS = ("crf", "softmax")
 
 def encoder_tagger(
     *,
-    encoder: str,
-    head: str,
-    lora: Optional[dict[str, Any]],
-    window: int,
-    overlap: int,
-    dropout: float,
-    head_rate: float,
-    batch_pieces: int,
-    device: str,
-    precision: str,
+    encoder: str = "minilm",
+    head: str = "crf",
+    lora: Optional[dict[str, Any]] = None,
+    window: int = 128,
+    overlap: int = 32,
+    dropout: float = 0.1,
+    head_rate: float = 3.0,
+    batch_pieces: int = 1024,
+    device: str = "auto",
+    precision: str = "auto",
 ) -> Model:
     """Concepts by tagging word pieces. Registered as `spacy_clinie.EncoderTagger.v1`.
 
@@ -54,15 +54,15 @@ def encoder_tagger(
 
 def encoder_mrc(
     *,
-    encoder: str,
-    lora: Optional[dict[str, Any]],
-    window: int,
-    overlap: int,
-    dropout: float,
-    head_rate: float,
-    batch_pieces: int,
-    device: str,
-    precision: str,
+    encoder: str = "minilm",
+    lora: Optional[dict[str, Any]] = None,
+    window: int = 192,
+    overlap: int = 32,
+    dropout: float = 0.1,
+    head_rate: float = 3.0,
+    batch_pieces: int = 1024,
+    device: str = "auto",
+    precision: str = "auto",
 ) -> Model:
     """Concepts by asking: one question of the schema for each concept type and window, nested answers allowed
     (Li et al. 2020, arXiv 1910.11476). Registered as `spacy_clinie.EncoderMRC.v1`.
@@ -74,7 +74,7 @@ def encoder_mrc(
     return _encoder_model("clinie_encoder_mrc", "mrc", "EncoderMRC", dict(locals()))
 
 
-def tok2vec_tagger(*, tok2vec: Model, head: str, dropout: float, head_rate: float) -> Model:
+def tok2vec_tagger(*, tok2vec: Model, head: str = "crf", dropout: float = 0.1, head_rate: float = 1.0) -> Model:
     """Concepts by tagging the vectors of any `tok2vec`, a listener to a shared transformer included. Registered as
     `spacy_clinie.Tok2VecTagger.v1`.
 
@@ -121,14 +121,14 @@ def tok2vec_tagger(*, tok2vec: Model, head: str, dropout: float, head_rate: floa
 
 def marked_pairs(
     *,
-    encoder: str,
-    lora: Optional[dict[str, Any]],
-    window: int,
-    dropout: float,
-    head_rate: float,
-    batch_pieces: int,
-    device: str,
-    precision: str,
+    encoder: str = "minilm",
+    lora: Optional[dict[str, Any]] = None,
+    window: int = 192,
+    dropout: float = 0.1,
+    head_rate: float = 3.0,
+    batch_pieces: int = 1024,
+    device: str = "auto",
+    precision: str = "auto",
 ) -> Model:
     """Relations, one candidate at a time: markers around head and tail, which name their types, and a linear
     layer over the vectors of the first piece and the four markers (the study's method for encoders, arXiv 2509.04753).
@@ -149,15 +149,15 @@ def marked_pairs(
 
 def one_pass(
     *,
-    encoder: str,
-    lora: Optional[dict[str, Any]],
-    window: int,
-    layers: int,
-    dropout: float,
-    head_rate: float,
-    batch_pieces: int,
-    device: str,
-    precision: str,
+    encoder: str = "minilm",
+    lora: Optional[dict[str, Any]] = None,
+    window: int = 192,
+    layers: int = 2,
+    dropout: float = 0.1,
+    head_rate: float = 3.0,
+    batch_pieces: int = 1024,
+    device: str = "auto",
+    precision: str = "auto",
 ) -> Model:
     """Relations, all candidates of a window in one pass of the encoder: markers around every concept, then a few small
     attention layers in which each candidate looks at the window. Registered as `spacy_clinie.OnePass.v1`.

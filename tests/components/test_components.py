@@ -1,0 +1,235 @@
+"""What every component owes its pipeline, for each component and architecture."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import spacy
+from spacy.language import Language
+from spacy.training import Example
+
+from spacy_clinie.annotation import add_concepts, get_relations, get_spans, note_from_doc, set_concepts
+from spacy_clinie.errors import ClinieError
+from tests.conftest import tiny_settings
+
+Examples = Callable[[Language], list[Example]]
+
+LORA = {"r": 4, "lora_alpha": 8, "target_modules": ["query", "key", "value", "dense"]}
+TAGGER = {"@architectures": "spacy_clinie.EncoderTagger.v1", "head": "crf", "window": 64, "overlap": 8}
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {
+    "crf": ("clinie_ner_encoder", TAGGER),
+    "softmax": ("clinie_ner_encoder", TAGGER | {"head": "softmax"}),
+    "lora": ("clinie_ner_encoder", TAGGER | {"lora": LORA}),
+    "mrc": ("clinie_ner_encoder", {"@architectures": "spacy_clinie.EncoderMRC.v1", "window": 96, "overlap": 8}),
+    "marked_pairs": ("clinie_rel", {"@architectures": "spacy_clinie.MarkedPairs.v1", "window": 64}),
+    "one_pass": ("clinie_rel", {"@architectures": "spacy_clinie.OnePass.v1", "window": 64, "layers": 1}),
+}
+
+
+def build(kind: str, encoder: str, **more: Any) -> Language:
+    """A pipeline with one component. The relation component gets its concepts from a rule before it."""
+    factory, model = MODELS[kind]
+    nlp = spacy.blank("en")
+    nlp.tokenizer = spacy.registry.tokenizers.get("spacy_clinie.ClinicalTokenizer.v1")()(nlp)
+    if factory == "clinie_rel":
+        nlp.add_pipe("test_concepts")
+    nlp.add_pipe(factory, config={"model": tiny_settings(encoder, **model), **more})
+    return nlp
+
+
+@Language.component("test_concepts")
+def mark_concepts(doc: spacy.tokens.Doc) -> spacy.tokens.Doc:
+    words = {"aspirin": "Drug", "ibuprofen": "Drug", "morphine": "Drug", "25": "Strength", "pain": "Reason"}
+    words |= {"headache": "Reason", "fever": "Reason", "rash": "ADE", "nausea": "ADE", "cough": "ADE"}
+    found = [(t.i, t.i + 1 + (t.text == "25"), words[t.text], 0.5) for t in doc if t.text in words]
+    add_concepts(doc, found)
+    return doc
+
+
+def train(nlp: Language, examples: list[Example], steps: int = 60, rate: float = 3e-3) -> dict[str, float]:
+    sgd = nlp.initialize(lambda: examples)
+    sgd.learn_rate = rate
+    losses: dict[str, float] = {}
+    for _ in range(steps):
+        losses = {}
+        nlp.update(examples, sgd=sgd, losses=losses)
+    return losses
+
+
+def assert_same(doc: spacy.tokens.Doc, other: spacy.tokens.Doc) -> None:
+    """The same concepts and relations, and the same scores up to what batches of other shapes do to them."""
+    first, second = note_from_doc(doc), note_from_doc(other)
+    scores = [[item.score for item in (*note.concepts, *note.relations)] for note in (first, second)]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-3)
+    for note in (first, second):
+        for item in (*note.concepts, *note.relations):
+            item.score = None
+    assert first == second
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_overfits_and_gives_the_same_answers_after_saving(
+    kind: str, tiny_bert: str, make_examples: Examples, tmp_path: Path
+) -> None:
+    nlp = build(kind, tiny_bert)
+    examples = make_examples(nlp)
+    steps, rate = {"lora": (150, 1e-2), "mrc": (200, 3e-3)}.get(kind, (60, 3e-3))
+    train(nlp, examples, steps, rate)
+    scores = nlp.evaluate(examples)
+    assert scores["relations_gold_f" if "rel" in MODELS[kind][0] else "concepts_f"] == 1.0
+    text = "Took aspirin 25mg for headache.\nThen developed nausea."
+    expected = nlp(text)
+    assert get_relations(expected) if "rel" in MODELS[kind][0] else expected.ents
+    nlp.to_disk(tmp_path / "model")
+    assert_same(spacy.load(tmp_path / "model")(text), expected)
+    other = build(kind, tiny_bert).from_bytes(nlp.to_bytes())
+    assert_same(other(text), expected)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_pipe_equals_call_also_on_odd_texts(kind: str, tiny_bert: str, make_examples: Examples) -> None:
+    nlp = build(kind, tiny_bert)
+    train(nlp, make_examples(nlp), steps=20)
+    texts = ["", " ", "\n", "aspirin", "Took aspirin 25mg for pain.", "[SEP]", "\r\n\t\u200b", "é\u0301 🩺 aspirin", "aspirin " * 300]
+    for text, doc in zip(texts, nlp.pipe(texts, batch_size=4), strict=True):
+        assert doc.text == text
+        assert_same(nlp(text), doc)
+        for span in get_spans(doc):
+            assert 0 <= span.start < span.end <= len(doc)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_says_so_when_not_trained(kind: str, tiny_bert: str) -> None:
+    nlp = build(kind, tiny_bert)
+    with pytest.raises(ClinieError) as error:
+        nlp("Took aspirin for pain.")
+    assert error.value.code in ("CIE308", "CIE461")
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_gradients_add_up_without_an_optimizer(kind: str, tiny_bert: str, make_examples: Examples) -> None:
+    """`sgd=False` leaves the weights alone until `finish_update`; two halves then weigh as much as they did apart."""
+    nlp = build(kind, tiny_bert)
+    examples = make_examples(nlp)
+    sgd = nlp.initialize(lambda: examples)
+    sgd.learn_rate = 1e-3
+    pipe = nlp.get_pipe(MODELS[kind][0])
+    module = pipe.model.shims[0].module
+    before = {k: v.clone() for k, v in module.state_dict().items()}
+    pipe.update(examples[:3], sgd=False)
+    assert all((module.state_dict()[k] == v).all() for k, v in before.items())
+    once = [p.grad.clone() for p in module.parameters() if p.grad is not None]
+    pipe.update(examples[:3], sgd=False)
+    twice = [p.grad for p in module.parameters() if p.grad is not None]
+    assert all(abs(b - 2 * a).max() <= 1e-5 * (1 + abs(b).max()) for a, b in zip(once, twice, strict=True))
+    pipe.finish_update(sgd)
+    assert any((module.state_dict()[k] != v).any() for k, v in before.items())
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_labels_come_from_the_data_or_from_a_schema(kind: str, tiny_bert: str, make_examples: Examples) -> None:
+    nlp = build(kind, tiny_bert)
+    nlp.initialize(lambda: make_examples(nlp))
+    expected = (
+        {"Strength-Drug", "Reason-Drug", "ADE-Drug"}
+        if "rel" in MODELS[kind][0]
+        else {"Drug", "Strength", "Reason", "ADE", "Order"}
+    )
+    assert set(nlp.get_pipe(MODELS[kind][0]).labels) == expected
+    from_schema = build(kind, tiny_bert, schema="n2c2_2018")
+    assert len(from_schema.get_pipe(MODELS[kind][0]).labels) in (8, 9)
+    if "rel" not in MODELS[kind][0]:
+        with pytest.raises(ClinieError, match="CIE463.*Order"):
+            train(from_schema, make_examples(from_schema), steps=1)
+
+
+def test_existing_entities_stay_and_ours_give_way(tiny_bert: str, make_examples: Examples) -> None:
+    nlp = build("crf", tiny_bert)
+    train(nlp, make_examples(nlp))
+    ruler = nlp.add_pipe("entity_ruler", first=True)
+    ruler.add_patterns([{"label": "FOREIGN", "pattern": [{"LOWER": "aspirin"}]}])
+    doc = nlp("Took aspirin 25mg for pain.\nThen developed rash.")
+    assert [(ent.text, ent.label_) for ent in doc.ents][0] == ("aspirin", "FOREIGN")
+    assert "Drug" in {span.label_ for span in doc.spans["clinie"] if span.text == "aspirin"}
+    assert len(doc.ents) > 1
+
+
+def test_relations_are_found_between_entities_of_another_component(tiny_bert: str, make_examples: Examples) -> None:
+    nlp = build("one_pass", tiny_bert)
+    train(nlp, make_examples(nlp))
+    nlp.remove_pipe("test_concepts")
+    ruler = nlp.add_pipe("entity_ruler", first=True)
+    ruler.add_patterns([{"label": "Drug", "pattern": "aspirin"}, {"label": "Reason", "pattern": "pain"}])
+    doc = nlp("Took aspirin 25mg for pain.")
+    assert [(rel.head.text, rel.label, rel.tail.text) for rel in doc._.rel] == [("pain", "Reason-Drug", "aspirin")]
+    assert [(rel.dep, rel.dest) for rel in doc._.rel] == [(1, 0)]
+
+
+def test_two_processes_do_not_hang_and_agree(tiny_bert: str, make_examples: Examples) -> None:
+    """Forks inherit torch's and tokenizers' dead thread pools; see `models.encoder._after_fork`."""
+    nlp = build("crf", tiny_bert)
+    train(nlp, make_examples(nlp), steps=40)
+    nlp.add_pipe("clinie_rel", config={"model": tiny_settings(tiny_bert, **MODELS["one_pass"][1])})
+    examples = make_examples(nlp)
+    nlp.get_pipe("clinie_rel").initialize(lambda: examples, nlp=nlp)
+    texts = [f"Took aspirin 25mg for pain. Then developed rash {i}." for i in range(8)]
+    for alone, doc in zip(nlp.pipe(texts), nlp.pipe(texts, n_process=2, batch_size=2), strict=True):
+        assert_same(doc, alone)
+
+
+def test_adapters_refuse_another_base(
+    tiny_bert: str, make_examples: Examples, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    import shutil
+
+    import torch
+    from transformers import AutoModel
+
+    base = tmp_path / "base"
+    shutil.copytree(tiny_bert, base)
+    nlp = build("lora", str(base))
+    train(nlp, make_examples(nlp), steps=2)
+    nlp.to_disk(tmp_path / "model")
+    assert sum(f.stat().st_size for f in (tmp_path / "model").rglob("*.safetensors")) < 100_000
+    model = AutoModel.from_pretrained(base)
+    with torch.no_grad():
+        next(model.parameters()).add_(1.0)
+    model.save_pretrained(base)
+    with pytest.raises(ClinieError, match="CIE306"):
+        spacy.load(tmp_path / "model")
+
+
+def test_scores_on_gold_concepts_do_not_depend_on_predicted_ones(tiny_bert: str, make_examples: Examples) -> None:
+    nlp = build("one_pass", tiny_bert)
+    examples = make_examples(nlp)
+    train(nlp, examples)
+    nlp.remove_pipe("test_concepts")
+    scores = nlp.evaluate(examples)
+    assert scores["relations_gold_f"] == 1.0
+    assert scores["relations_f"] == 0.0
+
+
+def test_a_note_with_too_many_candidates_is_cut_down_with_a_warning(
+    tiny_bert: str, make_examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nlp = build("one_pass", tiny_bert)
+    nlp.initialize(lambda: make_examples(nlp))
+    pipe = nlp.get_pipe("clinie_rel")
+    monkeypatch.setattr("spacy_clinie.components.rel.MOST_CANDIDATES", 10)
+    doc = mark_concepts(nlp.make_doc("aspirin pain " * 20))
+    with pytest.warns(UserWarning, match="CIE464"):
+        assert len(pipe.candidates(doc, get_spans(doc)).pairs) == 10
+
+
+def test_candidates_keep_to_the_distance(tiny_bert: str, make_examples: Examples) -> None:
+    nlp = build("one_pass", tiny_bert)
+    nlp.initialize(lambda: make_examples(nlp))
+    pipe = nlp.get_pipe("clinie_rel")
+    doc = mark_concepts(nlp.make_doc("Took aspirin.\nHe slept.\nNo pain."))
+    assert len(get_spans(doc)) == 2
+    for distance, expected in ((0, []), (1, []), (2, [(1, 0)]), (None, [(1, 0)])):
+        pipe.max_distance = distance
+        assert pipe.candidates(doc, get_spans(doc)).pairs == expected
+    set_concepts(doc, [])
+    assert pipe.candidates(doc, []).pairs == []

@@ -1,0 +1,219 @@
+"""What goes onto a Doc comes off it again, through every way in which spaCy moves Docs."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import spacy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spacy.tokens import Doc, DocBin, Span
+from spacy.vocab import Vocab
+
+from spacy_clinie.annotation import (
+    add_concepts,
+    cover,
+    doc_from_note,
+    get_relations,
+    get_scores,
+    get_spans,
+    note_from_doc,
+    set_concepts,
+    to_rel_component,
+    to_spacy_llm,
+)
+from spacy_clinie.errors import ClinieError
+from spacy_clinie.notes import Concept, Note, Relation
+from spacy_clinie.tokenizer import make_tokenizer
+
+TOKENIZERS: dict[str, Callable[[str], Doc]] = {
+    "clinical": make_tokenizer(Vocab()),
+    "english": spacy.blank("en").make_doc,
+}
+TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=60)
+
+
+@st.composite
+def any_note(draw: Any) -> Note:
+    text = draw(TEXT)
+    places = st.tuples(st.integers(0, len(text) - 1), st.integers(1, 12))
+    concepts = []
+    for i, (start, length) in enumerate(draw(st.lists(places, max_size=8))):
+        end = min(start + length, len(text))
+        fragments = [(start, start + 1), (end - 1, end)] if end - start > 2 and draw(st.booleans()) else []
+        score = draw(st.none() | st.floats(0, 1))
+        attributes = draw(st.dictionaries(st.sampled_from(["assertion", "time"]), st.text(max_size=5), max_size=2))
+        attributes = {k: v.encode("utf8", "ignore").decode() for k, v in attributes.items()}
+        concepts.append(Concept(f"T{i}", start, end, draw(st.sampled_from("AB")), score, fragments, attributes))
+    relations = []
+    if concepts:
+        ids = st.sampled_from([concept.id for concept in concepts])
+        for head, tail in draw(st.lists(st.tuples(ids, ids), max_size=5)):
+            relations.append(Relation(head, tail, draw(st.sampled_from("XY")), draw(st.none() | st.floats(0, 1))))
+    return Note("n", text, concepts, relations)
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+@given(note=any_note())
+@settings(max_examples=150, deadline=None)
+def test_a_note_comes_off_a_doc_as_it_went_on(tokenizer: str, note: Note) -> None:
+    doc, snapped = doc_from_note(TOKENIZERS[tokenizer], note)
+    assert note_from_doc(doc) == note
+    for span, concept in zip(get_spans(doc), note.concepts, strict=True):
+        blank = not note.text[concept.start : concept.end].strip()
+        assert blank or (span.start_char <= concept.start and span.end_char >= concept.end)
+    assert {concept.id for concept in snapped} == {
+        concept.id
+        for span, concept in zip(get_spans(doc), note.concepts, strict=True)
+        if (span.start_char, span.end_char) != concept.offsets
+    }
+    for vocab in (doc.vocab, Vocab()):
+        assert note_from_doc(Doc(vocab).from_bytes(doc.to_bytes())) == note
+        data = DocBin(store_user_data=True, docs=[doc]).to_bytes()
+        assert note_from_doc(next(DocBin().from_bytes(data).get_docs(vocab))) == note
+    assert note_from_doc(doc.copy()) == note
+
+
+@given(note=any_note())
+@settings(max_examples=100, deadline=None)
+def test_flat_entities_never_overlap_and_are_among_the_concepts(note: Note) -> None:
+    doc, _ = doc_from_note(TOKENIZERS["clinical"], note)
+    known = {(span.start, span.end, span.label_) for span in get_spans(doc)}
+    assert all((ent.start, ent.end, ent.label_) in known for ent in doc.ents)
+    assert bool(doc.ents) == bool(known)
+
+
+@given(text=TEXT, start=st.integers(0, 59), length=st.integers(1, 20))
+def test_cover_is_the_smallest_span_of_tokens(text: str, start: int, length: int) -> None:
+    doc = TOKENIZERS["english"](text)
+    start = min(start, len(text) - 1)
+    end = min(start + length, len(text))
+    span = cover(doc, start, end)
+    touched = [t.i for t in doc if t.idx < end and t.idx + len(t) > start]
+    if touched:
+        assert (span.start, span.end) == (touched[0], touched[-1] + 1)
+    else:
+        assert len(span) == 1
+
+
+@pytest.fixture
+def doc(nlp: spacy.Language) -> Doc:
+    note = Note(
+        "n",
+        "Took aspirin for pain.",
+        [Concept("a", 5, 12, "Drug", 0.9), Concept("b", 17, 21, "Reason", 0.8), Concept("c", 5, 21, "Order", 0.7)],
+        [Relation("b", "a", "Reason-Drug", 0.6)],
+    )
+    return doc_from_note(nlp.make_doc, note)[0]
+
+
+def test_shapes_that_other_libraries_write_are_read(doc: Doc) -> None:
+    from spacy_llm.tasks.rel import RelationItem
+
+    drug, reason, order = get_spans(doc)
+    expected = [("pain", "aspirin", "Reason-Drug")]
+    set_concepts(doc, [drug, reason])
+    for value in (
+        [(reason, drug, "Reason-Drug")],
+        [(1, 0, "Reason-Drug", 0.5)],
+        [{"head": 1, "tail": drug, "label": "Reason-Drug"}],
+        [RelationItem(dep=1, dest=0, relation="Reason-Drug")],
+        {(reason.start, drug.start): {"Reason-Drug": 0.9, "ADE-Drug": 0.1}, (drug.start, reason.start): {"X": 0.2}},
+        doc._.rel,
+    ):
+        doc._.rel = value
+        assert [(rel.head.text, rel.tail.text, rel.label) for rel in doc._.rel] == expected
+    items, left_out = to_spacy_llm(doc)
+    assert [(item.dep, item.dest, item.relation) for item in items] == [(1, 0, "Reason-Drug")]
+    assert left_out == 0
+    assert [(rel.dep, rel.dest, rel.relation) for rel in doc._.rel] == [(1, 0, "Reason-Drug")]
+    table = to_rel_component(doc)
+    assert table == {(reason.start, drug.start): {"Reason-Drug": 0.6}, (drug.start, reason.start): {"Reason-Drug": 0.0}}
+
+
+def test_relations_of_concepts_that_are_no_flat_entities_are_counted_not_lost(doc: Doc) -> None:
+    drug, reason, order = get_spans(doc)
+    assert [ent.text for ent in doc.ents] == ["aspirin for pain"]
+    assert to_spacy_llm(doc) == ([], 1)
+    assert doc._.rel[0].dep is None
+
+
+@pytest.mark.parametrize("value", [[("a", "b", "X")], [(0, 9, "X")], [3], [{"head": 0}], [(0, 1)], {(0, 99): {"X": 1.0}}])
+def test_what_is_no_relation_is_refused(doc: Doc, value: Any) -> None:
+    with pytest.raises(ClinieError, match="CIE001"):
+        doc._.rel = value
+    assert len(doc._.rel) == 1
+
+
+def test_relations_follow_their_concepts_by_offsets(doc: Doc) -> None:
+    drug, reason, order = get_spans(doc)
+    set_concepts(doc, [reason, drug])
+    assert [(rel.head.text, rel.tail.text) for rel in doc._.rel] == [("pain", "aspirin")]
+    set_concepts(doc, [])
+    assert [(rel.head.text, rel.tail.text) for rel in doc._.rel] == [("pain", "aspirin")]
+    note = note_from_doc(doc)
+    note.check()
+    assert len(note.concepts) == 2
+
+
+def test_adding_concepts_keeps_what_is_there_and_repeats_nothing(doc: Doc) -> None:
+    before = note_from_doc(doc)
+    add_concepts(doc, [(0, 1, "Verb", 0.4), (1, 2, "Drug", 0.1)])
+    add_concepts(doc, [(0, 1, "Verb", 0.4)])
+    after = note_from_doc(doc)
+    assert after.concepts[:-1] == before.concepts
+    assert (after.concepts[-1].label, after.concepts[-1].score) == ("Verb", 0.4)
+    assert get_scores(doc) == [0.9, 0.8, 0.7, 0.4]
+    doc.spans["clinie"].append(Span(doc, 2, 3, label="New"))
+    assert get_scores(doc)[-1] is None
+
+
+def test_entities_of_others_stay(nlp: spacy.Language) -> None:
+    doc = nlp.make_doc("Took aspirin for pain.")
+    doc.ents = [Span(doc, 1, 2, label="CHEBI")]
+    add_concepts(doc, [(1, 4, "Order", 0.5), (3, 4, "Reason", 0.5)])
+    assert [(ent.text, ent.label_) for ent in doc.ents] == [("aspirin", "CHEBI"), ("pain", "Reason")]
+    set_concepts(doc, [])
+    assert [(ent.text, ent.label_) for ent in doc.ents] == [("aspirin", "CHEBI")]
+
+
+def test_two_labels_on_one_span_keep_their_own_scores(nlp: spacy.Language) -> None:
+    doc = nlp.make_doc("Took aspirin.")
+    add_concepts(doc, [(1, 2, "Drug", 0.9), (1, 2, "treatment", 0.3)])
+    assert {span.label_: score for span, score in zip(get_spans(doc), get_scores(doc))} == {"Drug": 0.9, "treatment": 0.3}
+
+
+def test_a_plain_rel_of_another_library_is_taken_over_and_stays_readable(nlp: spacy.Language) -> None:
+    from spacy_clinie.annotation import register_extension
+
+    original = Doc.get_extension("rel")
+    try:
+        Doc.set_extension("rel", default=[], force=True)
+        doc = nlp.make_doc("Took aspirin for pain.")
+        doc.ents = [Span(doc, 1, 2, label="Drug"), Span(doc, 3, 4, label="Reason")]
+        doc._.rel = {(3, 1): {"Reason-Drug": 1.0}}
+        register_extension()
+        assert [(rel.head.text, rel.label, rel.tail.text) for rel in doc._.rel] == [("pain", "Reason-Drug", "aspirin")]
+        Doc.set_extension("rel", getter=len, force=True)
+        with pytest.warns(UserWarning, match="CIE003"):
+            register_extension()
+        assert Doc.get_extension("rel")[2] is len
+    finally:
+        Doc.set_extension("rel", getter=original[2], setter=original[3], force=True)
+
+
+def test_errors_survive_a_process_boundary() -> None:
+    import pickle
+
+    error = pickle.loads(pickle.dumps(ClinieError("CIE002", note="n", expected=3, found=2)))
+    assert error.code == "CIE002"
+    assert "3 characters in, 2 out" in str(error)
+
+
+def test_a_tokenizer_that_changes_the_text_is_refused(nlp: spacy.Language) -> None:
+    with pytest.raises(ClinieError, match="CIE002"):
+        doc_from_note(lambda text: nlp.make_doc(text.strip()), Note("n", " pain"))
+
+
+def test_get_relations_without_any(nlp: spacy.Language) -> None:
+    assert get_relations(nlp.make_doc("nothing")) == []

@@ -1,0 +1,336 @@
+import json
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import spacy
+from typer.testing import CliRunner
+
+from spacy_clinie import cli
+from spacy_clinie.corpora import brat, docbin, jsonl
+from spacy_clinie.corpora.catalogue import CORPORA, FORMATS
+from spacy_clinie.corpora.report import Report
+from spacy_clinie.errors import ClinieWarning, warn
+from spacy_clinie.notes import Concept, Note, Relation
+from spacy_clinie.schema import Schema
+
+# Stands in every text of these tests, and must never be seen in what is printed.
+SECRET = "zyxomab"
+TEXT = f"Rash after {SECRET}."
+NOTE = Note(
+    "n1", TEXT, [Concept("T1", 0, 4, "ADE"), Concept("T2", 11, 18, "Drug")], [Relation("T1", "T2", "ADE-Drug")]
+)
+
+
+def run(*arguments: Any) -> tuple[int, str]:
+    """RETURNS (tuple[int, str]): Exit status, and all that was printed."""
+    result = CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+    assert SECRET not in result.output
+    assert "Traceback" not in result.output
+    # Anything but the exit that a command asks for would be an exception that came through.
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result.exit_code, result.output
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    jsonl.write([NOTE, Note("n2", TEXT)], tmp_path / "notes.jsonl")
+    return tmp_path / "notes.jsonl"
+
+
+COMMANDS = ["convert", "evaluate", "annotate", "download", "schema show", "schema draft"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(command: str) -> None:
+    status, output = run(*command.split(), "--help")
+    assert status == 0
+    assert f"python -m spacy_clinie {command} " in output.split("Example", 1)[1]
+
+
+def test_help_of_convert_names_every_corpus_and_format() -> None:
+    words = set(run("convert", "--help")[1].replace(",", " ").split())
+    assert {*CORPORA, *FORMATS} <= words
+
+
+def test_it_runs_as_a_module_in_a_pipe_and_without_utf8(tmp_path: Path) -> None:
+    jsonl.write([Note("n", TEXT, [Concept("a", 0, 4, "疹")])], tmp_path / "in.jsonl")
+    done = subprocess.run(
+        [sys.executable, "-m", "spacy_clinie", "convert", "jsonl", tmp_path / "in.jsonl", tmp_path / "out.spacy"],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"1  \\u75b9" in done.stdout
+    assert b"\x1b" not in done.stdout
+
+
+def test_spacy_gets_the_commands_once() -> None:
+    from spacy.cli._util import app as spacy_app
+
+    assert cli.clinie is cli.clinie is cli.app
+    assert [group.typer_instance for group in spacy_app.registered_groups].count(cli.app) == 1
+    result = CliRunner().invoke(spacy_app, ["clinie", "schema", "list"])
+    assert (result.exit_code, "phee " in result.output) == (0, True)
+    with pytest.raises(AttributeError):
+        cli.nonsense  # noqa: B018
+
+
+def test_convert_writes_and_tells(tmp_path: Path, notes: Path) -> None:
+    status, output = run("convert", "jsonl", notes, tmp_path / "out.spacy", "--strict")
+    assert status == 0
+    lines = [" ".join(line.split()) for line in output.splitlines()]
+    assert lines[:3] == ["Documents 2", "Concepts 2 (0 discontinuous, doc.ents can hold 2 of them)", "Relations 1"]
+    assert {"1 ADE", "1 Drug", "1 ADE-Drug"} <= set(lines)
+    assert json.loads((tmp_path / "out.report.json").read_text())["documents"] == 2
+    assert [sourced.note for sourced in docbin.read(tmp_path / "out.spacy", Report())][0] == NOTE
+
+
+def test_convert_with_a_schema_and_a_split(tmp_path: Path, notes: Path) -> None:
+    notes.rename(tmp_path / "train.jsonl")
+    status, output = run(
+        "convert", "jsonl", tmp_path, tmp_path / "out.spacy", "--schema", "phee", "--split", "train", "--strict"
+    )
+    assert status == 0, output
+    status, output = run("convert", "jsonl", tmp_path, tmp_path / "out.spacy", "--schema", "i2b2_2010", "--strict")
+    assert (status, "concept type that the schema does not know: Drug (train.jsonl:1)" in output) == (1, True)
+    assert "[CIE502] 3 things" in output
+
+
+def put(folder: Path, files: dict[str, str | bytes]) -> Path:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return folder
+
+
+def lines(*records: Any) -> str:
+    return "".join(json.dumps(record) + "\n" for record in records)
+
+
+LINE = NOTE.to_dict()
+DRUG = LINE["concepts"][1]
+T1, T2 = "T1\tADE 0 4\tRash\n", f"T2\tDrug 11 18\t{SECRET}\n"
+PUBTATOR = f"1|t|{TEXT}\n1|a|\n1\t0\t4\tRash\tDisease\tD1\n"
+EVENT = {"event_type": "Adverse_event", "Effect": {"text": [["Rash"]], "start": [[0]]}}
+SENTENCE = {"id": "1", "context": TEXT, "annotations": [{"events": [EVENT]}]}
+BIOC = f"<collection><document><id>1</id><passage><offset>0</offset><text>{TEXT}</text>%s</passage></document>%s"
+MARK = (
+    '<annotation id="a"><infon key="type">ADE</infon><location offset="0" length="%s"/><text>Rash</text></annotation>'
+)
+CON = 'c="rash" 1:0 1:0||t="problem"\n'
+RADGRAPH = {"text": TEXT, "entities": {"1": {"tokens": "Rash", "label": "X", "start_ix": 0, "end_ix": 0}}}
+for entity in RADGRAPH["entities"].values():  # type: ignore[attr-defined]
+    entity["relations"] = []
+
+
+@pytest.mark.parametrize(
+    ("corpus", "files", "place"),
+    [
+        # truncated
+        ("jsonl", {"a.jsonl": lines(LINE) + lines(LINE)[:60]}, "a.jsonl:2"),
+        ("brat", {"a.txt": TEXT, "a.ann": T1 + "T2\tDrug 11"}, "a.ann:2"),
+        ("pubtator", {"a.pubtator": PUBTATOR + "1\t11"}, "a.pubtator:4"),
+        ("phee-json", {"a.json": lines(SENTENCE) + lines(SENTENCE)[:40]}, "a.json:2"),
+        ("bioc", {"a.xml": BIOC % ("", f"<document><id>{SECRET}")}, "a.xml:1"),
+        ("i2b2", {"a.txt": TEXT, "a.con": CON + f'c="{SECRET}" 1:2'}, "a.con:2"),
+        ("radgraph-json", {"a.json": json.dumps({"n": RADGRAPH, "m": RADGRAPH})[:-60]}, "a.json:1"),
+        # mis-encoded
+        ("jsonl", {"a.jsonl": lines(LINE).encode() + b'{"id": "\xff", "text": "' + SECRET.encode()}, "a.jsonl:2"),
+        ("brat", {"a.txt": TEXT, "a.ann": T1, "b.txt": b"\xff" + TEXT.encode(), "b.ann": T1}, "b.txt:1"),
+        ("pubtator", {"a.pubtator": PUBTATOR, "b.pubtator": b"1|t|\xff"}, "b.pubtator:1"),
+        ("phee-json", {"a.json": lines(SENTENCE).encode() + b'{"id": "\xff"}\n'}, "a.json:2"),
+        ("bioc", {"a.xml": BIOC % ("", "</collection>"), "b.xml": b"<collection>\xff</collection>"}, "b.xml:1"),
+        ("i2b2", {"a.txt": TEXT, "a.con": CON, "b.txt": b"\xff", "b.con": ""}, "b.txt:1"),
+        # an offset past the text
+        ("jsonl", {"a.jsonl": lines(LINE | {"concepts": [DRUG | {"end": 99}], "relations": []})}, "a.jsonl:1"),
+        ("brat", {"a.txt": TEXT, "a.ann": T1 + "T2\tDrug 11 99\tx\n"}, "a.ann:2"),
+        ("pubtator", {"a.pubtator": PUBTATOR + f"1\t11\t99\t{SECRET}\tDrug\tD2\n"}, "a.pubtator:4"),
+        (
+            "phee-json",
+            {"a.json": lines(SENTENCE, SENTENCE | {"id": "2", "context": "Ra"})},
+            "a.json:2",
+        ),
+        ("bioc", {"a.xml": BIOC % (MARK % 99, "</collection>")}, "a.xml:1"),
+        ("i2b2", {"a.txt": TEXT, "a.con": CON + f'c="{SECRET}" 1:2 1:9||t="treatment"\n'}, "a.con:2"),
+        # a relation to a missing id
+        ("jsonl", {"a.jsonl": lines(LINE | {"concepts": [DRUG]})}, "a.jsonl:1"),
+        ("brat", {"a.txt": TEXT, "a.ann": T1 + "R1\tADE-Drug Arg1:T1 Arg2:T9\n"}, "a.ann:2"),
+        ("pubtator", {"a.pubtator": PUBTATOR + "1\tCID\tD1\tD9\n"}, "a.pubtator:4"),
+        # two notes with one id
+        ("jsonl", {"a.jsonl": lines(LINE, LINE)}, "a.jsonl:2"),
+        ("brat", {"x/a.txt": TEXT, "x/a.ann": T1, "y/a.txt": TEXT, "y/a.ann": T1}, "a.txt"),
+        ("pubtator", {"a.pubtator": f"{PUBTATOR}\n{PUBTATOR}"}, "a.pubtator:5"),
+        ("phee-json", {"a.json": lines(SENTENCE, SENTENCE)}, "a.json:2"),
+        # an empty file among others
+        ("brat", {"a.txt": "", "a.ann": "", "b.txt": TEXT, "b.ann": T1}, "a.txt"),
+    ],
+)
+def test_bad_input_is_counted_with_file_and_line(
+    tmp_path: Path, corpus: str, files: dict[str, str | bytes], place: str
+) -> None:
+    folder, target = put(tmp_path / "in", files), tmp_path / "out.spacy"
+    status, output = run("convert", corpus, folder, target)
+    assert (status, place in output) == (0, True), output
+    assert SECRET not in (tmp_path / "out.report.json").read_text()
+    assert json.loads((tmp_path / "out.report.json").read_text())["documents"] >= 1
+    status, output = run("convert", corpus, folder, target, "--strict")
+    assert (status, "[CIE502]" in output) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("corpus", "files"),
+    [(name, {}) for name in FORMATS]
+    + [
+        ("jsonl", {"a.jsonl": ""}),
+        ("jsonl", {"a.jsonl": SECRET}),
+        ("docbin", {"a.spacy": b""}),
+        ("docbin", {"a.spacy": SECRET}),
+        ("brat", {"a.ann": T1}),
+        ("brat", {"a.txt": TEXT}),
+        ("i2b2", {"a.txt": TEXT}),
+        ("pubtator", {"a.pubtator": SECRET}),
+        ("phee-json", {"a.json": f'["{SECRET}"]'}),
+        ("bioc", {"a.xml": SECRET}),
+        ("bioc", {"a.json": f'["{SECRET}"]'}),
+        ("radgraph-json", {"a.json": f'["{SECRET}"]'}),
+        ("marked-text", {"a.txt": f"{{{SECRET}|Planet}}"}),
+    ],
+)
+def test_nothing_to_read_is_a_coded_error(tmp_path: Path, corpus: str, files: dict[str, str | bytes]) -> None:
+    (tmp_path / "in").mkdir()
+    for source in (put(tmp_path / "in", files), tmp_path / "missing"):
+        status, output = run("convert", corpus, source, tmp_path / "out.spacy")
+        assert (status, output.startswith("[CIE2")) == (1, True), output
+    assert not (tmp_path / "out.spacy").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["convert", "fee", "{notes}", "out.spacy"], "CIE254"),
+        (["convert", "jsonl", "{notes}", "out.docx"], "CIE255"),
+        (["convert", "jsonl", "{notes}", "out.spacy", "--split", "validation"], "CIE256"),
+        (["convert", "jsonl", "{notes}", "out.spacy", "--schema", "fee"], "CIE101"),
+        (["convert", "jsonl", "{notes}", "{notes}/out.spacy"], "CIE500"),
+        (["schema", "show", "fee"], "CIE101"),
+        (["schema", "draft", "jsonl", "{notes}", "{notes}"], "CIE503"),
+        (["evaluate", "{notes}", "nowhere.jsonl"], "CIE403"),
+        (["annotate", "nowhere", "{notes}", "out.jsonl"], "CIE430"),
+        (["download", "nothing"], "CIE550"),
+    ],
+)
+def test_wrong_arguments_are_coded_errors(
+    tmp_path: Path, notes: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, output = run(*[argument.format(notes=notes) for argument in arguments])
+    assert (status, output.startswith(f"[{code}]")) == (1, True), output
+
+
+def test_an_unforeseen_error_shows_its_place_and_not_its_message(
+    notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError(SECRET)
+
+    monkeypatch.setattr("spacy_clinie.scoring.evaluate.evaluate", broken)
+    status, output = run("evaluate", notes, notes)
+    assert status == 1
+    assert output.startswith("[CIE501] KeyError")
+    assert "test_cli.py" in output
+    assert "in broken" in output
+
+
+def test_warnings_are_plain_and_those_of_others_are_not_quoted(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from spacy_clinie.scoring.evaluate import evaluate
+
+    def warning(*paths: Path) -> dict[str, Any]:
+        warn("CIE253", file="a.jsonl", count=1)
+        warnings.warn(f"[W030] {SECRET}", UserWarning, stacklevel=1)
+        return evaluate(*paths)
+
+    monkeypatch.setattr("spacy_clinie.scoring.evaluate.evaluate", warning)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        status, output = run("evaluate", notes, notes)
+    assert status == 0
+    assert "UserWarning [W030] at " in output
+    assert "\n[CIE253] 1 scores in a.jsonl" in f"\n{output}"
+    assert ClinieWarning.__name__ not in output
+
+
+@pytest.mark.parametrize("kind", ["spacy", "jsonl", "brat"])
+def test_evaluate(tmp_path: Path, notes: Path, kind: str) -> None:
+    write = {"spacy": docbin.write, "jsonl": jsonl.write, "brat": brat.write}[kind]
+    predicted = tmp_path / ("predicted" if kind == "brat" else f"predicted.{kind}")
+    write([Note("n1", TEXT, NOTE.concepts[:1]), Note("n2", TEXT)], predicted)
+    status, output = run("evaluate", notes, predicted, "--json")
+    assert status == 0
+    scores = json.loads(output)
+    micro = scores["concepts"]["strict"]["micro"]
+    assert (micro["p"], micro["r"], scores["relations"]["lenient"]["micro"]["r"]) == (1.0, 0.5, 0.0)
+    status, output = run("evaluate", notes, predicted)
+    assert (status, "concepts, strict" in output) == (0, True)
+
+
+def test_strict_evaluation_refuses_what_could_not_be_read(tmp_path: Path, notes: Path) -> None:
+    put(tmp_path, {"bad.jsonl": lines(LINE, Note("n2", TEXT).to_dict()) + "{"})
+    assert run("evaluate", notes, tmp_path / "bad.jsonl")[0] == 0
+    status, output = run("evaluate", notes, tmp_path / "bad.jsonl", "--strict")
+    assert (status, "bad.jsonl:3" in output, "[CIE502]" in output) == (1, True, True)
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Path:
+    nlp = spacy.blank("en")
+    nlp.add_pipe("entity_ruler").add_patterns([{"label": "ADE", "pattern": "Rash"}])  # type: ignore[attr-defined]
+    nlp.to_disk(tmp_path / "pipeline")
+    return tmp_path / "pipeline"
+
+
+def test_annotate(tmp_path: Path, notes: Path, pipeline: Path) -> None:
+    status, output = run("annotate", pipeline, notes, tmp_path / "out.jsonl", "--strict")
+    assert (status, "2 notes, 2 concepts, 0 relations" in output) == (0, True), output
+    found = [sourced.note for sourced in jsonl.read(tmp_path / "out.jsonl", Report())]
+    assert [(note.id, note.concepts[0].label) for note in found] == [("n1", "ADE"), ("n2", "ADE")]
+
+
+def test_annotate_tells_what_it_could_not_read(tmp_path: Path, pipeline: Path) -> None:
+    put(tmp_path, {"bad.jsonl": lines(LINE) + "{broken"})
+    status, output = run("annotate", pipeline, tmp_path / "bad.jsonl", tmp_path / "out.jsonl")
+    assert (status, "bad.jsonl:2" in output) == (0, True), output
+    status, output = run("annotate", pipeline, tmp_path / "bad.jsonl", tmp_path / "out.jsonl", "--strict")
+    assert (status, "[CIE437]" in output) == (1, True), output
+
+
+def test_a_drafted_schema_can_be_used_at_once(tmp_path: Path, notes: Path) -> None:
+    status, output = run("schema", "draft", "jsonl", notes, tmp_path / "mine.yml")
+    assert (status, "mine.yml" in output) == (0, True)
+    schema = Schema.load(tmp_path / "mine.yml")
+    assert (schema.name, list(schema.concepts), schema.allowed("ADE", "Drug")) == (
+        "mine",
+        ["ADE", "Drug"],
+        ("ADE-Drug",),
+    )
+    assert run("convert", "jsonl", notes, tmp_path / "o.spacy", "--schema", tmp_path / "mine.yml", "--strict")[0] == 0
+    status, output = run("schema", "draft", "jsonl", notes)
+    assert (status, output.startswith("name: jsonl")) == (0, True)
+
+
+def test_a_bundled_schema_can_be_shown_and_used(tmp_path: Path) -> None:
+    status, output = run("schema", "show", "n2c2_2018")
+    (tmp_path / "copy.yml").write_text(output, encoding="utf-8")
+    assert status == 0
+    assert Schema.load(tmp_path / "copy.yml").to_dict() == Schema.load("n2c2_2018").to_dict()
+
+
+def test_a_real_corpus(corpora: Path, tmp_path: Path) -> None:
+    status, output = run("convert", "mtsamples_sdoh", corpora, tmp_path / "out.spacy", "--split", "test")
+    assert status == 0
+    assert " ".join(output.splitlines()[0].split()) == "Documents 37"

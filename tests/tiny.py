@@ -1,0 +1,73 @@
+"""Tiny random encoders of the architectures that users bring, made on the spot: no hub, no downloads."""
+
+from pathlib import Path
+
+import torch
+import transformers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+ARCHITECTURES = ("bert", "megatron-bert", "roberta", "deberta-v2", "modernbert", "longformer")
+_BYTE_LEVEL = ("roberta", "modernbert", "longformer")
+_SPECIALS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"]
+_TEXTS = [
+    "took aspirin ibuprofen morphine for pain headache fever and cough daily 81 mg 25mg po bid",
+    "then developed rash nausea after the drug was given twice",
+    "which drugs are named? which problems were caused by a drug?",
+]
+
+
+def make_encoder(folder: Path, kind: str = "bert") -> str:
+    """Write a random encoder with its tokenizer.
+
+    folder (Path): Where to.
+    kind (str): One of `ARCHITECTURES`.
+    RETURNS (str): The folder, as a setting of our models takes it.
+    """
+    tokenizer = _byte_level() if kind in _BYTE_LEVEL else _word_piece()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    fast = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        unk_token="[UNK]",
+        mask_token="[MASK]",
+    )
+    more = {"longformer": {"attention_window": 8}, "modernbert": {"global_attn_every_n_layers": 2}}.get(kind, {})
+    config = transformers.AutoConfig.for_model(
+        kind,
+        vocab_size=len(fast),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=130,
+        type_vocab_size=2,
+        pad_token_id=0,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        **more,
+    )
+    torch.manual_seed(0)
+    transformers.AutoModel.from_config(config).save_pretrained(folder)
+    fast.save_pretrained(folder)
+    return str(folder)
+
+
+def _word_piece() -> Tokenizer:
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.train_from_iterator(_TEXTS, trainers.WordPieceTrainer(vocab_size=300, special_tokens=_SPECIALS))
+    return tokenizer
+
+
+def _byte_level() -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=_SPECIALS, initial_alphabet=alphabet)
+    tokenizer.train_from_iterator(_TEXTS, trainer)
+    return tokenizer
