@@ -74,7 +74,7 @@ def get_scores(doc: Doc) -> list[Optional[float]]:
     spans = get_spans(doc)
     scores = doc.spans[SPANS_KEY].attrs.get("scores") if SPANS_KEY in doc.spans else None
     # Another component may have appended spans to the group without scores.
-    known = [] if scores is None else list(scores)[: len(spans)]
+    known = [] if scores is None else [None if score is None else float(score) for score in scores][: len(spans)]
     return known + [None] * (len(spans) - len(known))
 
 

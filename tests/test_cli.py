@@ -21,9 +21,7 @@ from spacy_clinie.schema import Schema
 # Stands in every text of these tests, and must never be seen in what is printed.
 SECRET = "zyxomab"
 TEXT = f"Rash after {SECRET}."
-NOTE = Note(
-    "n1", TEXT, [Concept("T1", 0, 4, "ADE"), Concept("T2", 11, 18, "Drug")], [Relation("T1", "T2", "ADE-Drug")]
-)
+NOTE = Note("n1", TEXT, [Concept("T1", 0, 4, "ADE"), Concept("T2", 11, 18, "Drug")], [Relation("T1", "T2", "ADE-Drug")])
 
 
 def run(*arguments: Any) -> tuple[int, str]:
@@ -88,7 +86,7 @@ def test_convert_writes_and_tells(tmp_path: Path, notes: Path) -> None:
     assert lines[:3] == ["Documents 2", "Concepts 2 (0 discontinuous, doc.ents can hold 2 of them)", "Relations 1"]
     assert {"1 ADE", "1 Drug", "1 ADE-Drug"} <= set(lines)
     assert json.loads((tmp_path / "out.report.json").read_text())["documents"] == 2
-    assert [sourced.note for sourced in docbin.read(tmp_path / "out.spacy", Report())][0] == NOTE
+    assert next(docbin.read(tmp_path / "out.spacy", Report())).note == NOTE
 
 
 def test_convert_with_a_schema_and_a_split(tmp_path: Path, notes: Path) -> None:
@@ -233,9 +231,7 @@ def test_wrong_arguments_are_coded_errors(
     assert (status, output.startswith(f"[{code}]")) == (1, True), output
 
 
-def test_an_unforeseen_error_shows_its_place_and_not_its_message(
-    notes: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unforeseen_error_shows_its_place_and_not_its_message(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise KeyError(SECRET)
 

@@ -158,7 +158,7 @@ def _note(document: BioCDocument, report: Report, file: Path, line: int | None) 
     if reading.unit is not _UNITS[0]:
         report.mend(f"offsets count {reading.unit.name}, not characters", file, line)
     if reading.differing:
-        report.mend("recorded text differs from the text at its offsets", file, line, reading.differing)
+        report.mend("recorded string differs from the text at its offsets", file, line, reading.differing)
     concepts = [_concept(annotation, reading) for annotation in usable]
     note = Note(str(document.id), reading.buffer.decode(reading.unit.encoding), concepts)
     for relation in relations:

@@ -56,7 +56,7 @@ def convert(
     else:
         jsonl.write((note for note, _ in notes), target)
     with replacing(target.with_suffix(".report.json")) as temporary:
-        temporary.write_text(json.dumps(report.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
     return report
 
 

@@ -169,7 +169,7 @@ class _FlatView:
             raise TypeError("not a text and an integer")
         end = start + len(recorded)
         if self.text[start:end] != recorded and 0 <= start < end <= len(self.text):
-            self.report.mend("recorded text differs from the text at its offsets", self.file, self.line)
+            self.report.mend("recorded string differs from the text at its offsets", self.file, self.line)
             # Where only the white space differs, the recorded length would reach too far or too short.
             blanks = re.compile(r"\s+".join(map(re.escape, recorded.split())))
             found = blanks.match(self.text, start)

@@ -117,7 +117,7 @@ def _note(block: _Block, file: Path, report: Report) -> tuple[Note, dict[str, in
                 report.drop(problem, file, number)
                 continue
             if note.text[start:end] != row[3]:
-                report.mend("recorded text differs from the text at its offsets", file, number)
+                report.mend("recorded string differs from the text at its offsets", file, number)
             concept = Concept(f"T{len(note.concepts) + 1}", start, end, row[4])
             more = zip((IDENTIFIER, COMPOSITE), row[5:], strict=False)
             concept.attributes = {key: value for key, value in more if value}

@@ -116,7 +116,7 @@ def test_the_unit_of_offsets_is_found_out(tmp_path: Path, encoding: str, size: i
         (annotation("c", 11, 99), "concept outside the text"),
         (annotation("c", -1, 4), "annotation without id, type or place"),
         (annotation("c", 11, 0), "concept without characters"),
-        (annotation("c", 0, 4, text="zyxomab"), "recorded text differs from the text at its offsets"),
+        (annotation("c", 0, 4, text="zyxomab"), "recorded string differs from the text at its offsets"),
         (relation(("a", ""), ("z", "")), "relation to a concept that is not there"),
         (relation(("a", ""), ("b", ""), ("a", "")), "relation without a type, or not between two annotations"),
         (relation(("a", ""), ("b", ""), kind="x"), "relation without a type, or not between two annotations"),
@@ -226,8 +226,10 @@ def test_what_xml_cannot_hold_is_an_error(tmp_path: Path, note: Note) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-characters = st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\ufffe\uffff") | st.sampled_from("\r\n\t")
-words = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=5)
+characters = st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff") | st.sampled_from(
+    "\r\n\t"
+)
+words = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=5)
 
 
 @st.composite

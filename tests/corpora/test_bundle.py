@@ -15,7 +15,13 @@ def counts(report: Report, kind: str) -> dict[str, int]:
 
 
 def test_files_are_found_in_order_with_the_split_that_their_names_tell(tmp_path: Path) -> None:
-    for name in ("b/CDR_TrainingSet.PubTator.txt", "a/dev.pubtator", "test/x.PubTator", ".hidden.pubtator", "README.txt"):
+    for name in (
+        "b/CDR_TrainingSet.PubTator.txt",
+        "a/dev.pubtator",
+        "test/x.PubTator",
+        ".hidden.pubtator",
+        "README.txt",
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     report = Report()

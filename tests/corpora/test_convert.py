@@ -114,9 +114,82 @@ def test_a_note_that_comes_back_changed_is_an_error_and_nothing_is_written(
 
     jsonl.write([NOTE], tmp_path / "in.jsonl")
     monkeypatch.setattr(convert_module, "note_from_doc", lossy)
-    with pytest.raises(ClinieError, match="CIE257.*'n1'.*concepts"):
+    with pytest.raises(ClinieError, match=r"CIE257.*'n1'.*concepts"):
         convert("jsonl", tmp_path / "in.jsonl", tmp_path / "out.spacy")
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+SENTENCE = "He smokes daily and takes aspirin 5 mg for gout ."
+RESTRICTED: dict[str, tuple[dict[str, str], dict[str, int], dict[str, int]]] = {
+    "i2b2_2010": (
+        {
+            "txt/a.txt": SENTENCE,
+            "concept/a.con": 'c="aspirin" 1:5 1:5||t="treatment"\nc="gout" 1:9 1:9||t="problem"\n',
+            "rel/a.rel": 'c="aspirin" 1:5 1:5||r="TrAP"||c="gout" 1:9 1:9\n',
+            "ast/a.ast": 'c="gout" 1:9 1:9||t="problem"||a="present"\n',
+        },
+        {"treatment": 1, "problem": 1},
+        {"TrAP": 1},
+    ),
+    "n2c2_2018": (
+        {
+            "training_20180910/a.txt": SENTENCE,
+            "training_20180910/a.ann": (
+                "T1\tDrug 26 33\taspirin\nT2\tStrength 34 38\t5 mg\nT3\tReason 43 47\tgout\n"
+                "R1\tStrength-Drug Arg1:T2 Arg2:T1\nR2\tReason-Drug Arg1:T3 Arg2:T1\n"
+            ),
+        },
+        {"Drug": 1, "Strength": 1, "Reason": 1},
+        {"Strength-Drug": 1, "Reason-Drug": 1},
+    ),
+    "n2c2_2022": (
+        {
+            "train/a.txt": SENTENCE,
+            "train/a.ann": (
+                "T1\tTobacco 3 9\tsmokes\nT2\tStatusTime 3 9\tsmokes\nT3\tFrequency 10 15\tdaily\n"
+                "E1\tTobacco:T1 Status:T2 Frequency:T3\nA1\tStatusTimeVal T2 current\n"
+            ),
+        },
+        {"Tobacco": 1, "StatusTime": 1, "Frequency": 1},
+        {"Status": 1, "Frequency": 1},
+    ),
+    "radgraph": (
+        {
+            "train.json": json.dumps(
+                {
+                    "a": {
+                        "text": "Small effusion in the left lung .",
+                        "entities": {
+                            "1": {"tokens": "Small", "label": "OBS-DP", "start_ix": 0, "end_ix": 0, "relations": []},
+                            "2": {"tokens": "lung", "label": "ANAT-DP", "start_ix": 5, "end_ix": 5, "relations": []},
+                            "3": {
+                                "tokens": "effusion",
+                                "label": "OBS-DP",
+                                "start_ix": 1,
+                                "end_ix": 1,
+                                "relations": [["modify", "1"], ["located_at", "2"]],
+                            },
+                        },
+                    }
+                }
+            )
+        },
+        {"OBS-DP": 2, "ANAT-DP": 1},
+        {"modify": 1, "located_at": 1},
+    ),
+}
+
+
+@pytest.mark.parametrize("corpus", RESTRICTED)
+def test_restricted_corpora_fit_their_schemas(tmp_path: Path, corpus: str) -> None:
+    """On small files of our own in their formats: every type is one that the schema knows."""
+    files, concepts, relations = RESTRICTED[corpus]
+    for name, content in files.items():
+        (tmp_path / corpus / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / corpus / name).write_text(content)
+    report = convert(corpus, tmp_path, tmp_path / "out.spacy")
+    assert (report.concepts, report.relations, report.problems) == (concepts, relations, 0)
+    assert len(list(docbin.read(tmp_path / "out.spacy", Report()))) == 1
 
 
 # What the page about the study counts. Its 35,260 relations of chia are 20,067, and 15,193 pairs from lines of any
@@ -139,7 +212,7 @@ def test_open_corpora_as_docs(
     corpora: Path, tmp_path: Path, corpus: str, split: str | None, expected: dict[str, Any]
 ) -> None:
     report = convert(corpus, corpora, tmp_path / "out.spacy", split=split)
-    found = {
+    found: dict[str, Any] = {
         "documents": report.documents,
         "concepts": sum(report.concepts.values()),
         "relations": sum(report.relations.values()),

@@ -14,7 +14,7 @@ from spacy_clinie.corpora.report import Report
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.notes import Concept, Note, Relation
 
-FOREIGN = ("._.", "rel", None, None)
+FOREIGN: Any = ("._.", "rel", None, None)
 TEXT = "Rash after zyxomab now"
 
 
@@ -71,7 +71,7 @@ def test_without_user_data_there_are_concepts(tmp_path: Path) -> None:
     assert (len(note.concepts), note.relations, report.problems) == (2, [], 0)
 
 
-@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[:60], lambda data: b"zyxomab" + data])
+@pytest.mark.parametrize("damage", [lambda _: b"", lambda data: data[:60], lambda data: b"zyxomab" + data])
 def test_a_damaged_file_is_counted_and_the_others_are_read(tmp_path: Path, damage: Any) -> None:
     put(tmp_path / "good.spacy", foreign_doc())
     (tmp_path / "bad.spacy").write_bytes(damage((tmp_path / "good.spacy").read_bytes()))
@@ -102,12 +102,12 @@ def test_an_empty_note_is_kept(tmp_path: Path) -> None:
     assert [(note.id, note.text) for note in read(tmp_path)[0]] == [("a", ""), ("b", "  "), ("c", TEXT)]
 
 
-words = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=5)
+words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5)
 
 
 @st.composite
 def notes(draw: st.DrawFn) -> Note:
-    text = draw(st.text(st.characters(exclude_categories=("Cs",)), min_size=2, max_size=40))
+    text = draw(st.text(st.characters(exclude_categories=["Cs"]), min_size=2, max_size=40))
     scores = st.none() | st.floats(0, 1)
     concepts: dict[str, Concept] = {}
     for key in draw(st.lists(words, max_size=4, unique=True)):

@@ -33,7 +33,7 @@ def argument(*mentions: tuple[list[str], list[int]]) -> dict[str, Any]:
     return {"text": list(texts), "start": list(starts), "entity_id": [f"T{start[0]}" for start in starts]}
 
 
-def event(kind: str = "Adverse_event", **parts: Any) -> dict[str, Any]:
+def event(kind: Any = "Adverse_event", **parts: Any) -> dict[str, Any]:
     return {"event_id": "E1", "event_type": kind, **parts}
 
 
@@ -108,7 +108,7 @@ def test_fragments_are_put_in_text_order(tmp_path: Path) -> None:
 def test_a_recorded_text_with_other_blanks_does_not_reach_into_the_next_word(tmp_path: Path) -> None:
     (note,), report = read(tmp_path, sentence(event(Effect=argument((["mild  fever"], [TEXT.index("mild")])))))
     assert found(note)[0] == [("mild fever", "ADE")]
-    assert counts(report, "mended") == {"recorded text differs from the text at its offsets": 1}
+    assert counts(report, "mended") == {"recorded string differs from the text at its offsets": 1}
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def content(note: Note) -> Any:
 @st.composite
 def notes(draw: st.DrawFn) -> Note:
     places = draw(st.lists(st.tuples(st.integers(0, 20), st.sampled_from(list(CONCEPTS))), max_size=8, unique=True))
-    concepts = []
+    concepts: list[Concept] = []
     for start, label in places:
         fragments = draw(st.sampled_from([[], [(start, start + 2), (start + 4, start + 9)]]))
         concepts.append(Concept(f"T{len(concepts)}", start, start + 9, label, fragments=fragments))
@@ -198,7 +198,7 @@ def test_counts_of_the_corpus(corpora: Path, tmp_path: Path) -> None:
     assert report.relations == RELATIONS
     assert report.discontinuous == 260
     assert counts(report, "dropped") == {}
-    assert counts(report, "mended") == {"recorded text differs from the text at its offsets": 1}
+    assert counts(report, "mended") == {"recorded string differs from the text at its offsets": 1}
     assert report.remarks("mended")[0].examples == ["test.json:275"]
     phee.write(originals, tmp_path / "back.json")
     assert [content(sourced.note) for sourced in phee.read(tmp_path, Report())] == list(map(content, originals))

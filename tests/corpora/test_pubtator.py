@@ -101,7 +101,7 @@ def test_documents_need_no_blank_line_between_them(tmp_path: Path) -> None:
         ("1\t0", "line that is neither a mention nor a relation"),
         ("9\t0\t7\tZyxomab\tChemical\tD1", "line with the id of another document"),
         ("1\tCID\tD1\tD9", "relation to an identifier without a mention"),
-        ("1\t12\t16\tzyxo\tDisease\tD2", "recorded text differs from the text at its offsets"),
+        ("1\t12\t16\tzyxo\tDisease\tD2", "recorded string differs from the text at its offsets"),
     ],
 )
 def test_a_bad_line_is_counted_and_the_others_are_read(tmp_path: Path, line: str, reason: str) -> None:
@@ -157,7 +157,7 @@ def test_concepts_of_other_origin_get_their_id_as_identifier(tmp_path: Path) -> 
 @st.composite
 def documents(draw: st.DrawFn) -> list[str]:
     """The lines of a document, with identifiers that mentions share."""
-    words = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\n\r\t"), min_size=2, max_size=12)
+    words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r\t"), min_size=2, max_size=12)
     title, abstract = draw(words), draw(words)
     text = f"{title}\n{abstract}"
     lines, known = [f"1|t|{title}", f"1|a|{abstract}"], set()

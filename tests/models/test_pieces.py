@@ -1,0 +1,84 @@
+"""From text to word pieces and back, for tokenizers of every make."""
+
+import numpy as np
+import pytest
+import spacy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spacy.vocab import Vocab
+
+from spacy_clinie.models.base import load_tokenizer
+from spacy_clinie.models.pieces import Specials, by_budget, make_pieces
+from spacy_clinie.tokenizer import make_tokenizer
+from tests.tiny import ARCHITECTURES, make_encoder
+
+TOKENIZER = make_tokenizer(Vocab())
+TEXT = st.text(st.sampled_from("ab1 .\n\té🩺\u200b-/") | st.characters(exclude_categories=("Cs",)), max_size=60)
+
+
+@pytest.fixture(scope="module", params=["bert", "roberta"])
+def tokenizer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+    return load_tokenizer(make_encoder(tmp_path_factory.mktemp("encoder"), request.param))
+
+
+def test_units_are_tokens_at_the_pieces_that_stand_for_them(tokenizer) -> None:
+    @given(TEXT)
+    @settings(max_examples=200, deadline=None)
+    def check(text: str) -> None:
+        doc = TOKENIZER(text)
+        (pieced,) = make_pieces([doc], tokenizer)
+        assert (np.diff(pieced.firsts) >= 0).all()
+        for token, first in zip(pieced.tokens, pieced.firsts, strict=True):
+            begin, end = doc[int(token)].idx, doc[int(token)].idx + len(doc[int(token)])
+            assert pieced.starts[first] < end and pieced.ends[first] > begin
+        windows = pieced.windows(8, 2)
+        assert sum(window.own_stop - window.own_start for window in windows) == len(pieced.ids)
+
+    check()
+
+
+def test_text_that_looks_like_a_control_token_is_text(tokenizer) -> None:
+    (pieced,) = make_pieces([TOKENIZER("[SEP] aspirin [CLS]")], tokenizer)
+    assert not {tokenizer.sep_token_id, tokenizer.cls_token_id} & set(pieced.ids.tolist())
+
+
+def test_specials_stand_where_the_tokenizer_puts_them(tokenizer) -> None:
+    specials = Specials(tokenizer)
+    assert specials.wrap(np.array([7])).tolist() == [tokenizer.cls_token_id, 7, tokenizer.sep_token_id]
+    pair = specials.wrap_pair(np.array([7]), np.array([8, 9])).tolist()
+    assert [pair.index(i) for i in (7, 8, 9)][0] == 1 and pair[-3:-1] == [8, 9]
+    assert len(pair) == specials.pair + 3
+
+
+@given(st.lists(st.integers(1, 50), max_size=30), st.integers(1, 100))
+def test_batches_hold_every_sequence_once_and_keep_to_the_budget(lengths: list[int], budget: int) -> None:
+    batches = list(by_budget(lengths, budget))
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= budget
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_every_architecture_learns(kind: str, tmp_path, make_examples) -> None:
+    """Windows, special pieces, positions and segments differ; each must learn by heart, over several windows."""
+    from tests.components.test_components import MODELS, train
+    from tests.conftest import tiny_settings
+
+    encoder = make_encoder(tmp_path, kind)
+    for factory, settings_ in (MODELS["crf"], MODELS["one_pass"], MODELS["mrc"]):
+        nlp = spacy.blank("en")
+        nlp.add_pipe(factory, config={"model": tiny_settings(encoder, **settings_)})
+        examples = make_examples(nlp)
+        losses = train(nlp, examples, steps=1)
+        later = train_more(nlp, examples, 40)
+        assert later[factory] < 0.5 * losses[factory]
+
+
+def train_more(nlp, examples, steps):
+    from thinc.api import Adam
+
+    sgd = Adam(3e-3)
+    for _ in range(steps):
+        losses: dict[str, float] = {}
+        nlp.update(examples, sgd=sgd, losses=losses)
+    return losses

@@ -1,0 +1,81 @@
+"""Every config is filled, and trains."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import spacy
+from spacy.tokens import DocBin
+from spacy.training.initialize import init_nlp
+from spacy.training.loop import train
+from spacy.util import load_config
+
+from spacy_clinie.annotation import doc_from_note, get_relations, get_spans
+from spacy_clinie.notes import Note
+from spacy_clinie.tokenizer import make_tokenizer
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.cfg"))
+TRAINED = [path for path in CONFIGS if path.stem != "pipeline"]
+
+
+@pytest.mark.parametrize("path", TRAINED, ids=lambda path: path.stem)
+def test_filled(path: Path, tmp_path: Path) -> None:
+    encoder = {"paths": {"encoder": "somewhere"}} if "transformer" in path.stem else {}
+    filled = tmp_path / "filled.cfg"
+    done = subprocess.run(
+        [sys.executable, "-m", "spacy", "init", "fill-config", str(path), str(filled)],
+        capture_output=True, text=True, check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert load_config(filled, interpolate=False).to_str() == load_config(path, interpolate=False).to_str(), encoder
+
+
+@pytest.fixture(scope="module")
+def corpus(notes: list[Note], tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("corpus") / "notes.spacy"
+    tokenizer = make_tokenizer(spacy.blank("en").vocab)
+    DocBin(store_user_data=True, docs=[doc_from_note(tokenizer, note)[0] for note in notes]).to_disk(path)
+    return str(path)
+
+
+@pytest.mark.parametrize("path", TRAINED, ids=lambda path: path.stem)
+def test_trains_saves_the_best_and_loads(path: Path, corpus: str, tiny_bert: str, tmp_path: Path) -> None:
+    config = load_config(path, interpolate=False)
+    config["paths"].update(train=corpus, dev=corpus)
+    config["training"].update(max_steps=4, eval_frequency=2)
+    config["training"]["optimizer"]["learn_rate"] = 0.003
+    config["training"]["logger"]["progress_bar"] = False
+    if "encoder" in config["paths"]:
+        config["paths"]["encoder"] = tiny_bert
+    for component in config["components"].values():
+        if "encoder" in component["model"]:
+            component["model"].update(encoder=tiny_bert, window=96)
+    nlp = init_nlp(config.interpolate())
+    train(nlp, tmp_path, stdout=(tmp_path / "log").open("w"))
+    assert len((tmp_path / "log").read_text().strip().splitlines()) >= 4
+    best = spacy.load(tmp_path / "model-best")
+    doc = best("Took aspirin 25mg for pain.\nThen developed rash.")
+    assert doc.text.startswith("Took")
+    assert isinstance(get_spans(doc), list) and isinstance(get_relations(doc), list)
+    again = spacy.blank("en").from_config(best.config)
+    assert again.pipe_names == best.pipe_names
+
+
+def test_two_trained_components_become_one_pipeline(
+    corpus: str, tiny_bert: str, tmp_path: Path
+) -> None:
+    for stem in ("ner_encoder", "rel_one_pass"):
+        config = load_config(CONFIGS[0].parent / f"{stem}.cfg", interpolate=False)
+        config["paths"].update(train=corpus, dev=corpus)
+        for component in config["components"].values():
+            component["model"].update(encoder=tiny_bert, window=96)
+        init_nlp(config.interpolate()).to_disk(tmp_path / stem)
+    command = [sys.executable, "-m", "spacy", "assemble", str(CONFIGS[0].parent / "pipeline.cfg"), str(tmp_path / "both")]
+    command += ["--paths.concepts", str(tmp_path / "ner_encoder"), "--paths.relations", str(tmp_path / "rel_one_pass")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    nlp = spacy.load(tmp_path / "both")
+    assert nlp.pipe_names == ["clinie_ner_encoder", "clinie_rel"]
+    assert nlp.get_pipe("clinie_rel").labels
+    nlp("Took aspirin 25mg for pain.")
