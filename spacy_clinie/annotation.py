@@ -23,7 +23,7 @@ RELATIONS_KEY = "clinie_rel"
 ID_KEY = "clinie_id"
 
 # Where spaCy keeps the value of an extension that is a plain default, as other libraries register `rel`.
-_FOREIGN_KEY = ("._.", "rel", None, None)
+_FOREIGN_KEY: Any = ("._.", "rel", None, None)
 
 
 class Rel(NamedTuple):
@@ -78,6 +78,15 @@ def get_scores(doc: Doc) -> list[Optional[float]]:
     return known + [None] * (len(spans) - len(known))
 
 
+def get_details(doc: Doc) -> dict[str, dict[str, Any]]:
+    """What a span cannot hold, by concept id: `fragments`, `attributes`, and exact `offsets` where they were snapped.
+
+    doc (Doc): The Doc.
+    RETURNS (dict[str, dict[str, Any]]): Only concepts that have such.
+    """
+    return dict(doc.spans[SPANS_KEY].attrs.get("details", {})) if SPANS_KEY in doc.spans else {}
+
+
 def set_concepts(
     doc: Doc,
     spans: Sequence[Span],
@@ -119,7 +128,7 @@ def add_concepts(doc: Doc, found: Iterable[tuple[int, int, str, Optional[float]]
     """
     spans = list(doc.spans[SPANS_KEY]) if SPANS_KEY in doc.spans else []
     scores = get_scores(doc) if spans else []
-    details = dict(doc.spans[SPANS_KEY].attrs.get("details", {})) if SPANS_KEY in doc.spans else {}
+    details = get_details(doc)
     seen = {(span.start, span.end, span.label_) for span in spans}
     ids = {span.id_ for span in spans}
     number = len(spans)
@@ -246,11 +255,11 @@ def note_from_doc(doc: Doc, note_id: str = "") -> Note:
     RETURNS (Note): Text, concepts and relations.
     """
     spans = get_spans(doc)
-    details = doc.spans[SPANS_KEY].attrs.get("details", {}) if SPANS_KEY in doc.spans else {}
+    details = get_details(doc)
     note = Note(id=str(doc.user_data.get(ID_KEY, note_id)), text=doc.text)
     given = [span.id_ for span in spans]
     unique = all(given) and len(set(given)) == len(given)
-    for i, (span, score) in enumerate(zip(spans, get_scores(doc))):
+    for i, (span, score) in enumerate(zip(spans, get_scores(doc), strict=True)):
         detail = details.get(span.id_, {})
         start, end = detail.get("offsets", (span.start_char, span.end_char))
         note.concepts.append(
@@ -264,20 +273,19 @@ def note_from_doc(doc: Doc, note_id: str = "") -> Note:
                 attributes=dict(detail.get("attributes", {})),
             )
         )
-    places: dict[tuple[int, int, int, str], list[int]] = {}
-    for i, span in enumerate(spans):
-        places.setdefault(_place(span), []).append(i)
-    for rel, record in zip(get_relations(doc), doc.user_data.get(RELATIONS_KEY) or [None] * len(get_relations(doc))):
+    # Two concepts can stand on one place, and the stored index tells them apart.
+    stored = doc.user_data.get(RELATIONS_KEY) or []
+    for number, rel in enumerate(get_relations(doc)):
         ends = []
         for side, span in enumerate((rel.head, rel.tail)):
-            candidates = places.get(_place(span))
-            if candidates is None:
+            here = [i for i, other in enumerate(spans) if _place(other) == _place(span)]
+            if not here:
                 # The concept was taken off the Doc after the relation was set: give the relation its end back.
-                extra = Concept(f"C{len(note.concepts) + 1}", span.start_char, span.end_char, span.label_)
-                note.concepts.append(extra)
-                candidates = places[_place(span)] = [len(note.concepts) - 1]
-            stored = record[side] if record is not None else candidates[0]
-            ends.append(note.concepts[stored if stored in candidates else candidates[0]].id)
+                here = [len(spans)]
+                spans.append(span)
+                note.concepts.append(Concept(f"C{len(spans)}", span.start_char, span.end_char, span.label_))
+            index = stored[number][side] if stored else here[0]
+            ends.append(note.concepts[index if index in here else here[0]].id)
         note.relations.append(Relation(ends[0], ends[1], rel.label, rel.score))
     return note
 
@@ -304,7 +312,7 @@ def register_extension() -> None:
     """Register `doc._.rel`. A plain `rel` of another library is replaced, and what it stored stays readable; one
     with a getter of its own is left alone, with a warning."""
     if Doc.has_extension("rel"):
-        default, _, getter, _ = Doc.get_extension("rel")
+        getter = Doc.get_extension("rel")[2]
         if getter is get_relations:
             return
         if getter is not None:
@@ -329,8 +337,8 @@ def _token_at(doc: Doc, start: int, end: int) -> int:
     return found
 
 
-def _place(span: Span) -> tuple[int, int, int, str]:
-    return span.start, span.end, span.label, ""
+def _place(span: Span) -> tuple[int, int, int]:
+    return span.start, span.end, span.label
 
 
 def _index_in_ents(span: Span) -> Optional[int]:

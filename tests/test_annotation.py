@@ -110,7 +110,7 @@ def doc(nlp: spacy.Language) -> Doc:
 def test_shapes_that_other_libraries_write_are_read(doc: Doc) -> None:
     from spacy_llm.tasks.rel import RelationItem
 
-    drug, reason, order = get_spans(doc)
+    drug, reason, _ = get_spans(doc)
     expected = [("pain", "aspirin", "Reason-Drug")]
     set_concepts(doc, [drug, reason])
     for value in (
@@ -132,13 +132,14 @@ def test_shapes_that_other_libraries_write_are_read(doc: Doc) -> None:
 
 
 def test_relations_of_concepts_that_are_no_flat_entities_are_counted_not_lost(doc: Doc) -> None:
-    drug, reason, order = get_spans(doc)
     assert [ent.text for ent in doc.ents] == ["aspirin for pain"]
     assert to_spacy_llm(doc) == ([], 1)
     assert doc._.rel[0].dep is None
 
 
-@pytest.mark.parametrize("value", [[("a", "b", "X")], [(0, 9, "X")], [3], [{"head": 0}], [(0, 1)], {(0, 99): {"X": 1.0}}])
+@pytest.mark.parametrize(
+    "value", [[("a", "b", "X")], [(0, 9, "X")], [3], [{"head": 0}], [(0, 1)], {(0, 99): {"X": 1.0}}]
+)
 def test_what_is_no_relation_is_refused(doc: Doc, value: Any) -> None:
     with pytest.raises(ClinieError, match="CIE001"):
         doc._.rel = value
@@ -146,7 +147,7 @@ def test_what_is_no_relation_is_refused(doc: Doc, value: Any) -> None:
 
 
 def test_relations_follow_their_concepts_by_offsets(doc: Doc) -> None:
-    drug, reason, order = get_spans(doc)
+    drug, reason, _ = get_spans(doc)
     set_concepts(doc, [reason, drug])
     assert [(rel.head.text, rel.tail.text) for rel in doc._.rel] == [("pain", "aspirin")]
     set_concepts(doc, [])
@@ -180,7 +181,10 @@ def test_entities_of_others_stay(nlp: spacy.Language) -> None:
 def test_two_labels_on_one_span_keep_their_own_scores(nlp: spacy.Language) -> None:
     doc = nlp.make_doc("Took aspirin.")
     add_concepts(doc, [(1, 2, "Drug", 0.9), (1, 2, "treatment", 0.3)])
-    assert {span.label_: score for span, score in zip(get_spans(doc), get_scores(doc))} == {"Drug": 0.9, "treatment": 0.3}
+    assert {span.label_: score for span, score in zip(get_spans(doc), get_scores(doc), strict=True)} == {
+        "Drug": 0.9,
+        "treatment": 0.3,
+    }
 
 
 def test_a_plain_rel_of_another_library_is_taken_over_and_stays_readable(nlp: spacy.Language) -> None:

@@ -25,7 +25,9 @@ def test_filled(path: Path, tmp_path: Path) -> None:
     filled = tmp_path / "filled.cfg"
     done = subprocess.run(
         [sys.executable, "-m", "spacy", "init", "fill-config", str(path), str(filled)],
-        capture_output=True, text=True, check=False,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert load_config(filled, interpolate=False).to_str() == load_config(path, interpolate=False).to_str(), encoder
@@ -62,16 +64,21 @@ def test_trains_saves_the_best_and_loads(path: Path, corpus: str, tiny_bert: str
     assert again.pipe_names == best.pipe_names
 
 
-def test_two_trained_components_become_one_pipeline(
-    corpus: str, tiny_bert: str, tmp_path: Path
-) -> None:
+def test_two_trained_components_become_one_pipeline(corpus: str, tiny_bert: str, tmp_path: Path) -> None:
     for stem in ("ner_encoder", "rel_one_pass"):
         config = load_config(CONFIGS[0].parent / f"{stem}.cfg", interpolate=False)
         config["paths"].update(train=corpus, dev=corpus)
         for component in config["components"].values():
             component["model"].update(encoder=tiny_bert, window=96)
         init_nlp(config.interpolate()).to_disk(tmp_path / stem)
-    command = [sys.executable, "-m", "spacy", "assemble", str(CONFIGS[0].parent / "pipeline.cfg"), str(tmp_path / "both")]
+    command = [
+        sys.executable,
+        "-m",
+        "spacy",
+        "assemble",
+        str(CONFIGS[0].parent / "pipeline.cfg"),
+        str(tmp_path / "both"),
+    ]
     command += ["--paths.concepts", str(tmp_path / "ner_encoder"), "--paths.relations", str(tmp_path / "rel_one_pass")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

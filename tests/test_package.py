@@ -42,7 +42,10 @@ def test_every_entry_point_loads_and_is_registered(group: str, name: str, target
 
 
 def test_nothing_registered_is_missing_from_the_entry_points() -> None:
-    assert {name for group, name, _ in ENTRY_POINTS if group == "spacy_factories"} == {"clinie_ner_encoder", "clinie_rel"}
+    assert {name for group, name, _ in ENTRY_POINTS if group == "spacy_factories"} == {
+        "clinie_ner_encoder",
+        "clinie_rel",
+    }
     assert len(ENTRY_POINTS) == len({entry[:2] for entry in ENTRY_POINTS})
 
 

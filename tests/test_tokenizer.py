@@ -23,7 +23,10 @@ TOKENIZER = make_tokenizer(Vocab())
         ("fever;pt b.i.d.", ["fever", ";", "pt", "b", ".", "i", ".", "d", "."]),
         ("0.5 1,200 0,1 3. 1.2.2020", ["0.5", "1,200", "0", ",", "1", "3", ".", "1.2.2020"]),
         ("nonsmoker none non-smoker", ["non", "smoker", "none", "non", "-", "smoker"]),
-        ("patient's e\u0301te\u0301 30°C ≥10µg", ["patient", "'", "s", "e\u0301te\u0301", "30", "°", "C", "≥", "10", "µg"]),
+        (
+            "patient's e\u0301te\u0301 30°C ≥10µg",
+            ["patient", "'", "s", "e\u0301te\u0301", "30", "°", "C", "≥", "10", "µg"],
+        ),
         ("a_b--c\r\n(d)", ["a", "_", "b", "-", "-", "c", "\r", "\n", "(", "d", ")"]),
     ],
 )

@@ -1,15 +1,16 @@
+import pytest
 import spacy
 from hypothesis import given
 from hypothesis import strategies as st
-
-import pytest
 
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.windows import make_windows, sentence_starts
 
 
 @given(st.integers(0, 300), st.integers(4, 60), st.integers(0, 29), st.sets(st.integers(1, 300)))
-def test_every_position_is_owned_once_and_inside_its_window(length: int, size: int, overlap: int, breaks: set[int]) -> None:
+def test_every_position_is_owned_once_and_inside_its_window(
+    length: int, size: int, overlap: int, breaks: set[int]
+) -> None:
     overlap = min(overlap, (size - 1) // 2)
     windows = make_windows(length, size, overlap, sorted(breaks))
     owned = [i for window in windows for i in range(window.own_start, window.own_stop)]

@@ -52,7 +52,7 @@ class ClinieComponent(TrainablePipe):
         self,
         get_examples: Callable[[], Iterable[Example]],
         *,
-        nlp: Optional[Language] = None,
+        nlp: Optional[Language] = None,  # noqa: ARG002
         labels: Optional[dict[str, Any]] = None,
     ) -> None:
         """Settle the schema and load the base model's weights.
@@ -136,7 +136,7 @@ class ClinieComponent(TrainablePipe):
             path,
             {
                 "schema": lambda p: self._take_schema(srsly.read_json(p.with_suffix(".json"))),
-                "vocab": lambda p: self.vocab.from_disk(p, exclude=exclude),
+                "vocab": lambda p: self.vocab.from_disk(p, exclude=exclude),  # type: ignore[dict-item, return-value]
                 "model": self._load_model,
             },
             exclude,

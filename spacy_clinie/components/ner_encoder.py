@@ -7,7 +7,6 @@ from typing import Any, Optional, Union
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
-from spacy.vocab import Vocab
 from thinc.api import Config, Model
 
 from ..annotation import add_concepts
@@ -79,7 +78,7 @@ class NerEncoder(ClinieComponent):
         predictions (list[list[tuple[int, int, int, float]]]): What `predict` found.
         """
         labels = self.labels
-        for doc, found in zip(docs, predictions):
+        for doc, found in zip(docs, predictions, strict=True):
             add_concepts(doc, [(start, end, labels[kind], score) for start, end, kind, score in found])
 
     def batch(self, examples: list[Example]) -> tuple[list[Any], list[Any]]:

@@ -11,7 +11,7 @@ from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Config, Model
 
-from ..annotation import ID_KEY, SPANS_KEY, get_relations, get_spans, set_concepts, set_relations
+from ..annotation import ID_KEY, SPANS_KEY, get_details, get_relations, get_spans, set_concepts, set_relations
 from ..errors import ClinieError, warn
 from ..models.excerpts import PairInput
 from ..scoring.scorer import score_relations
@@ -101,12 +101,12 @@ class RelationClassifier(ClinieComponent):
         """
         items = [self.candidates(doc, get_spans(doc)) for doc in docs]
         answers = []
-        for item, rows in zip(items, self.model.predict(items)):
+        for item, rows in zip(items, self.model.predict(items), strict=True):
             best = rows.argmax(-1) if len(rows) else []
             answers.append(
                 [
                     (head, tail, self.labels[label - 1], float(row[label]))
-                    for (head, tail), label, row in zip(item.pairs, best, rows)
+                    for (head, tail), label, row in zip(item.pairs, best, rows, strict=True)
                     if label
                 ]
             )
@@ -118,7 +118,7 @@ class RelationClassifier(ClinieComponent):
         docs (Iterable[Doc]): The Docs, changed in place.
         predictions (list[list[tuple[int, int, str, float]]]): What `predict` found.
         """
-        for doc, found in zip(docs, predictions):
+        for doc, found in zip(docs, predictions, strict=True):
             spans = get_spans(doc)
             kept = get_relations(doc)
             known = {(_key(rel.head), _key(rel.tail), rel.label) for rel in kept}
@@ -188,12 +188,11 @@ class RelationClassifier(ClinieComponent):
             doc = example.predicted.copy()
             doc.spans.pop(SPANS_KEY, None)
             doc.ents = []
-            details = example.reference.spans[SPANS_KEY].attrs.get("details") if SPANS_KEY in example.reference.spans else None
-            set_concepts(doc, gold_spans(example.reference, doc), details=details)
+            set_concepts(doc, gold_spans(example.reference, doc), details=get_details(example.reference))
             set_relations(doc, [])
             docs.append(doc)
         self.set_annotations(docs, self.predict(docs))
-        pairs = [(example.reference, doc) for example, doc in zip(examples, docs)]
+        pairs = [(example.reference, doc) for example, doc in zip(examples, docs, strict=True)]
         scores.update(score_relations(pairs, "relations_gold"))
         return scores
 

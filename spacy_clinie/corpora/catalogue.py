@@ -40,6 +40,7 @@ class Corpus:
     split (str): How it is divided, in words; `splits.splits_of` does it.
     licence (str): Under what terms it can be had.
     group (str | None): Regular expression that finds in a note's id what notes of one origin share.
+    pairwise (tuple[str, ...]): Types of brat's `*` lines that stand for a relation between every two members.
     folder (str): Name that its folder usually has; that of the corpus if empty.
     repository (str): Where it can be fetched; empty if it cannot.
     commit (str): The state for which the figures hold.
@@ -52,6 +53,7 @@ class Corpus:
     split: str
     licence: str
     group: str | None = None
+    pairwise: tuple[str, ...] = ()
     folder: str = ""
     repository: str = ""
     commit: str = ""
@@ -136,6 +138,7 @@ CORPORA = {
             split=f"{_RANKED}: by trial, so that both files of a trial stay together",
             licence="CC BY 4.0",
             group=r"NCT\d+",
+            pairwise=("OR", "NOT"),
             repository="https://github.com/Vidhate/CHIA-NER-RE",
             commit="ed84384ba70275eac69d273eb5325b321cda1c72",
         ),
@@ -227,4 +230,8 @@ def read_corpus(name: str, path: Path, report: Report) -> Iterator[SourcedNote]:
     RAISES (ClinieError): CIE254, and what the reader of the format raises.
     """
     corpus, raw = resolve(name)
-    return raw.read(corpus.locate(path) if corpus else Path(path), report)
+    if corpus is None:
+        return raw.read(Path(path), report)
+    if corpus.pairwise:
+        return brat.read(corpus.locate(path), report, pairwise=corpus.pairwise)
+    return raw.read(corpus.locate(path), report)

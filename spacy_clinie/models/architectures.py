@@ -8,7 +8,7 @@ gradients and returns the loss; the second value must then be called with 1.0 (i
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, cast
 
 from thinc.api import Model
 
@@ -95,7 +95,7 @@ def tok2vec_tagger(*, tok2vec: Model, head: str = "crf", dropout: float = 0.1, h
         return VectorTagger.restore(folder, options)
 
     def forward(model: Model, inputs: Any, is_train: bool) -> tuple[Any, Callable]:
-        module = model.shims[0].module
+        module = _shim(model).module
         if not is_train:
             return module.predict(inputs, tok2vec.predict(inputs)), lambda gradient: []
         docs, gold = inputs
@@ -112,9 +112,9 @@ def tok2vec_tagger(*, tok2vec: Model, head: str = "crf", dropout: float = 0.1, h
         from .vectors import VectorTagger
 
         tok2vec.initialize(X=X)
-        if not model.shims[0].has_module:
+        if not _shim(model).has_module:
             width = tok2vec.get_dim("nO") if tok2vec.has_dim("nO") else tok2vec.predict(X[:1])[0].shape[1]
-            model.shims[0].module = VectorTagger(width, model.attrs["schema"], options)
+            _shim(model).module = VectorTagger(width, model.attrs["schema"], options)
 
     return Model("clinie_tok2vec_tagger", forward, init=init, layers=[tok2vec], shims=[TorchShim(restore)])
 
@@ -170,6 +170,10 @@ def one_pass(
     return _encoder_model("clinie_one_pass", "pairs", "OnePass", dict(locals()))
 
 
+def _shim(model: Model) -> TorchShim:
+    return cast(TorchShim, model.shims[0])
+
+
 def _encoder_model(name: str, file: str, module_name: str, options: dict[str, Any]) -> Model:
     """A thinc Model around one of our encoder modules."""
 
@@ -179,12 +183,12 @@ def _encoder_model(name: str, file: str, module_name: str, options: dict[str, An
         return getattr(import_module(f".{file}", __package__), module_name)
 
     def forward(model: Model, inputs: Any, is_train: bool) -> tuple[Any, Callable]:
-        module = model.shims[0].module
+        module = _shim(model).module
         return (module.learn(*inputs) if is_train else module.predict(inputs)), lambda gradient: []
 
     def init(model: Model, X: Any = None, Y: Any = None) -> None:
-        if not model.shims[0].has_module:
-            model.shims[0].module = module_class().create(model.attrs["schema"], options)
+        if not _shim(model).has_module:
+            _shim(model).module = module_class().create(model.attrs["schema"], options)
 
     shim = TorchShim(lambda folder: module_class().restore(folder, options))
     return Model(name, forward, init=init, shims=[shim])

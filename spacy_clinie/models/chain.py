@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 TAGS = 5
-O, B, I, L, U = range(TAGS)
+O, B, I, L, U = range(TAGS)  # noqa: E741
 _IMPOSSIBLE = -1e4
 
 
@@ -70,7 +70,9 @@ def log_partition(scores: torch.Tensor, mask: torch.Tensor, cut: torch.Tensor) -
         # Row-major 2 x 2 matrices of logs: from closed or open (rows) to closed or open (columns).
         step = torch.stack(
             [
-                torch.logaddexp(left[..., 2 * row] + right[..., column], left[..., 2 * row + 1] + right[..., column + 2])
+                torch.logaddexp(
+                    left[..., 2 * row] + right[..., column], left[..., 2 * row + 1] + right[..., column + 2]
+                )
                 for row in (0, 1)
                 for column in (0, 1)
             ],
@@ -118,13 +120,13 @@ def decode(scores: np.ndarray) -> list[Found]:
     found = []
     for chain, kind in enumerate(busy):
         start = 0
-        for unit in np.flatnonzero(path[:, chain] != O):
+        for unit in np.flatnonzero(path[:, chain] != O).tolist():
             tag = path[unit, chain]
             if tag in (B, U):
                 start = unit
             if tag in (L, U):
-                score = marginals(int(start), int(unit) + 1, chain)
-                found.append(Found(int(start), int(unit) + 1, int(kind), score))
+                score = marginals(start, unit + 1, chain)
+                found.append(Found(start, unit + 1, int(kind), score))
     return found
 
 

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Optional
 
@@ -49,7 +49,7 @@ class EncoderModule(nn.Module):
         self.device = base.pick_device(options["device"])
         self.precision = base.pick_precision(options["precision"], self.device)
         self.prepare()
-        self.head = self.build_head()
+        self.head: Any = self.build_head()
         self.to(self.device)
 
     @classmethod

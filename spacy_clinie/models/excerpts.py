@@ -1,6 +1,5 @@
 """The stretches of text that relations are looked for in: where they begin and end, and marked how."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -33,7 +32,7 @@ class Excerpt:
     """A stretch of a Doc with the candidates that are decided in it.
 
     doc (int): Index of the Doc.
-    pieces (np.ndarray): Indexes of its word pieces, ascending; with a gap where two ends lie too far apart for a window.
+    pieces (np.ndarray): Indexes of its word pieces, ascending; with a gap where two ends lie too far apart.
     pairs (list[int]): Indexes of the candidates.
     concepts (list[int]): Indexes of the concepts that take part, ascending.
     """
@@ -67,9 +66,9 @@ class Ranges:
     def context(self, head: int, tail: int, room: int) -> tuple[int, int]:
         """The sentences that hold two concepts, or as much of them around the two as there is room for."""
         start, stop = self.hull(head, tail)
-        begin = int(self.sentences[max(np.searchsorted(self.sentences, start, side="right") - 1, 0)])
-        end = int(self.sentences[min(np.searchsorted(self.sentences, stop, side="left"), len(self.sentences) - 1)])
-        end = max(end, stop)
+        first = int(np.searchsorted(self.sentences, start, side="right")) - 1
+        last = int(np.searchsorted(self.sentences, stop, side="left"))
+        begin, end = int(self.sentences[max(first, 0)]), max(int(self.sentences[: last + 1][-1]), stop)
         spare = room - (stop - start)
         if end - begin > room and spare >= 0:
             begin = max(begin, start - spare // 2)
@@ -78,32 +77,30 @@ class Ranges:
         return begin, end
 
 
-def one_each(number: int, item: PairInput, pieced: PiecedDoc, size: int) -> list[Excerpt]:
+def one_each(number: int, item: PairInput, ranges: Ranges, size: int) -> list[Excerpt]:
     """An excerpt for every candidate.
 
     number (int): Index of the Doc.
     item (PairInput): The candidates.
-    pieced (PiecedDoc): The word pieces.
+    ranges (Ranges): Where their concepts lie.
     size (int): Pieces and markers that fit.
     RETURNS (list[Excerpt]): As long as `item.pairs`.
     """
-    ranges = Ranges(item, pieced)
     return [
         Excerpt(number, _pieces(ranges, head, tail, size - 4), [i], sorted({head, tail}))
         for i, (head, tail) in enumerate(item.pairs)
     ]
 
 
-def shared(number: int, item: PairInput, pieced: PiecedDoc, size: int) -> list[Excerpt]:
+def shared(number: int, item: PairInput, ranges: Ranges, size: int) -> list[Excerpt]:
     """As few excerpts as hold all candidates, filled in the order of the text.
 
     number (int): Index of the Doc.
     item (PairInput): The candidates.
-    pieced (PiecedDoc): The word pieces.
+    ranges (Ranges): Where their concepts lie.
     size (int): Pieces and markers that fit.
     RETURNS (list[Excerpt]): Every candidate is in exactly one of them.
     """
-    ranges = Ranges(item, pieced)
     contexts = [ranges.context(head, tail, size - 4) for head, tail in item.pairs]
     excerpts: list[Excerpt] = []
     at = begin = end = 0

@@ -97,7 +97,7 @@ class EncoderMRC(EncoderModule):
         RETURNS (float): Loss for each question.
         """
         pieced = make_pieces(docs, self.tokenizer)
-        answers = [to_units(doc, spans) for doc, spans in zip(pieced, gold)]
+        answers = [to_units(doc, spans) for doc, spans in zip(pieced, gold, strict=True)]
         asks = self._asks(pieced)
 
         def losses() -> Iterator[torch.Tensor]:
@@ -112,15 +112,15 @@ class EncoderMRC(EncoderModule):
                             begin, last = first - ask.first_unit, stop - 1 - ask.first_unit
                             gold_starts[row, begin] = gold_ends[row, last] = 1.0
                             wanted.add((row, begin, last))
-                loss = sum(
-                    weight * (binary_cross_entropy_with_logits(logits, target, reduction="none") * mask).sum() / mask.sum()
-                    for weight, logits, target in zip(_WEIGHTS, (starts, ends), (gold_starts, gold_ends))
-                )
+                loss = _WEIGHTS[0] * binary_cross_entropy_with_logits(starts[mask], gold_starts[mask])
+                loss = loss + _WEIGHTS[1] * binary_cross_entropy_with_logits(ends[mask], gold_ends[mask])
                 # As published: the candidates are all pairs of what is or seems to be a start and an end.
                 where = _candidates((starts > 0) & mask | (gold_starts > 0), (ends > 0) & mask | (gold_ends > 0))
                 if len(where):
                     target = torch.tensor([float(tuple(key) in wanted) for key in where.tolist()], device=self.device)
-                    loss = loss + _WEIGHTS[2] * binary_cross_entropy_with_logits(self.head.spans(vectors, where), target)
+                    loss = loss + _WEIGHTS[2] * binary_cross_entropy_with_logits(
+                        self.head.spans(vectors, where), target
+                    )
                 yield loss * len(batch)
 
         return self.accumulate(losses(), len(asks))
@@ -145,7 +145,7 @@ class EncoderMRC(EncoderModule):
                 logits = self.head.spans(vectors, where)
                 row, begin, last = where.unbind(-1)
                 least = torch.minimum(torch.minimum(starts[row, begin], ends[row, last]), logits)
-                for (r, b, e), score in zip(where.tolist(), least.sigmoid().tolist()):
+                for (r, b, e), score in zip(where.tolist(), least.sigmoid().tolist(), strict=True):
                     ask = batch[r]
                     # Each window answers for the concepts that begin in what it owns.
                     if score > 0.5 and ask.own[0] <= b + ask.first_unit < ask.own[1]:

@@ -5,7 +5,7 @@ the tokenizer stays as it is, and adapters stay small.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,9 +13,17 @@ from torch import nn
 
 from .encoder import EncoderModule, gather
 from .excerpts import Excerpt, PairInput, Ranges, one_each, shared
-from .pieces import PiecedDoc, by_budget, make_pieces, pad
+from .pieces import PiecedDoc, by_budget, make_pieces
 
 _NEVER = -1e4
+
+
+class _Read(NamedTuple):
+    """Docs as the models read them: their candidates, their word pieces, and where the one lies in the other."""
+
+    items: Sequence[PairInput]
+    pieced: Sequence[PiecedDoc]
+    ranges: Sequence[Ranges]
 
 
 class PairModule(EncoderModule):
@@ -43,15 +51,14 @@ class PairModule(EncoderModule):
                     rows += words[ids].mean(0)
         return markers
 
-    def excerpts(self, number: int, item: PairInput, pieced: PiecedDoc) -> list[Excerpt]:
+    def excerpts(self, number: int, item: PairInput, ranges: Ranges) -> list[Excerpt]:
         raise NotImplementedError
 
-    def classify(self, batch: list[Excerpt], items: Sequence[PairInput], pieced: Sequence[PiecedDoc]) -> torch.Tensor:
+    def classify(self, batch: list[Excerpt], read: _Read) -> torch.Tensor:
         """Score the candidates of some excerpts.
 
         batch (list[Excerpt]): The excerpts.
-        items (Sequence[PairInput]): All Docs.
-        pieced (Sequence[PiecedDoc]): Their word pieces.
+        read (_Read): All Docs.
         RETURNS (torch.Tensor): Shape (candidates in the order of the excerpts, 1 + relations); first "none".
         """
         raise NotImplementedError
@@ -63,12 +70,12 @@ class PairModule(EncoderModule):
         gold (Sequence[np.ndarray]): For each Doc the answer for each candidate: 0 for none, else 1 + relation.
         RETURNS (float): Loss for each candidate.
         """
-        pieced = make_pieces([item.doc for item in items], self.tokenizer)
+        read = self._read(items)
 
         def losses() -> Iterator[torch.Tensor]:
-            for batch in self._batches(items, pieced):
+            for batch in self._batches(read):
                 answers = np.concatenate([gold[excerpt.doc][excerpt.pairs] for excerpt in batch])
-                scores = self._masked(self.classify(batch, items, pieced), batch, items)
+                scores = self._masked(self.classify(batch, read), batch, items)
                 yield nn.functional.cross_entropy(scores, torch.from_numpy(answers).to(self.device), reduction="sum")
 
         return self.accumulate(losses(), sum(len(item.pairs) for item in items))
@@ -80,11 +87,11 @@ class PairModule(EncoderModule):
         RETURNS (list[np.ndarray]): For each Doc probabilities, shape (pairs, 1 + relations); first "none".
         """
         self.eval()
-        pieced = make_pieces([item.doc for item in items], self.tokenizer)
+        read = self._read(items)
         answers = [np.zeros((len(item.pairs), 1 + len(self.relations)), dtype=np.float32) for item in items]
         with torch.inference_mode():
-            for batch in self._batches(items, pieced):
-                scores = self._masked(self.classify(batch, items, pieced), batch, items)
+            for batch in self._batches(read):
+                scores = self._masked(self.classify(batch, read), batch, items)
                 rows = scores.softmax(-1).cpu().numpy()
                 at = 0
                 for excerpt in batch:
@@ -98,29 +105,33 @@ class PairModule(EncoderModule):
         never = torch.from_numpy(np.pad(~allowed, ((0, 0), (1, 0)))).to(scores.device)
         return scores.float().masked_fill(never, _NEVER)
 
-    def _batches(self, items: Sequence[PairInput], pieced: Sequence[PiecedDoc]) -> Iterator[list[Excerpt]]:
+    def _read(self, items: Sequence[PairInput]) -> _Read:
+        pieced = make_pieces([item.doc for item in items], self.tokenizer)
+        return _Read(items, pieced, [Ranges(item, own) for item, own in zip(items, pieced, strict=True)])
+
+    def _batches(self, read: _Read) -> Iterator[list[Excerpt]]:
         excerpts = [
             excerpt
-            for number, item in enumerate(items)
+            for number, (item, ranges) in enumerate(zip(read.items, read.ranges, strict=True))
             if item.pairs
-            for excerpt in self.excerpts(number, item, pieced[number])
+            for excerpt in self.excerpts(number, item, ranges)
         ]
         lengths = [len(excerpt.pieces) + 2 * len(excerpt.concepts) for excerpt in excerpts]
         for batch in by_budget(lengths, self.options["batch_pieces"]):
             yield [excerpts[i] for i in batch]
 
     def insert_markers(
-        self, excerpt: Excerpt, ranges: Ranges, pieced: PiecedDoc, markers: Sequence[tuple[int, int]]
+        self, excerpt: Excerpt, read: _Read, markers: Sequence[tuple[int, int]]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Put markers around concepts.
 
         excerpt (Excerpt): The excerpt.
-        ranges (Ranges): Where its Doc's concepts lie.
-        pieced (PiecedDoc): Its Doc's word pieces.
+        read (_Read): All Docs.
         markers (Sequence[tuple[int, int]]): Opening and closing marker of each of `excerpt.concepts`.
         RETURNS (tuple[np.ndarray, np.ndarray]): Ids, special pieces included, marker `m` as -1 - m; and the
             positions of each concept's two markers, shape (concepts, 2).
         """
+        ranges, pieced = read.ranges[excerpt.doc], read.pieced[excerpt.doc]
         first = np.searchsorted(excerpt.pieces, ranges.first[excerpt.concepts])
         last = np.maximum(np.searchsorted(excerpt.pieces, ranges.last[excerpt.concepts]), first)
         # At one place, what ends comes before what begins; of two that begin there, the longer one comes first.
@@ -145,25 +156,22 @@ class MarkedPairs(PairModule):
     roles = 2
 
     def build_head(self) -> nn.Module:
-        output = nn.Sequential(
-            nn.Dropout(self.options["dropout"]), nn.Linear(5 * self.width, 1 + len(self.relations))
-        )
+        output = nn.Sequential(nn.Dropout(self.options["dropout"]), nn.Linear(5 * self.width, 1 + len(self.relations)))
         return nn.ModuleDict({"markers": self.make_markers(), "output": output})
 
-    def excerpts(self, number: int, item: PairInput, pieced: PiecedDoc) -> list[Excerpt]:
-        return one_each(number, item, pieced, self.window_size(self.specials.single))
+    def excerpts(self, number: int, item: PairInput, ranges: Ranges) -> list[Excerpt]:
+        return one_each(number, item, ranges, self.window_size(self.specials.single))
 
-    def classify(self, batch: list[Excerpt], items: Sequence[PairInput], pieced: Sequence[PiecedDoc]) -> torch.Tensor:
-        ranges = {number: Ranges(items[number], pieced[number]) for number in {e.doc for e in batch}}
+    def classify(self, batch: list[Excerpt], read: _Read) -> torch.Tensor:
         sequences, positions = [], []
         for excerpt in batch:
-            item = items[excerpt.doc]
+            item = read.items[excerpt.doc]
             head, tail = item.pairs[excerpt.pairs[0]]
             markers = []
             for concept in excerpt.concepts:
                 base = 4 * item.kinds[concept] + (0 if concept == head else 2)
                 markers.append((base, base + 1))
-            ids, places = self.insert_markers(excerpt, ranges[excerpt.doc], pieced[excerpt.doc], markers)
+            ids, places = self.insert_markers(excerpt, read, markers)
             order = [excerpt.concepts.index(head), excerpt.concepts.index(tail)]
             sequences.append(ids)
             positions.append(np.concatenate([[0], places[order].ravel()]))
@@ -196,16 +204,15 @@ class OnePass(PairModule):
             }
         )
 
-    def excerpts(self, number: int, item: PairInput, pieced: PiecedDoc) -> list[Excerpt]:
-        return shared(number, item, pieced, self.window_size(self.specials.single))
+    def excerpts(self, number: int, item: PairInput, ranges: Ranges) -> list[Excerpt]:
+        return shared(number, item, ranges, self.window_size(self.specials.single))
 
-    def classify(self, batch: list[Excerpt], items: Sequence[PairInput], pieced: Sequence[PiecedDoc]) -> torch.Tensor:
-        ranges = {number: Ranges(items[number], pieced[number]) for number in {e.doc for e in batch}}
+    def classify(self, batch: list[Excerpt], read: _Read) -> torch.Tensor:
         sequences, ends = [], []
         for excerpt in batch:
-            item = items[excerpt.doc]
+            item = read.items[excerpt.doc]
             markers = [(2 * item.kinds[concept], 2 * item.kinds[concept] + 1) for concept in excerpt.concepts]
-            ids, places = self.insert_markers(excerpt, ranges[excerpt.doc], pieced[excerpt.doc], markers)
+            ids, places = self.insert_markers(excerpt, read, markers)
             slot = {concept: i for i, concept in enumerate(excerpt.concepts)}
             pairs = np.array([[slot[c] for c in item.pairs[i]] for i in excerpt.pairs])
             sequences.append(ids)
@@ -216,11 +223,13 @@ class OnePass(PairModule):
         table = np.zeros((len(ends), most, 4), dtype=np.int64)
         for i, rows in enumerate(ends):
             table[i, : len(rows)] = rows
-        places = torch.from_numpy(table).to(self.device)
-        real = torch.arange(most, device=self.device) < torch.tensor([len(r) for r in ends], device=self.device)[:, None]
-        corners = gather(vectors, places.flatten(1)).view(len(ends), most, 4 * self.width)
+        marks = torch.from_numpy(table).to(self.device)
+        real = (
+            torch.arange(most, device=self.device) < torch.tensor([len(r) for r in ends], device=self.device)[:, None]
+        )
+        corners = gather(vectors, marks.flatten(1)).view(len(ends), most, 4 * self.width)
         state = self.head["ends"](corners)
-        zones = _zones(places, vectors.shape[1])
+        zones = _zones(marks, vectors.shape[1])
         padding = torch.arange(vectors.shape[1], device=self.device) >= lengths[:, None]
         for layer in self.head["layers"]:
             state = layer(state, vectors, zones, padding)
@@ -243,7 +252,11 @@ class PairAttention(nn.Module):
         self.mix = nn.Linear(width, width)
         self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
         self.feed = nn.Sequential(
-            nn.Linear(width, 2 * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(2 * width, width), nn.Dropout(dropout)
+            nn.Linear(width, 2 * width),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(2 * width, width),
+            nn.Dropout(dropout),
         )
 
     def forward(

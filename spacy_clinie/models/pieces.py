@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
 from spacy.attrs import IDX, LENGTH
@@ -13,7 +13,6 @@ from ..windows import Window, make_windows
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedTokenizerFast
 
 # Behind a line break, or behind the end of a sentence: where a window is best cut.
 _BREAK = re.compile(r"\n+|[.!?]\s+")
@@ -43,7 +42,7 @@ class PiecedDoc:
         return make_windows(len(self.ids), size, overlap, self.breaks if len(self.ids) > size else ())
 
 
-def make_pieces(docs: Sequence[Doc], tokenizer: "PreTrainedTokenizerFast") -> list[PiecedDoc]:
+def make_pieces(docs: Sequence[Doc], tokenizer: Any) -> list[PiecedDoc]:
     """Cut Docs into word pieces, whole, whatever their length.
 
     docs (Sequence[Doc]): The Docs.
@@ -52,11 +51,11 @@ def make_pieces(docs: Sequence[Doc], tokenizer: "PreTrainedTokenizerFast") -> li
     """
     texts = [doc.text for doc in docs]
     encodings = tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)
-    return [_align(doc, text, encoding) for doc, text, encoding in zip(docs, texts, encodings)]
+    return [_align(doc, text, encoding) for doc, text, encoding in zip(docs, texts, encodings, strict=True)]
 
 
-def _align(doc: Doc, text: str, encoding: "object") -> PiecedDoc:
-    offsets = np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2)  # type: ignore[attr-defined]
+def _align(doc: Doc, text: str, encoding: Any) -> PiecedDoc:
+    offsets = np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2)
     starts, ends = offsets[:, 0].copy(), offsets[:, 1]
     # Byte-level and sentencepiece tokenizers count the blank before a word in.
     for i in range(len(starts)):
@@ -73,7 +72,7 @@ def _align(doc: Doc, text: str, encoding: "object") -> PiecedDoc:
     if len(starts):
         places = [match.end() for match in _BREAK.finditer(text)]
         breaks = sorted({int(i) for i in np.searchsorted(starts, places) if 0 < i < len(starts)})
-    ids = np.asarray(encoding.ids, dtype=np.int64)  # type: ignore[attr-defined]
+    ids = np.asarray(encoding.ids, dtype=np.int64)
     return PiecedDoc(ids, starts, ends, tokens, firsts[tokens], breaks)
 
 
@@ -83,7 +82,7 @@ class Specials:
     tokenizer (PreTrainedTokenizerFast): The tokenizer.
     """
 
-    def __init__(self, tokenizer: "PreTrainedTokenizerFast") -> None:
+    def __init__(self, tokenizer: Any) -> None:
         self.pad = tokenizer.pad_token_id or 0
         mark = -1
         one = tokenizer.build_inputs_with_special_tokens([mark])

@@ -1,7 +1,7 @@
 """Concepts by tagging: a chain of BIOLU tags for each concept type, over vectors of tokens."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -92,7 +92,8 @@ class EncoderTagger(EncoderModule):
         """
         pieced = make_pieces(docs, self.tokenizer)
         tags = [
-            chain.encode(len(doc.tokens), self.head.kinds, to_units(doc, spans)) for doc, spans in zip(pieced, gold)
+            chain.encode(len(doc.tokens), self.head.kinds, to_units(doc, spans))
+            for doc, spans in zip(pieced, gold, strict=True)
         ]
 
         def losses() -> Iterator[torch.Tensor]:
@@ -124,9 +125,9 @@ class EncoderTagger(EncoderModule):
         with torch.inference_mode():
             for batch in self._batches(pieced):
                 rows = self.head(self._unit_vectors(batch)).cpu().numpy()
-                for item, row in zip(batch, rows):
+                for item, row in zip(batch, rows, strict=True):
                     scores[item.doc][item.first_unit : item.last_unit] = row[: len(item.positions)]
-        return [to_tokens(doc.tokens, chain.decode(own)) for doc, own in zip(pieced, scores)]
+        return [to_tokens(doc.tokens, chain.decode(own)) for doc, own in zip(pieced, scores, strict=True)]
 
     def _batches(self, pieced: Sequence[PiecedDoc]) -> Iterator[list[_Item]]:
         size = self.window_size(self.specials.single)

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from spacy.tokens import Doc
-from thinc.api import to_numpy
+from thinc.backends import get_array_ops
+from thinc.util import to_numpy
 from torch import nn
 
 from . import chain
@@ -61,25 +62,25 @@ class VectorTagger(nn.Module):
         total = max(sum(map(len, units)), 1)
         table, mask = pad([np.zeros(len(own)) for own in units], 0)
         tags = table[..., None].repeat(1, 1, self.head.kinds)
-        for i, (own, spans) in enumerate(zip(units, gold)):
+        for i, (own, spans) in enumerate(zip(units, gold, strict=True)):
             in_units = [(*np.searchsorted(own, [start, end]), kind) for start, end, kind in spans]
             answer = chain.encode(len(own), self.head.kinds, [span for span in in_units if span[0] < span[1]])
             tags[i, : len(own)] = torch.from_numpy(answer)
-        chosen = [rows[torch.from_numpy(own)] for rows, own in zip(inputs, units)]
+        chosen = [rows[torch.from_numpy(own)] for rows, own in zip(inputs, units, strict=True)]
         stacked = nn.utils.rnn.pad_sequence(chosen, batch_first=True)
         loss = self.head.loss(stacked, tags, mask, torch.zeros(len(docs), 2, dtype=torch.bool)) / total
         loss.backward()
         gradients = [
             rows.grad.numpy() if rows.grad is not None else np.zeros(rows.shape, dtype=np.float32) for rows in inputs
         ]
-        return loss.item(), [_like(gradient, given) for gradient, given in zip(gradients, vectors)]
+        return loss.item(), [_like(gradient, given) for gradient, given in zip(gradients, vectors, strict=True)]
 
     def predict(self, docs: Sequence[Doc], vectors: Sequence[Any]) -> list[list[tuple[int, int, int, float]]]:
         """Find concepts, see `EncoderTagger.predict`."""
         self.eval()
         answers = []
         with torch.inference_mode():
-            for doc, rows in zip(docs, vectors):
+            for doc, rows in zip(docs, vectors, strict=True):
                 units = _units(doc)
                 found = chain.decode(self.head(torch.from_numpy(to_numpy(rows)[units])).numpy()) if len(units) else []
                 answers.append([(int(units[f.start]), int(units[f.stop - 1]) + 1, f.kind, f.score) for f in found])
@@ -92,6 +93,4 @@ def _units(doc: Doc) -> np.ndarray:
 
 def _like(array: np.ndarray, given: Any) -> Any:
     """An array on the device of another."""
-    from thinc.api import get_array_ops
-
     return get_array_ops(given).asarray(array)

@@ -1,10 +1,12 @@
 """Score files against files, for the command line."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from ..corpora import brat, docbin, jsonl
 from ..corpora.report import Report
+from ..corpora.source import SourcedNote
 from ..errors import ClinieError
 from ..notes import Note
 from .intervals import RESAMPLES
@@ -30,6 +32,7 @@ def evaluate(gold: Path, predicted: Path, *, seed: int = 0, resamples: int = RES
 
 
 def _read(path: Path) -> tuple[list[Note], list[dict[str, Any]]]:
+    read: Callable[[Path, Report], Iterator[SourcedNote]]
     if path.is_dir():
         read = brat.read
     elif not path.exists():

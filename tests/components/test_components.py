@@ -91,7 +91,17 @@ def test_overfits_and_gives_the_same_answers_after_saving(
 def test_pipe_equals_call_also_on_odd_texts(kind: str, tiny_bert: str, make_examples: Examples) -> None:
     nlp = build(kind, tiny_bert)
     train(nlp, make_examples(nlp), steps=20)
-    texts = ["", " ", "\n", "aspirin", "Took aspirin 25mg for pain.", "[SEP]", "\r\n\t\u200b", "é\u0301 🩺 aspirin", "aspirin " * 300]
+    texts = [
+        "",
+        " ",
+        "\n",
+        "aspirin",
+        "Took aspirin 25mg for pain.",
+        "[SEP]",
+        "\r\n\t\u200b",
+        "é\u0301 🩺 aspirin",
+        "aspirin " * 300,
+    ]
     for text, doc in zip(texts, nlp.pipe(texts, batch_size=4), strict=True):
         assert doc.text == text
         assert_same(nlp(text), doc)
@@ -140,7 +150,7 @@ def test_labels_come_from_the_data_or_from_a_schema(kind: str, tiny_bert: str, m
     from_schema = build(kind, tiny_bert, schema="n2c2_2018")
     assert len(from_schema.get_pipe(MODELS[kind][0]).labels) in (8, 9)
     if "rel" not in MODELS[kind][0]:
-        with pytest.raises(ClinieError, match="CIE463.*Order"):
+        with pytest.raises(ClinieError, match=r"CIE463.*Order"):
             train(from_schema, make_examples(from_schema), steps=1)
 
 
@@ -150,7 +160,7 @@ def test_existing_entities_stay_and_ours_give_way(tiny_bert: str, make_examples:
     ruler = nlp.add_pipe("entity_ruler", first=True)
     ruler.add_patterns([{"label": "FOREIGN", "pattern": [{"LOWER": "aspirin"}]}])
     doc = nlp("Took aspirin 25mg for pain.\nThen developed rash.")
-    assert [(ent.text, ent.label_) for ent in doc.ents][0] == ("aspirin", "FOREIGN")
+    assert (doc.ents[0].text, doc.ents[0].label_) == ("aspirin", "FOREIGN")
     assert "Drug" in {span.label_ for span in doc.spans["clinie"] if span.text == "aspirin"}
     assert len(doc.ents) > 1
 
@@ -178,9 +188,7 @@ def test_two_processes_do_not_hang_and_agree(tiny_bert: str, make_examples: Exam
         assert_same(doc, alone)
 
 
-def test_adapters_refuse_another_base(
-    tiny_bert: str, make_examples: Examples, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_adapters_refuse_another_base(tiny_bert: str, make_examples: Examples, tmp_path: Path) -> None:
     import shutil
 
     import torch

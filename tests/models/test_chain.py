@@ -68,7 +68,9 @@ def test_decoding_finds_the_best_path_and_its_marginals(length: int, seed: int) 
 def _holds(path: tuple[int, ...], start: int, stop: int) -> bool:
     if stop - start == 1:
         return path[start] == chain.U
-    return path[start] == chain.B and path[stop - 1] == chain.L and all(t == chain.I for t in path[start + 1 : stop - 1])
+    return (
+        path[start] == chain.B and path[stop - 1] == chain.L and all(t == chain.I for t in path[start + 1 : stop - 1])
+    )
 
 
 def test_encoding_keeps_the_longer_of_two_overlapping_spans_of_a_type() -> None:

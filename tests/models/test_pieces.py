@@ -46,7 +46,7 @@ def test_specials_stand_where_the_tokenizer_puts_them(tokenizer) -> None:
     specials = Specials(tokenizer)
     assert specials.wrap(np.array([7])).tolist() == [tokenizer.cls_token_id, 7, tokenizer.sep_token_id]
     pair = specials.wrap_pair(np.array([7]), np.array([8, 9])).tolist()
-    assert [pair.index(i) for i in (7, 8, 9)][0] == 1 and pair[-3:-1] == [8, 9]
+    assert pair.index(7) == 1 and pair[-3:-1] == [8, 9]
     assert len(pair) == specials.pair + 3
 
 
