@@ -63,17 +63,20 @@ class Ranges:
         """First piece and one past the last of two concepts together."""
         return int(min(self.first[head], self.first[tail])), int(max(self.last[head], self.last[tail]))
 
+    def span(self, head: int, tail: int) -> int:
+        """Pieces from the beginning of the first to the end of the last of two concepts."""
+        start, stop = self.hull(head, tail)
+        return stop - start
+
     def context(self, head: int, tail: int, room: int) -> tuple[int, int]:
         """The sentences that hold two concepts, or as much of them around the two as there is room for."""
         start, stop = self.hull(head, tail)
         first = int(np.searchsorted(self.sentences, start, side="right")) - 1
         last = int(np.searchsorted(self.sentences, stop, side="left"))
         begin, end = int(self.sentences[max(first, 0)]), max(int(self.sentences[: last + 1][-1]), stop)
-        spare = room - (stop - start)
-        if end - begin > room and spare >= 0:
-            begin = max(begin, start - spare // 2)
-            end = min(end, begin + room)
-            begin = max(min(begin, end - room), 0)
+        if end - begin > room:
+            begin = max(begin, start - max(room - (stop - start), 0) // 2)
+            end = max(min(end, begin + room), stop)
         return begin, end
 
 
@@ -101,7 +104,8 @@ def shared(number: int, item: PairInput, ranges: Ranges, size: int) -> list[Exce
     size (int): Pieces and markers that fit.
     RETURNS (list[Excerpt]): Every candidate is in exactly one of them.
     """
-    contexts = [ranges.context(head, tail, size - 4) for head, tail in item.pairs]
+    # In a sentence as long as a window every candidate would have a place of its own; half a window leaves room to share.
+    contexts = [ranges.context(head, tail, max(size // 2, ranges.span(head, tail))) for head, tail in item.pairs]
     excerpts: list[Excerpt] = []
     at = begin = end = 0
     marked: set[int] = set()

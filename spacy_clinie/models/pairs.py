@@ -134,14 +134,17 @@ class PairModule(EncoderModule):
         ranges, pieced = read.ranges[excerpt.doc], read.pieced[excerpt.doc]
         first = np.searchsorted(excerpt.pieces, ranges.first[excerpt.concepts])
         last = np.maximum(np.searchsorted(excerpt.pieces, ranges.last[excerpt.concepts]), first)
-        # At one place, what ends comes before what begins; of two that begin there, the longer one comes first.
-        inserts = [(int(last[i]), 0, -int(first[i]), i, 1) for i in range(len(first)) if last[i] > first[i]]
-        inserts += [(int(first[i]), 1, -int(last[i]), i, 0) for i in range(len(first))]
-        inserts += [(int(last[i]), 1, -int(last[i]), i, 1) for i in range(len(first)) if last[i] == first[i]]
+        # At one place, what ends comes before what begins, and a longer concept is around a shorter one; of two on the
+        # same words, the markers tell which is outside. The order in which concepts are listed must not matter.
+        inserts = []
+        for i, (begin, end) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+            kind = markers[i][0]
+            inserts.append((begin, 1, -end, kind, i, 0))
+            inserts.append((end, 0, -begin, -kind, i, 1) if end > begin else (end, 1, -end, kind, i, 1))
         ids, places, done = [], np.zeros((len(first), 2), dtype=np.int64), 0
         text = pieced.ids[excerpt.pieces]
         length = len(self.specials.before)
-        for at, _, _, i, side in sorted(inserts):
+        for at, _, _, _, i, side in sorted(inserts):
             ids += [text[done:at], np.array([-1 - markers[i][side]])]
             length += at - done
             places[i, side] = length
