@@ -1,5 +1,6 @@
 """Tiny random encoders of the architectures that users bring, made on the spot: no hub, no downloads."""
 
+import string
 from pathlib import Path
 
 import torch
@@ -12,7 +13,8 @@ _SPECIALS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"]
 _TEXTS = [
     "took aspirin ibuprofen morphine for pain headache fever and cough daily 81 mg 25mg po bid",
     "then developed rash nausea after the drug was given twice",
-    "which drugs are named? which problems were caused by a drug?",
+    # Questions must differ by whole words, or a model of this size cannot tell them apart.
+    *["Which mentions of drug strength reason ADE order are there?"] * 3,
 ]
 
 
@@ -59,7 +61,10 @@ def make_encoder(folder: Path, kind: str = "bert") -> str:
 def _word_piece() -> Tokenizer:
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.train_from_iterator(_TEXTS, trainers.WordPieceTrainer(vocab_size=300, special_tokens=_SPECIALS))
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=400, special_tokens=_SPECIALS, initial_alphabet=list(string.ascii_letters + string.digits)
+    )
+    tokenizer.train_from_iterator(_TEXTS, trainer)
     return tokenizer
 
 

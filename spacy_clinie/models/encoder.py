@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Iterator
+from inspect import signature
 from pathlib import Path
 from typing import Any, Optional
 
@@ -45,6 +46,10 @@ class EncoderModule(nn.Module):
         self.schema, self.options = schema, options
         self.specials = Specials(tokenizer)
         self.width: int = encoder.config.hidden_size
+        plain = encoder.get_base_model() if hasattr(encoder, "get_base_model") else encoder
+        self.has_segments = (
+            "token_type_ids" in signature(plain.forward).parameters and getattr(plain.config, "type_vocab_size", 0) > 1
+        )
         self.limit = _longest_input(encoder, tokenizer)
         self.device = base.pick_device(options["device"])
         self.precision = base.pick_precision(options["precision"], self.device)
@@ -139,7 +144,7 @@ class EncoderModule(nn.Module):
             words = self.encoder.get_input_embeddings()(ids.clamp(min=0))
             marks = markers((-1 - ids).clamp(min=0)).to(words.dtype)
             inputs["inputs_embeds"] = torch.where((ids < 0)[..., None], marks, words)
-        if segments is not None and getattr(self.encoder.config, "type_vocab_size", 0) > 1:
+        if segments is not None and self.has_segments:
             inputs["token_type_ids"] = pad(segments, 0, self.device)[0]
         with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None):
             return self.encoder(**inputs).last_hidden_state.float()

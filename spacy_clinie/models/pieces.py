@@ -49,20 +49,25 @@ def make_pieces(docs: Sequence[Doc], tokenizer: Any) -> list[PiecedDoc]:
     tokenizer (PreTrainedTokenizerFast): From `base.load_tokenizer`.
     RETURNS (list[PiecedDoc]): One for each Doc.
     """
-    texts = [doc.text for doc in docs]
-    encodings = tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)
-    return [_align(doc, text, encoding) for doc, text, encoding in zip(docs, texts, encodings, strict=True)]
+    backend = tokenizer.backend_tokenizer
+    encodings = backend.encode_batch([doc.text for doc in docs], add_special_tokens=False)
+    return [_align(doc, encoding, backend) for doc, encoding in zip(docs, encodings, strict=True)]
 
 
-def _align(doc: Doc, text: str, encoding: Any) -> PiecedDoc:
-    offsets = np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2)
-    starts, ends = offsets[:, 0].copy(), offsets[:, 1]
-    # Byte-level and sentencepiece tokenizers count the blank before a word in.
-    for i in range(len(starts)):
-        while starts[i] < ends[i] and text[starts[i]].isspace():
-            starts[i] += 1
+def _align(doc: Doc, encoding: Any, backend: Any) -> PiecedDoc:
+    text = doc.text
     table = doc.to_array([IDX, LENGTH]).astype(np.int64).reshape(-1, 2)
     token_starts, token_ends = table[:, 0], table[:, 0] + table[:, 1]
+    starts, ends = _offsets(text, encoding, np.zeros(1, dtype=np.int64))
+    cuts: set[int] = set()
+    # A piece that reaches over the end of a token ("25mg") would make its tokens look alike: cut the text there. The
+    # rest of it is read as it stands.
+    while crossed := _crossed(starts, ends, token_starts):
+        cuts |= crossed
+        begins = np.array([0, *sorted(cuts)])
+        segments = [text[a:b] for a, b in zip(begins, [*begins[1:], len(text)], strict=True)]
+        encoding = backend.encode(segments, is_pretokenized=True, add_special_tokens=False)
+        starts, ends = _offsets(text, encoding, begins)
     firsts = np.searchsorted(ends, token_starts, side="right")
     held = firsts < len(ends)
     held[held] = starts[firsts[held]] < token_ends[held]
@@ -72,8 +77,32 @@ def _align(doc: Doc, text: str, encoding: Any) -> PiecedDoc:
     if len(starts):
         places = [match.end() for match in _BREAK.finditer(text)]
         breaks = sorted({int(i) for i in np.searchsorted(starts, places) if 0 < i < len(starts)})
-    ids = np.asarray(encoding.ids, dtype=np.int64)
-    return PiecedDoc(ids, starts, ends, tokens, firsts[tokens], breaks)
+    return PiecedDoc(np.asarray(encoding.ids, dtype=np.int64), starts, ends, tokens, firsts[tokens], breaks)
+
+
+def _offsets(text: str, encoding: Any, begins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First character and one past the last of each piece, without the blank that some tokenizers count in.
+
+    text (str): The whole text.
+    encoding (Encoding): Its pieces.
+    begins (np.ndarray): Where each segment begins that the encoding was made of.
+    RETURNS (tuple[np.ndarray, np.ndarray]): Both of shape (pieces,).
+    """
+    offsets = np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+    if len(begins) > 1:
+        offsets = offsets + begins[np.asarray(encoding.word_ids, dtype=np.int64)][:, None]
+    starts, ends = offsets[:, 0].copy(), offsets[:, 1]
+    for i in range(len(starts)):
+        while starts[i] < ends[i] and text[starts[i]].isspace():
+            starts[i] += 1
+    return starts, ends
+
+
+def _crossed(starts: np.ndarray, ends: np.ndarray, token_starts: np.ndarray) -> set[int]:
+    """Beginnings of tokens that lie inside a piece."""
+    first = np.searchsorted(token_starts, starts, side="right")
+    last = np.searchsorted(token_starts, ends, side="left")
+    return {int(token_starts[i]) for a, b in zip(first, last, strict=True) if a < b for i in range(a, b)}
 
 
 class Specials:
@@ -84,15 +113,16 @@ class Specials:
 
     def __init__(self, tokenizer: Any) -> None:
         self.pad = tokenizer.pad_token_id or 0
-        mark = -1
-        one = tokenizer.build_inputs_with_special_tokens([mark])
-        at = one.index(mark)
-        self.before, self.after = one[:at], one[at + 1 :]
-        two = tokenizer.build_inputs_with_special_tokens([mark], [mark])
-        self.between = two[at + 1 : two.index(mark, at + 1)]
+        # What the model saw in training is what the backend's post-processor does; ask it with any text.
+        one = tokenizer.backend_tokenizer.encode("a")
+        text = [i for i, special in enumerate(one.special_tokens_mask) if not special]
+        self.before, self.after = one.ids[: text[0]], one.ids[text[-1] + 1 :]
+        two = tokenizer.backend_tokenizer.encode("a", "a")
+        second = [i for i, part in enumerate(two.sequence_ids) if part == 1]
+        first = [i for i, part in enumerate(two.sequence_ids) if part == 0]
+        self.between = two.ids[first[-1] + 1 : second[0]]
         # A second text has a segment of its own where the architecture knows segments.
-        segments = tokenizer.create_token_type_ids_from_sequences([mark], [mark])
-        self.second_segment = max(segments) if len(segments) == len(two) else 0
+        self.second_segment = two.type_ids[second[0]]
 
     @property
     def single(self) -> int:
