@@ -104,7 +104,7 @@ def shared(number: int, item: PairInput, ranges: Ranges, size: int) -> list[Exce
     size (int): Pieces and markers that fit.
     RETURNS (list[Excerpt]): Every candidate is in exactly one of them.
     """
-    # In a sentence as long as a window every candidate would have a place of its own; half a window leaves room to share.
+    # In a sentence as long as a window, each candidate would have its own place; half a window leaves room to share.
     contexts = [ranges.context(head, tail, max(size // 2, ranges.span(head, tail))) for head, tail in item.pairs]
     excerpts: list[Excerpt] = []
     at = begin = end = 0
