@@ -1,0 +1,60 @@
+"""What every benchmark reads: an open corpus in the types of the comparison, split, on Docs."""
+
+from pathlib import Path
+
+from spacy.tokens import Doc
+from spacy.vocab import Vocab
+
+from spacy_clinie.annotation import doc_from_note
+from spacy_clinie.corpora.catalogue import CORPORA, read_corpus
+from spacy_clinie.corpora.report import Report
+from spacy_clinie.corpora.splits import splits_of
+from spacy_clinie.notes import Note
+from spacy_clinie.schema import Schema
+from spacy_clinie.tokenizer import make_tokenizer
+
+HERE = Path(__file__).parent
+# Corpus of the catalogue, and the view of it that is compared.
+VIEWS = {
+    "phee": ("phee", HERE / "phee_drugs.yml"),
+    "maccrobat2020": ("maccrobat2020", "maccrobat2020-coarse"),
+    "ddi2013": ("ddi2013", "ddi2013"),
+    "maccrobat2020-core": ("maccrobat2020", "maccrobat2020"),
+}
+# Relations that are compared, where not all of the schema's are.
+CORE = {"maccrobat2020-core": ("MODIFY", "SUB_PROCEDURE", "IDENTICAL", "CAUSE")}
+
+
+def load(name: str, corpora: Path) -> tuple[dict[str, list[Note]], Schema]:
+    """Read a corpus.
+
+    name (str): One of `VIEWS`.
+    corpora (Path): Folder that holds the corpora's folders.
+    RETURNS (tuple[dict[str, list[Note]], Schema]): Notes by split, and the schema.
+    """
+    corpus, view = VIEWS[name]
+    schema, report = Schema.load(view), Report()
+    if name in CORE:
+        record = schema.to_dict()
+        others = [label for label in record["relations"] if label not in CORE[name]]
+        record["relations"] = {label: record["relations"][label] for label in CORE[name]}
+        dropped = record.setdefault("drop", {})
+        dropped["relations"] = [*dropped.get("relations", []), *others]
+        schema = Schema.from_dict(record)
+    found = list(read_corpus(corpus, corpora, report))
+    splits = splits_of(((sourced.note.id, sourced.split) for sourced in found), CORPORA[corpus].group)
+    notes: dict[str, list[Note]] = {"train": [], "dev": [], "test": []}
+    for sourced in found:
+        notes[splits[sourced.note.id]].append(schema.apply(sourced.note, report, sourced.file, sourced.lines))
+    return notes, schema
+
+
+def to_docs(notes: list[Note], vocab: Vocab) -> list[Doc]:
+    """Notes on Docs of the clinical tokenizer."""
+    tokenizer = make_tokenizer(vocab)
+    return [doc_from_note(tokenizer, note)[0] for note in notes]
+
+
+def words(notes: list[Note]) -> int:
+    """How many words, as a blank separates them: the same unit for every system."""
+    return sum(len(note.text.split()) for note in notes)
