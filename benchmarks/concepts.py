@@ -269,10 +269,10 @@ def main() -> None:
                 result = json.loads(out.read_text(encoding="utf8"))
             strict, lenient = result.get("strict", {}), result.get("lenient", {})
             low, high = strict.get("interval", (float("nan"), float("nan")))
+            figures = (result["words_per_second"], result["peak_gigabytes"], result["train_seconds"])
             print(
                 f"{system:14}{seed:5}{strict.get('f1', float('nan')):11.4f}{f'{low:.4f} to {high:.4f}':>18}"
-                f"{lenient.get('f1', float('nan')):9.4f}{result['words_per_second']:9.0f}{result['peak_gigabytes']:6.1f}"
-                f"{result['train_seconds']:9.0f}",
+                f"{lenient.get('f1', float('nan')):9.4f}{figures[0]:9.0f}{figures[1]:6.1f}{figures[2]:9.0f}",
                 flush=True,
             )
             if args.out:
