@@ -275,15 +275,18 @@ def note_from_doc(doc: Doc, note_id: str = "") -> Note:
         )
     # Two concepts can stand on one place, and the stored index tells them apart.
     stored = doc.user_data.get(RELATIONS_KEY) or []
+    places: dict[tuple[int, int, int], list[int]] = {}
+    for i, span in enumerate(spans):
+        places.setdefault(_place(span), []).append(i)
     for number, rel in enumerate(get_relations(doc)):
         ends = []
         for side, span in enumerate((rel.head, rel.tail)):
-            here = [i for i, other in enumerate(spans) if _place(other) == _place(span)]
+            here = places.setdefault(_place(span), [])
             if not here:
                 # The concept was taken off the Doc after the relation was set: give the relation its end back.
-                here = [len(spans)]
-                spans.append(span)
-                note.concepts.append(Concept(f"C{len(spans)}", span.start_char, span.end_char, span.label_))
+                here.append(len(note.concepts))
+                free = next(i for i in range(len(note.concepts) + 1, 10**9) if f"C{i}" not in given)
+                note.concepts.append(Concept(f"C{free}", span.start_char, span.end_char, span.label_))
             index = stored[number][side] if stored else here[0]
             ends.append(note.concepts[index if index in here else here[0]].id)
         note.relations.append(Relation(ends[0], ends[1], rel.label, rel.score))

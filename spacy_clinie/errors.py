@@ -169,7 +169,7 @@ MESSAGES = {
         "add the types to it."
     ),
     "CIE464": (
-        "Note {note!r} has {found} candidate pairs; only the {kept} nearest are classified. Lower max_distance or "
+        "Note {note!r} has more than {kept} candidate pairs; only the nearest are classified. Lower max_distance or "
         "check its concepts."
     ),
     "CIE400": (

@@ -1,5 +1,7 @@
 """Every config is filled, and trains."""
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -86,3 +88,28 @@ def test_two_trained_components_become_one_pipeline(corpus: str, tiny_bert: str,
     assert nlp.pipe_names == ["clinie_ner_encoder", "clinie_rel"]
     assert nlp.get_pipe("clinie_rel").labels
     nlp("Took aspirin 25mg for pain.")
+
+
+def test_a_packaged_pipeline_loads_elsewhere_without_a_hub(
+    corpus: str, tiny_bert: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """`spacy package`, pip install, and loading where the base model is gone and no hub can be reached."""
+    base = tmp_path_factory.mktemp("base") / "encoder"
+    shutil.copytree(tiny_bert, base)
+    config = load_config(CONFIGS[0].parent / "ner_encoder.cfg", interpolate=False)
+    config["paths"].update(train=corpus, dev=corpus)
+    config["components"]["clinie_ner_encoder"]["model"].update(encoder=str(base), window=96)
+    init_nlp(config.interpolate()).to_disk(tmp_path / "pipeline")
+    shutil.rmtree(base)
+    (tmp_path / "packages").mkdir()
+    python = [sys.executable, "-m"]
+    package = [*python, "spacy", "package", str(tmp_path / "pipeline"), str(tmp_path / "packages"), "--name", "tiny"]
+    subprocess.run(package, capture_output=True, check=True)
+    (archive,) = (tmp_path / "packages").rglob("*.tar.gz")
+    install = [*python, "pip", "install", "--no-deps", "--no-build-isolation", "--target", str(tmp_path / "site")]
+    subprocess.run([*install, str(archive)], capture_output=True, check=True)
+    shutil.rmtree(tmp_path / "pipeline")
+    code = "import en_tiny; nlp = en_tiny.load(); print(nlp.pipe_names, len(nlp('Took aspirin 25mg for pain.')))"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.stdout.strip() == "['clinie_ner_encoder'] 7", done.stderr

@@ -1,6 +1,6 @@
 """What our trainable components share: a schema that travels with them, saving by folders, training by one float."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -16,6 +16,9 @@ from thinc.api import Model, Optimizer, set_dropout_rate
 from ..annotation import cover, get_spans, note_from_doc
 from ..errors import ClinieError
 from ..schema import Schema
+
+# What a model holds for each token while it reads (scores of all tags) takes about a kilobyte.
+PART_TOKENS = 200_000
 
 
 class ClinieComponent(TrainablePipe):
@@ -189,6 +192,24 @@ class ClinieComponent(TrainablePipe):
         for layer in self.model.layers:
             layer.from_disk(path / "tok2vec")
         self.model.shims[0].from_disk(path / "torch")
+
+
+def in_parts(docs: Iterable[Doc]) -> Iterator[list[Doc]]:
+    """Docs in groups that fit into memory together, however many and long they are.
+
+    docs (Iterable[Doc]): The Docs.
+    YIELDS (list[Doc]): At most `PART_TOKENS` tokens; a longer Doc is a part of its own.
+    """
+    part: list[Doc] = []
+    tokens = 0
+    for doc in docs:
+        if part and tokens + len(doc) > PART_TOKENS:
+            yield part
+            part, tokens = [], 0
+        part.append(doc)
+        tokens += len(doc)
+    if part:
+        yield part
 
 
 def gold_spans(reference: Doc, doc: Doc) -> list[Span]:

@@ -11,7 +11,7 @@ from thinc.api import Config, Model
 
 from ..annotation import add_concepts
 from ..errors import ClinieError
-from .base import ClinieComponent, gold_spans
+from .base import ClinieComponent, gold_spans, in_parts
 
 DEFAULT_CONFIG = """
 [model]
@@ -69,7 +69,7 @@ class NerEncoder(ClinieComponent):
             `labels`, score.
         RAISES (ClinieError): CIE308 if the component is not trained.
         """
-        return self.model.predict(list(docs))
+        return [found for part in in_parts(docs) for found in self.model.predict(part)]
 
     def set_annotations(self, docs: Iterable[Doc], predictions: list[list[tuple[int, int, int, float]]]) -> None:
         """Write concepts to Docs.

@@ -1,6 +1,7 @@
 """`clinie_rel`: relations between concepts."""
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -16,7 +17,7 @@ from ..errors import ClinieError, warn
 from ..models.excerpts import PairInput
 from ..scoring.scorer import score_relations
 from ..windows import sentence_starts
-from .base import ClinieComponent, gold_spans
+from .base import ClinieComponent, gold_spans, in_parts
 
 DEFAULT_CONFIG = """
 [model]
@@ -99,17 +100,18 @@ class RelationClassifier(ClinieComponent):
             `get_spans(doc)`), label, score.
         RAISES (ClinieError): CIE308 if the component is not trained.
         """
-        items = [self.candidates(doc, get_spans(doc)) for doc in docs]
         answers = []
-        for item, rows in zip(items, self.model.predict(items), strict=True):
-            best = rows.argmax(-1) if len(rows) else []
-            answers.append(
-                [
-                    (head, tail, self.labels[label - 1], float(row[label]))
-                    for (head, tail), label, row in zip(item.pairs, best, rows, strict=True)
-                    if label
-                ]
-            )
+        for part in in_parts(docs):
+            items = [self.candidates(doc, get_spans(doc)) for doc in part]
+            for item, rows in zip(items, self.model.predict(items), strict=True):
+                best = rows.argmax(-1) if len(rows) else []
+                answers.append(
+                    [
+                        (head, tail, self.labels[label - 1], float(row[label]))
+                        for (head, tail), label, row in zip(item.pairs, best, rows, strict=True)
+                        if label
+                    ]
+                )
         return answers
 
     def set_annotations(self, docs: Iterable[Doc], predictions: list[list[tuple[int, int, str, float]]]) -> None:
@@ -148,10 +150,10 @@ class RelationClassifier(ClinieComponent):
             order = sorted((i for i, span in enumerate(spans) if span.label_ in kinds), key=lambda i: spans[i].start)
             first = [int(np.searchsorted(starts, span.start, side="right")) for span in spans]
             last = [int(np.searchsorted(starts, span.end - 1, side="right")) for span in spans]
-            pairs = list(_near(spans, order, first, last, self.max_distance, allowed))
+            pairs = list(islice(_near(spans, order, first, last, self.max_distance, allowed), MOST_CANDIDATES + 1))
         if len(pairs) > MOST_CANDIDATES:
-            warn("CIE464", note=doc.user_data.get(ID_KEY, "?"), found=len(pairs), kept=MOST_CANDIDATES)
-            pairs = sorted(pairs, key=lambda p: abs(spans[p[0]].start - spans[p[1]].start))[:MOST_CANDIDATES]
+            warn("CIE464", note=doc.user_data.get(ID_KEY, "?"), kept=MOST_CANDIDATES)
+            pairs.pop()
         rows = [allowed[spans[head].label_, spans[tail].label_] for head, tail in pairs]
         table = np.stack(rows) if rows else np.zeros((0, len(self.labels)), dtype=bool)
         return PairInput(doc, spans, [kinds.get(span.label_, -1) for span in spans], pairs, table)
@@ -218,12 +220,16 @@ def _near(
     max_distance: Optional[int],
     allowed: dict[tuple[str, str], np.ndarray],
 ) -> Iterator[tuple[int, int]]:
-    """Ordered pairs of allowed types, at most so many sentences apart."""
-    for at, left in enumerate(order):
-        for right in order[at + 1 :]:
+    """Ordered pairs of allowed types, at most so many sentences apart; neighbours first, then those with one concept
+    between them, and so on."""
+    for gap in range(1, len(order)):
+        any_near = False
+        for left, right in zip(order, order[gap:], strict=False):
             if max_distance is not None and first[right] - last[left] > max_distance:
-                # Later ones begin later still.
-                break
+                continue
+            any_near = True
             for pair in ((left, right), (right, left)):
                 if (spans[pair[0]].label_, spans[pair[1]].label_) in allowed:
                     yield pair
+        if not any_near:  # what is further apart is further away still
+            return
