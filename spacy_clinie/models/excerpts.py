@@ -107,14 +107,13 @@ def shared(number: int, item: PairInput, ranges: Ranges, size: int) -> list[Exce
     # In a sentence as long as a window, each candidate would have its own place; half a window leaves room to share.
     contexts = [ranges.context(head, tail, max(size // 2, ranges.span(head, tail))) for head, tail in item.pairs]
     excerpts: list[Excerpt] = []
+    far = [i for i, (head, tail) in enumerate(item.pairs) if ranges.span(head, tail) > size - 4]
+    near = sorted(set(range(len(item.pairs))).difference(far), key=lambda i: (contexts[i], item.pairs[i]))
     at = begin = end = 0
     marked: set[int] = set()
-    for i in sorted(range(len(item.pairs)), key=lambda i: (contexts[i], item.pairs[i])):
+    for i in near:
         head, tail = item.pairs[i]
         first, last = contexts[i]
-        if last - first > size - 4:  # the two ends lie too far apart: an excerpt of their own, with a gap
-            excerpts.append(Excerpt(number, _pieces(ranges, head, tail, size - 4), [i], sorted({head, tail})))
-            continue
         together = marked | {head, tail}
         if not marked or max(end, last) - begin + 2 * len(together) > size:
             if marked:
@@ -126,6 +125,30 @@ def shared(number: int, item: PairInput, ranges: Ranges, size: int) -> list[Exce
         excerpts[at].pairs.append(i)
     if marked:
         excerpts[at].pieces, excerpts[at].concepts = np.arange(begin, end), sorted(marked)
+    return excerpts + _with_gap(number, item, ranges, far, size)
+
+
+def _with_gap(number: int, item: PairInput, ranges: Ranges, far: list[int], size: int) -> list[Excerpt]:
+    """Excerpts for candidates whose ends lie too far apart for a window: the surroundings of both beginnings, a quarter
+    of a window each, which leaves half of it for markers."""
+    step = max(size // 8, 1)
+    groups: dict[tuple[int, int], list[int]] = {}
+    for i in far:
+        left, right = sorted(int(ranges.first[concept]) // step for concept in item.pairs[i])
+        groups.setdefault((left, right), []).append(i)
+    excerpts: list[Excerpt] = []
+    for blocks, members in sorted(groups.items()):
+        around = [np.arange(block * step - step // 2, block * step + step + step // 2) for block in blocks]
+        pieces = np.unique(np.concatenate(around).clip(0, ranges.length - 1))
+        marked: set[int] = set()
+        for i in members:
+            together = marked.union(item.pairs[i])
+            if not marked or 2 * len(together) > size // 2:
+                excerpts.append(Excerpt(number, pieces, []))
+                together = set(item.pairs[i])
+            marked = together
+            excerpts[-1].pairs.append(i)
+            excerpts[-1].concepts = sorted(marked)
     return excerpts
 
 

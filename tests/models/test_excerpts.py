@@ -1,0 +1,58 @@
+"""Every candidate is decided in exactly one excerpt that fits, with its concepts in it."""
+
+import numpy as np
+import pytest
+import spacy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spacy_clinie.annotation import cover
+from spacy_clinie.models.base import load_tokenizer
+from spacy_clinie.models.excerpts import PairInput, Ranges, one_each, shared
+from spacy_clinie.models.pieces import make_pieces
+
+WORDS = ["pain", "aspirin", "25mg", "then", ".", "\n", "Took", "é", "rash,"]
+
+
+@pytest.mark.parametrize("make", [one_each, shared])
+def test_every_candidate_once_and_within_the_window(make, tiny_bert: str) -> None:
+    tokenizer = load_tokenizer(tiny_bert)
+    nlp = spacy.blank("en")
+
+    @given(
+        st.lists(st.sampled_from(WORDS), min_size=1, max_size=120),
+        st.lists(st.tuples(st.integers(0, 500), st.integers(1, 60)), min_size=2, max_size=12),
+        st.integers(16, 64),
+    )
+    @settings(max_examples=150, deadline=None)
+    def check(words: list[str], places: list[tuple[int, int]], size: int) -> None:
+        text = " ".join(words)
+        doc = nlp(text)
+        ends = [(start % len(text), min(start % len(text) + length, len(text))) for start, length in places]
+        spans = [cover(doc, start, end, "X") for start, end in ends]
+        pairs = [(h, t) for h in range(len(spans)) for t in range(len(spans)) if h != t]
+        item = PairInput(doc, spans, [0] * len(spans), pairs, np.ones((len(pairs), 1), dtype=bool))
+        (pieced,) = make_pieces([doc], tokenizer)
+        ranges = Ranges(item, pieced)
+        excerpts = make(0, item, ranges, size)
+        assert sorted(i for excerpt in excerpts for i in excerpt.pairs) == list(range(len(pairs)))
+        for excerpt in excerpts:
+            assert len(excerpt.pieces) + 2 * len(excerpt.concepts) <= size
+            assert (np.diff(excerpt.pieces) > 0).all()
+            assert {concept for i in excerpt.pairs for concept in pairs[i]} == set(excerpt.concepts)
+            for i in excerpt.pairs:
+                start, stop = ranges.hull(*pairs[i])
+                if stop - start <= size - 4:
+                    assert set(range(start, stop)) <= set(excerpt.pieces.tolist())
+
+    check()
+
+
+def test_a_note_full_of_concepts_needs_few_windows(tiny_bert: str) -> None:
+    """Windows are shared in long sentences, and by candidates far apart: or a list without line ends takes for ever."""
+    doc = spacy.blank("en")("aspirin 25mg , " * 300)
+    spans = [cover(doc, i * 15, i * 15 + 7, "X") for i in range(300)]
+    pairs = [(h, t) for h in range(300) for t in range(300) if h != t]
+    item = PairInput(doc, spans, [0] * 300, pairs, np.ones((len(pairs), 1), dtype=bool))
+    (pieced,) = make_pieces([doc], load_tokenizer(tiny_bert))
+    assert len(shared(0, item, Ranges(item, pieced), 128)) < len(pairs) / 20
