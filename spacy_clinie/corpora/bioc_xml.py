@@ -95,7 +95,6 @@ def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
 
 
 def _xml_documents(file: Path, report: Report) -> Iterator[tuple[BioCDocument, int | None]]:
-
     try:
         for _, element in etree.iterparse(str(file), tag="document", no_network=True):
             line = element.sourceline
@@ -112,7 +111,6 @@ def _xml_documents(file: Path, report: Report) -> Iterator[tuple[BioCDocument, i
 
 
 def _json_documents(file: Path, report: Report) -> Iterator[tuple[BioCDocument, int | None]]:
-
     text = read_text(file, report)
     if text is None:
         return
@@ -258,7 +256,6 @@ def _take_score(infons: dict[str, str]) -> float | None:
 
 
 def _document(note: Note) -> BioCDocument:
-
     document, passage = BioCDocument(), BioCPassage()
     document.id, passage.offset, passage.text = note.id, 0, note.text
     document.add_passage(passage)
