@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
-from spacy.attrs import IDX, LENGTH
+from spacy.attrs import IDX, IS_SPACE, LENGTH
 from spacy.tokens import Doc
 
 from ..windows import Window, make_windows
@@ -56,7 +56,7 @@ def make_pieces(docs: Sequence[Doc], tokenizer: Any) -> list[PiecedDoc]:
 
 def _align(doc: Doc, encoding: Any, backend: Any) -> PiecedDoc:
     text = doc.text
-    table = doc.to_array([IDX, LENGTH]).astype(np.int64).reshape(-1, 2)
+    table = doc.to_array([IDX, LENGTH, IS_SPACE]).astype(np.int64).reshape(-1, 3)
     token_starts, token_ends = table[:, 0], table[:, 0] + table[:, 1]
     starts, ends = _offsets(text, encoding, np.zeros(1, dtype=np.int64))
     cuts: set[int] = set()
@@ -71,8 +71,7 @@ def _align(doc: Doc, encoding: Any, backend: Any) -> PiecedDoc:
     firsts = np.searchsorted(ends, token_starts, side="right")
     held = firsts < len(ends)
     held[held] = starts[firsts[held]] < token_ends[held]
-    blank = np.fromiter((token.is_space for token in doc), dtype=bool, count=len(doc))
-    tokens = np.flatnonzero(held & ~blank)
+    tokens = np.flatnonzero(held & (table[:, 2] == 0))
     breaks: list[int] = []
     if len(starts):
         places = [match.end() for match in _BREAK.finditer(text)]
