@@ -116,13 +116,12 @@ def run_edsnlp(notes: dict[str, list[Any]], schema: Any, seed: int, settings: di
     import torch
     from data import to_docs
     from edsnlp.training import ScheduledOptimizer, TrainingData, train
-    from edsnlp.utils.torch import set_seed
 
     from spacy_clinie.models.base import locate
     from spacy_clinie.notes import Concept, Note
     from spacy_clinie.tokenizer import make_tokenizer
 
-    set_seed(seed)
+    torch.manual_seed(seed)
     nlp = edsnlp.blank("eds")
     nlp.tokenizer = make_tokenizer(nlp.vocab)
     embedding = edsnlp.pipes.transformer(model=locate("minilm"), window=128, stride=96)
