@@ -105,7 +105,7 @@ def run_spacy(notes: dict[str, list[Any]], schema: Any, seed: int, settings: dic
 
 
 def _spacy_notes(nlp: Any, notes: list[Any]) -> list[Any]:
-    from spacy_clinie.annotation import note_from_doc
+    from spacy_clinie.conversion import note_from_doc
 
     docs = nlp.pipe((note.text for note in notes), batch_size=256)
     return [note_from_doc(doc, note.id) for doc, note in zip(docs, notes, strict=True)]

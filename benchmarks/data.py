@@ -5,7 +5,7 @@ from pathlib import Path
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
-from spacy_clinie.annotation import doc_from_note
+from spacy_clinie.conversion import doc_from_note
 from spacy_clinie.corpora.catalogue import CORPORA, read_corpus
 from spacy_clinie.corpora.report import Report
 from spacy_clinie.corpora.splits import splits_of

@@ -21,7 +21,8 @@ import torch
 from concepts import train_spacy
 from data import load, to_docs
 
-from spacy_clinie.annotation import note_from_doc, set_relations
+from spacy_clinie.annotation import set_relations
+from spacy_clinie.conversion import note_from_doc
 from spacy_clinie.scoring.scores import score
 
 ARCHITECTURES = {"one pass": "spacy_clinie.OnePass.v1", "marked pairs": "spacy_clinie.MarkedPairs.v1"}

@@ -23,7 +23,8 @@ from spacy.vocab import Vocab
 from tqdm import tqdm
 
 from . import __version__
-from .annotation import ID_KEY, doc_from_note, note_from_doc
+from .annotation import ID_KEY
+from .conversion import doc_from_note, note_from_doc
 from .corpora import brat, docbin, jsonl
 from .corpora.bundle import Ids, replacing
 from .corpora.files import clean, find_files, read_text

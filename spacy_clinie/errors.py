@@ -122,6 +122,7 @@ MESSAGES = {
         "A window of {window} word pieces has no room for text beside the {specials} that the question and the special "
         "pieces take. Use a larger window."
     ),
+    "CIE311": "These bytes hold a file {file!r} that lies outside their folder: nothing of ours wrote them.",
     "CIE309": "A file of weights has {gigabytes} GiB, more than bytes can carry. Use nlp.to_disk instead of to_bytes.",
     # Components and scoring
     "CIE430": "There is no spaCy pipeline {pipeline}. Give the folder that holds its config.cfg, or a package's name.",

@@ -7,7 +7,7 @@ import pytest
 import spacy
 from spacy.training import Example
 
-from spacy_clinie.annotation import doc_from_note
+from spacy_clinie.conversion import doc_from_note
 from spacy_clinie.notes import Concept, Note, Relation
 from tests.tiny import make_encoder
 

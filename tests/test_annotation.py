@@ -10,18 +10,8 @@ from hypothesis import strategies as st
 from spacy.tokens import Doc, DocBin, Span
 from spacy.vocab import Vocab
 
-from spacy_clinie.annotation import (
-    add_concepts,
-    cover,
-    doc_from_note,
-    get_relations,
-    get_scores,
-    get_spans,
-    note_from_doc,
-    set_concepts,
-    to_rel_component,
-    to_spacy_llm,
-)
+from spacy_clinie.annotation import add_concepts, cover, get_relations, get_scores, get_spans, set_concepts
+from spacy_clinie.conversion import doc_from_note, note_from_doc, to_rel_component, to_spacy_llm
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.notes import Concept, Note, Relation
 from spacy_clinie.tokenizer import make_tokenizer

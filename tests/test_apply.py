@@ -15,8 +15,9 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from spacy_clinie import apply, set_relations
-from spacy_clinie.annotation import ID_KEY, doc_from_note, get_relations, get_spans
+from spacy_clinie.annotation import ID_KEY, get_relations, get_spans
 from spacy_clinie.apply import annotate
+from spacy_clinie.conversion import doc_from_note
 from spacy_clinie.corpora import brat, docbin
 from spacy_clinie.corpora.report import Report
 from spacy_clinie.errors import ClinieError, ClinieWarning

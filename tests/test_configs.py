@@ -13,7 +13,8 @@ from spacy.training.initialize import init_nlp
 from spacy.training.loop import train
 from spacy.util import load_config
 
-from spacy_clinie.annotation import doc_from_note, get_relations, get_spans
+from spacy_clinie.annotation import get_relations, get_spans
+from spacy_clinie.conversion import doc_from_note
 from spacy_clinie.notes import Note
 from spacy_clinie.tokenizer import make_tokenizer
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spacy.vocab import Vocab
 
-from spacy_clinie.annotation import doc_from_note
+from spacy_clinie.conversion import doc_from_note
 from spacy_clinie.corpora.catalogue import read_corpus
 from spacy_clinie.corpora.report import Report
 from spacy_clinie.tokenizer import make_tokenizer

@@ -13,7 +13,8 @@ from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer, set_dropout_rate
 
-from ..annotation import cover, get_spans, note_from_doc
+from ..annotation import cover, get_spans
+from ..conversion import note_from_doc
 from ..errors import ClinieError
 from ..schema import Schema
 

@@ -18,6 +18,7 @@ DEFAULT_CONFIG = """
 @architectures = "spacy_clinie.EncoderTagger.v1"
 encoder = "minilm"
 head = "crf"
+threshold = 0.4
 lora = null
 window = 128
 overlap = 32

@@ -7,7 +7,7 @@ from pathlib import Path
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
-from ..annotation import doc_from_note, note_from_doc
+from ..conversion import doc_from_note, note_from_doc
 from ..errors import ClinieError
 from ..notes import Note
 from ..schema import Schema

@@ -13,7 +13,8 @@ from typing import Any
 from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 
-from ..annotation import RELATIONS_KEY, doc_from_note, note_from_doc, set_relations
+from ..annotation import RELATIONS_KEY, set_relations
+from ..conversion import doc_from_note, note_from_doc
 from ..notes import Note
 from ..tokenizer import make_tokenizer
 from .bundle import Ids, at_least_one, find_bundles, make_sound, replacing

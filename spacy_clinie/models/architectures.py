@@ -22,6 +22,7 @@ def encoder_tagger(
     *,
     encoder: str = "minilm",
     head: str = "crf",
+    threshold: float = 0.4,
     lora: Optional[dict[str, Any]] = None,
     window: int = 128,
     overlap: int = 32,
@@ -35,6 +36,7 @@ def encoder_tagger(
 
     encoder (str): A folder, a model of the hub, `minilm`, or `package:folder`.
     head (str): `crf` or `softmax`.
+    threshold (float): Probability that a concept must surpass, between 0 and 1: lower finds more, higher errs less.
     lora (Optional[dict[str, Any]]): Arguments of peft's LoraConfig; None tunes every weight.
     window (int): Word pieces that the encoder reads at once, special ones included.
     overlap (int): Word pieces that two windows share where a cut falls inside a sentence.
@@ -44,11 +46,10 @@ def encoder_tagger(
     device (str): `auto` or a torch device.
     precision (str): `auto`, `fp32` or `bf16`.
     RETURNS (Model): docs to a list of (first token, one past the last, type index, score) for each.
-    RAISES (ClinieError): CIE307 for an unknown head.
+    RAISES (ClinieError): CIE307 for an unknown head or a threshold that is no probability.
     """
     options = dict(locals())
-    if head not in HEADS:
-        raise ClinieError("CIE307", setting="head", value=head, choices=", ".join(HEADS))
+    _check_tagging(head, threshold)
     return _encoder_model("clinie_encoder_tagger", "tagger", "EncoderTagger", options)
 
 
@@ -74,20 +75,22 @@ def encoder_mrc(
     return _encoder_model("clinie_encoder_mrc", "mrc", "EncoderMRC", dict(locals()))
 
 
-def tok2vec_tagger(*, tok2vec: Model, head: str = "crf", dropout: float = 0.1, head_rate: float = 1.0) -> Model:
+def tok2vec_tagger(
+    *, tok2vec: Model, head: str = "crf", threshold: float = 0.4, dropout: float = 0.1, head_rate: float = 1.0
+) -> Model:
     """Concepts by tagging the vectors of any `tok2vec`, a listener to a shared transformer included. Registered as
     `spacy_clinie.Tok2VecTagger.v1`.
 
     tok2vec (Model): docs to an array of shape (tokens, width) for each.
     head (str): `crf` or `softmax`.
+    threshold (float): See `encoder_tagger`.
     dropout (float): Dropout before the last layer.
     head_rate (float): The head's learning rate, as a multiple of the optimizer's.
     RETURNS (Model): docs to a list of (first token, one past the last, type index, score) for each.
-    RAISES (ClinieError): CIE307 for an unknown head.
+    RAISES (ClinieError): CIE307 for an unknown head or a threshold that is no probability.
     """
-    if head not in HEADS:
-        raise ClinieError("CIE307", setting="head", value=head, choices=", ".join(HEADS))
-    options = {"head": head, "dropout": dropout, "head_rate": head_rate}
+    _check_tagging(head, threshold)
+    options = {"head": head, "threshold": threshold, "dropout": dropout, "head_rate": head_rate}
 
     def restore(folder: Path) -> Any:
         from .vectors import VectorTagger
@@ -168,6 +171,13 @@ def one_pass(
     RETURNS (Model): `PairInput`s to probabilities of shape (candidates, 1 + relations) for each.
     """
     return _encoder_model("clinie_one_pass", "pairs", "OnePass", dict(locals()))
+
+
+def _check_tagging(head: str, threshold: float) -> None:
+    if head not in HEADS:
+        raise ClinieError("CIE307", setting="head", value=head, choices=", ".join(HEADS))
+    if not 0.0 < threshold < 1.0:
+        raise ClinieError("CIE307", setting="threshold", value=threshold, choices="any number between 0 and 1")
 
 
 def _shim(model: Model) -> TorchShim:

@@ -108,6 +108,8 @@ class TorchShim(Shim):
             folder = Path(name)
             for relative, content in srsly.msgpack_loads(data).items():
                 file = folder / relative
+                if not file.resolve().is_relative_to(folder.resolve()):
+                    raise ClinieError("CIE311", file=relative)
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(content)
             return self.from_disk(folder)

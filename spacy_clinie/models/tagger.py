@@ -127,7 +127,8 @@ class EncoderTagger(EncoderModule):
                 rows = self.head(self._unit_vectors(batch)).cpu().numpy()
                 for item, row in zip(batch, rows, strict=True):
                     scores[item.doc][item.first_unit : item.last_unit] = row[: len(item.positions)]
-        return [to_tokens(doc.tokens, chain.decode(own)) for doc, own in zip(pieced, scores, strict=True)]
+        found = chain.decode(scores, self.options["threshold"])
+        return [to_tokens(doc.tokens, own) for doc, own in zip(pieced, found, strict=True)]
 
     def _batches(self, pieced: Sequence[PiecedDoc]) -> Iterator[list[_Item]]:
         size = self.window_size(self.specials.single)

@@ -15,7 +15,7 @@ from torch import nn
 
 from . import chain
 from .pieces import pad
-from .tagger import GoldSpan, TagHead
+from .tagger import GoldSpan, TagHead, to_tokens
 
 
 class VectorTagger(nn.Module):
@@ -23,7 +23,7 @@ class VectorTagger(nn.Module):
 
     width (int): Width of the vectors.
     schema (dict[str, Any]): The schema, as `Schema.to_dict` gives it.
-    options (dict[str, Any]): The settings `head`, `dropout` and `head_rate`.
+    options (dict[str, Any]): The settings `head`, `threshold`, `dropout` and `head_rate`.
     """
 
     def __init__(self, width: int, schema: dict[str, Any], options: dict[str, Any]) -> None:
@@ -78,13 +78,14 @@ class VectorTagger(nn.Module):
     def predict(self, docs: Sequence[Doc], vectors: Sequence[Any]) -> list[list[tuple[int, int, int, float]]]:
         """Find concepts, see `EncoderTagger.predict`."""
         self.eval()
-        answers = []
+        units = [_units(doc) for doc in docs]
         with torch.inference_mode():
-            for doc, rows in zip(docs, vectors, strict=True):
-                units = _units(doc)
-                found = chain.decode(self.head(torch.from_numpy(to_numpy(rows)[units])).numpy()) if len(units) else []
-                answers.append([(int(units[f.start]), int(units[f.stop - 1]) + 1, f.kind, f.score) for f in found])
-        return answers
+            scores = [
+                self.head(torch.from_numpy(to_numpy(rows)[own])).numpy()
+                for own, rows in zip(units, vectors, strict=True)
+            ]
+        found = chain.decode(scores, self.options["threshold"])
+        return [to_tokens(own, spans) for own, spans in zip(units, found, strict=True)]
 
 
 def _units(doc: Doc) -> np.ndarray:

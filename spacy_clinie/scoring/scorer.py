@@ -6,7 +6,8 @@ from typing import Any
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from ..annotation import RELATIONS_KEY, SPANS_KEY, get_relations, note_from_doc
+from ..annotation import RELATIONS_KEY, SPANS_KEY, get_relations
+from ..conversion import note_from_doc
 from ..notes import Note
 from .counts import Counts, count, rates
 from .match import Kind

@@ -9,7 +9,8 @@ import spacy
 from spacy.language import Language
 from spacy.training import Example
 
-from spacy_clinie.annotation import add_concepts, get_relations, get_spans, note_from_doc, set_concepts
+from spacy_clinie.annotation import add_concepts, get_relations, get_spans, set_concepts
+from spacy_clinie.conversion import note_from_doc
 from spacy_clinie.errors import ClinieError
 from tests.conftest import tiny_settings
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spacy.vocab import Vocab
 
-from spacy_clinie.annotation import doc_from_note, note_from_doc
+from spacy_clinie.conversion import doc_from_note, note_from_doc
 from spacy_clinie.corpora import synthetic
 from spacy_clinie.corpora.report import Report
 from spacy_clinie.errors import ClinieError

@@ -44,25 +44,61 @@ def test_partition_and_loss_equal_the_sum_over_all_paths(length: int, cut: tuple
     assert loss == pytest.approx(expected.item() - weight(scores[0].numpy(), gold), abs=1e-4)
 
 
-@given(st.integers(1, 6), st.integers(0, 10_000))
+@given(st.integers(1, 4), st.integers(0, 10_000), st.sampled_from([0.2, 0.4, 0.5, 0.8]))
 @settings(max_examples=150, deadline=None)
-def test_decoding_finds_the_best_path_and_its_marginals(length: int, seed: int) -> None:
-    scores = np.random.default_rng(seed).normal(0, 3, (length, 2, chain.TAGS)).astype(np.float32)
-    found = chain.decode(scores)
-    for kind in (0, 1):
-        all_paths = paths(length)
-        weights = np.array([weight(scores[:, kind], path) for path in all_paths], dtype=np.float64)
-        best = all_paths[int(weights.argmax())]
-        own = [span for span in found if span.kind == kind]
-        tags = chain.encode(length, 1, [(span.start, span.stop, 0) for span in own])[:, 0]
-        assert tuple(tags) == best
-        probabilities = np.exp(weights - weights.max())
-        probabilities /= probabilities.sum()
-        for span in own:
-            expected = sum(
-                p for p, path in zip(probabilities, all_paths, strict=True) if _holds(path, span.start, span.stop)
-            )
-            assert span.score == pytest.approx(expected, abs=1e-4)
+def test_decoding_chooses_among_the_marginals_of_all_paths(length: int, seed: int, threshold: float) -> None:
+    random = np.random.default_rng(seed)
+    # Documents of other lengths share a batch; the last is empty.
+    documents = [random.normal(0, 2, (size, 2, chain.TAGS)).astype(np.float32) for size in (length, length + 2, 0)]
+    for scores, found in zip(documents, chain.decode(documents, threshold), strict=True):
+        for kind in (0, 1) if len(scores) else ():
+            probabilities = _span_probabilities(scores[:, kind])
+            own = {(span.start, span.stop): span.score for span in found if span.kind == kind}
+            assert own == {span: pytest.approx(probabilities[span], abs=1e-4) for span in own}
+            gain = sum(probabilities[span] - threshold for span in own)
+            assert gain == pytest.approx(_most(probabilities, threshold, len(scores)), abs=1e-4)
+            ends = sorted(own)
+            assert all(stop <= start for (_, stop), (start, _) in itertools.pairwise(ends))
+    assert chain.decode([], threshold) == []
+
+
+def test_a_boundary_in_doubt_does_not_lose_the_concept() -> None:
+    scores = np.full((2, 1, chain.TAGS), -20.0, dtype=np.float32)
+    # Nothing, or the first word alone (0.41), or both words: 0.35, 0.41, 0.24.
+    scores[:, 0, chain.O] = 0.0
+    scores[0, 0, chain.U] = np.log(0.41 / 0.35)
+    scores[0, 0, chain.B] = np.log(0.24 / 0.35)
+    scores[1, 0, chain.L] = 0.0
+    assert [(f.start, f.stop) for f in chain.decode([scores], 0.4)[0]] == [(0, 1)]
+    assert chain.decode([scores], 0.5) == [[]]
+
+
+def test_a_long_concept_is_sure_though_none_of_its_words_is() -> None:
+    scores = np.full((4, 1, chain.TAGS), -20.0, dtype=np.float32)
+    scores[:, 0, chain.O] = 0.0
+    for unit, tag in enumerate((chain.B, chain.I, chain.I, chain.L)):
+        scores[unit, 0, tag] = 1.2
+    assert [(f.start, f.stop) for f in chain.decode([scores], 0.8)[0]] == [(0, 4)]
+
+
+def _span_probabilities(scores: np.ndarray) -> dict[tuple[int, int], float]:
+    all_paths = paths(len(scores))
+    weights = np.array([weight(scores, path) for path in all_paths], dtype=np.float64)
+    share = np.exp(weights - weights.max())
+    share /= share.sum()
+    spans = [(start, stop) for start in range(len(scores)) for stop in range(start + 1, len(scores) + 1)]
+    return {
+        span: float(sum(p for p, path in zip(share, all_paths, strict=True) if _holds(path, *span))) for span in spans
+    }
+
+
+def _most(probabilities: dict[tuple[int, int], float], threshold: float, length: int) -> float:
+    """The best sum over all ways to choose spans that do not overlap, by the recursion over positions."""
+    best = [0.0] * (length + 1)
+    for stop in range(1, length + 1):
+        taken = [best[start] + probabilities[start, stop] - threshold for start in range(stop)]
+        best[stop] = max(best[stop - 1], *taken)
+    return best[length]
 
 
 def _holds(path: tuple[int, ...], start: int, stop: int) -> bool:

@@ -6,7 +6,8 @@ from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
 
-from spacy_clinie.annotation import add_concepts, doc_from_note, set_relations
+from spacy_clinie.annotation import add_concepts, set_relations
+from spacy_clinie.conversion import doc_from_note
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.notes import Concept, Note, Relation
 from spacy_clinie.scoring.scorer import make_concept_scorer, make_relation_scorer, score_concepts, score_relations
