@@ -1,80 +1,37 @@
 """Concepts: our tagger beside stock spaCy (spacy-transformers, `ner`) and edsnlp (`eds.transformer`, `eds.ner_crf`).
 
-All on the same notes, encoder, passes and words a step, in the same precision, each system in a process of its own:
+All on the same notes, encoder, passes and words a step, in the same precision, each run in a process of its own:
 
     python benchmarks/concepts.py phee --corpora ../shared/corpora --seeds 0 1
 
 Settings were chosen on dev; test is only scored. Needs the extra `bench` and `python -m spacy_clinie download minilm`.
 """
 
-import argparse
-import json
-import os
 import resource
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-PASSES, WORDS = 4, 400
-SYSTEMS = ("spacy_clinie", "spacy", "edsnlp", "encoder")
+from data import load, to_docs, words
+from runs import Row, Run, interval, main, number
+from training import PASSES, blank, notes_a_step, train
 
 Predict = Callable[[list[Any]], list[Any]]
 
 
-def schedule(steps: int) -> Iterator[float]:
-    """A tenth of the steps up, the rest down to zero; times the learning rate."""
-    for step in range(1, steps + 1):
-        yield min(step / (0.1 * steps), (steps - step) / (0.9 * steps))
-
-
-def train_spacy(nlp: Any, notes: list[Any], seed: int, rate: float, passes: int = PASSES) -> None:
-    """Train a spaCy pipeline, ours or stock."""
-    import random
-
-    import spacy
-    from data import to_docs
-    from spacy.training import Example
-    from spacy.util import minibatch
-    from thinc.api import Adam
-
-    spacy.util.fix_random_seed(seed)
-    references = to_docs(notes, nlp.vocab)
-    examples = [Example(nlp.make_doc(doc.text), doc) for doc in references]
-    average = sum(map(len, references)) / len(references)
-    size = max(1, round(WORDS / average))
-    nlp.initialize(lambda: examples)
-    steps = passes * -(-len(examples) // size)
-    rates = schedule(steps)
-    sgd = Adam(rate, L2=0.01, grad_clip=1.0, use_averages=False)
-    for _ in range(passes):
-        random.shuffle(examples)
-        for batch in minibatch(examples, size):
-            sgd.learn_rate = rate * next(rates)
-            nlp.update(batch, sgd=sgd)
-
-
 def run_spacy_clinie(notes: dict[str, list[Any]], schema: Any, seed: int, settings: dict[str, Any]) -> Predict:
-    import spacy
-
-    nlp = spacy.blank("en", config={"nlp": {"tokenizer": {"@tokenizers": "spacy_clinie.ClinicalTokenizer.v1"}}})
+    nlp = blank()
     model = {"@architectures": "spacy_clinie.EncoderTagger.v1", "precision": "fp32", **settings.get("model", {})}
     nlp.add_pipe("clinie_ner_encoder", config={"model": model})
-    train_spacy(nlp, notes["train"], seed, settings.get("rate", 1e-4))
+    train(nlp, notes["train"], seed, settings.get("rate", 1e-4))
     return lambda test: _spacy_notes(nlp, test)
 
 
 def run_spacy(notes: dict[str, list[Any]], schema: Any, seed: int, settings: dict[str, Any]) -> Predict:
-    import spacy
-
     from spacy_clinie.models.base import locate
 
-    nlp = spacy.blank("en", config={"nlp": {"tokenizer": {"@tokenizers": "spacy_clinie.ClinicalTokenizer.v1"}}})
+    nlp = blank()
     spans = {"@span_getters": "spacy-transformers.strided_spans.v1", "window": 128, "stride": 96}
     nlp.add_pipe(
         "transformer",
@@ -100,7 +57,7 @@ def run_spacy(notes: dict[str, list[Any]], schema: Any, seed: int, settings: dic
         "tok2vec": listener,
     }
     nlp.add_pipe("ner", config={"model": parser})
-    train_spacy(nlp, notes["train"], seed, settings.get("rate", 1e-4))
+    train(nlp, notes["train"], seed, settings.get("rate", 1e-4))
     return lambda test: _spacy_notes(nlp, test)
 
 
@@ -114,8 +71,8 @@ def _spacy_notes(nlp: Any, notes: list[Any]) -> list[Any]:
 def run_edsnlp(notes: dict[str, list[Any]], schema: Any, seed: int, settings: dict[str, Any]) -> Predict:
     import edsnlp
     import torch
-    from data import to_docs
-    from edsnlp.training import ScheduledOptimizer, TrainingData, train
+    from edsnlp.training import ScheduledOptimizer, TrainingData
+    from edsnlp.training import train as train_edsnlp
 
     from spacy_clinie.models.base import locate
     from spacy_clinie.notes import Concept, Note
@@ -136,8 +93,7 @@ def run_edsnlp(notes: dict[str, list[Any]], schema: Any, seed: int, settings: di
         name="ner",
     )
     docs = to_docs(notes["train"], nlp.vocab)
-    average = sum(map(len, docs)) / len(docs)
-    size = max(1, round(WORDS / average))
+    size = notes_a_step(len(docs), sum(map(len, docs)))
     steps = PASSES * -(-len(docs) // size)
     ramp = {"@schedules": "linear", "warmup_rate": 0.1, "start_value": 0.0}
     optimizer = ScheduledOptimizer(
@@ -153,7 +109,7 @@ def run_edsnlp(notes: dict[str, list[Any]], schema: Any, seed: int, settings: di
         data=edsnlp.data.from_iterable(docs), batch_size=f"{size} docs", shuffle="dataset", pipe_names=["ner"]
     )
     with tempfile.TemporaryDirectory() as folder:
-        nlp = train(
+        nlp = train_edsnlp(
             nlp=nlp,
             train_data=[data],
             max_steps=steps,
@@ -209,75 +165,43 @@ def _cut(ids: list[int], size: int) -> list[list[int]]:
     return [ids[i : i + size] for i in range(0, len(ids), size)]
 
 
-def work(system: str, corpus: str, corpora: Path, seed: int, split: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Train and run one system in this process."""
-    import torch
-    from data import load, words
+SYSTEMS = {"spacy_clinie": run_spacy_clinie, "spacy": run_spacy, "edsnlp": run_edsnlp, "encoder": run_encoder}
 
-    torch.set_num_threads(os.cpu_count() or 1)
-    torch.manual_seed(seed)
-    notes, schema = load(corpus, corpora)
+
+def work(run: Run) -> Row:
+    """Train and run one system."""
+    from spacy_clinie.scoring.scores import score
+
+    notes, schema = load(run.corpus, run.corpora)
     begin = time.perf_counter()
-    predict = globals()[f"run_{system}"](notes, schema, seed, settings)
-    result: dict[str, Any] = {"system": system, "seed": seed, "train_seconds": time.perf_counter() - begin}
-    predict(notes[split][:20])
+    predict = SYSTEMS[run.system](notes, schema, run.seed, run.settings)
+    row: Row = {"train_seconds": time.perf_counter() - begin}
+    predict(notes[run.split][:20])
     speeds = []
     for _ in range(3):
         begin = time.perf_counter()
-        found = predict(notes[split])
-        speeds.append(words(notes[split]) / (time.perf_counter() - begin))
-    result["words_per_second"] = sorted(speeds)[1]
-    result["peak_gigabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        found = predict(notes[run.split])
+        speeds.append(words(notes[run.split]) / (time.perf_counter() - begin))
+    row["words_per_second"] = sorted(speeds)[1]
+    row["gigabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     if found:
-        from spacy_clinie.scoring.scores import score
-
-        scores = score(notes[split], found)["concepts"]
-        result["strict"], result["lenient"] = scores["strict"]["micro"], scores["lenient"]["micro"]
-        result["per_type"] = {kind: row["f1"] for kind, row in scores["strict"]["per_type"].items()}
-    return result
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpus", choices=["phee", "maccrobat2020"])
-    parser.add_argument("--corpora", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
-    parser.add_argument("--split", choices=["dev", "test"], default="test")
-    parser.add_argument("--settings", type=json.loads, default={}, help="JSON, to choose settings on dev")
-    parser.add_argument("--out", type=Path, help="file that gets one line of JSON for each run")
-    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.here:
-        result = work(args.systems[0], args.corpus, args.corpora, args.seeds[0], args.split, args.settings)
-        args.out.write_text(json.dumps(result), encoding="utf8")
-        return
-    names = ("strict F1", "95 % interval", "lenient", "words/s", "GB", "train s")
-    print(f"{'system':14}{'seed':>5}" + "".join(f"{n:>{w}}" for n, w in zip(names, (11, 18, 9, 9, 6, 9), strict=True)))
-    for seed in args.seeds:
-        for system in args.systems:
-            with tempfile.TemporaryDirectory() as folder:
-                out = Path(folder) / "result.json"
-                command = [sys.executable, __file__, args.corpus, "--corpora", str(args.corpora), "--seeds", str(seed)]
-                command += ["--systems", system, "--split", args.split, "--settings", json.dumps(args.settings)]
-                command += ["--out", str(out), "--here"]
-                done = subprocess.run(command, capture_output=True, text=True, check=False)
-                if done.returncode:
-                    print(f"{system:14}{seed:5}  failed:\n{done.stderr[-2000:]}")
-                    continue
-                result = json.loads(out.read_text(encoding="utf8"))
-            strict, lenient = result.get("strict", {}), result.get("lenient", {})
-            low, high = strict.get("interval", (float("nan"), float("nan")))
-            figures = (result["words_per_second"], result["peak_gigabytes"], result["train_seconds"])
-            print(
-                f"{system:14}{seed:5}{strict.get('f1', float('nan')):11.4f}{f'{low:.4f} to {high:.4f}':>18}"
-                f"{lenient.get('f1', float('nan')):9.4f}{figures[0]:9.0f}{figures[1]:6.1f}{figures[2]:9.0f}",
-                flush=True,
-            )
-            if args.out:
-                with args.out.open("a", encoding="utf8") as file:
-                    file.write(json.dumps({"corpus": args.corpus, "split": args.split, **result}) + "\n")
+        scores = score(notes[run.split], found)["concepts"]
+        row["strict"], row["lenient"] = scores["strict"]["micro"], scores["lenient"]["micro"]
+        row["per_type"] = {kind: own["f1"] for kind, own in scores["strict"]["per_type"].items()}
+    return row
 
 
 if __name__ == "__main__":
-    main()
+    main(
+        __doc__,
+        ["phee", "maccrobat2020"],
+        list(SYSTEMS),
+        work,
+        {
+            "strict F1 (95 %)": lambda row: interval(row.get("strict")),
+            "lenient F1 (95 %)": lambda row: interval(row.get("lenient")),
+            "words/s": lambda row: number(row, "words_per_second"),
+            "GB": lambda row: number(row, "gigabytes", 1),
+            "s to train": lambda row: number(row, "train_seconds"),
+        },
+    )

@@ -23,6 +23,8 @@ VIEWS = {
 }
 # Relations that are compared, where not all of the schema's are.
 CORE = {"maccrobat2020-core": ("MODIFY", "SUB_PROCEDURE", "IDENTICAL", "CAUSE")}
+# Sentences between head and tail of a candidate. Relations of phee and ddi2013 never leave the sentence.
+DISTANCE = {"phee": 0, "ddi2013": 0, "maccrobat2020-core": 1}
 
 
 def load(name: str, corpora: Path) -> tuple[dict[str, list[Note]], Schema]:

@@ -16,6 +16,7 @@ works in the same way:
         description: The drug caused the adverse event.
         question: Which drug caused {head}?
         pairs: [[ADE, Drug]]               # types that head and tail can have
+        symmetric: false                   # true if it holds both ways: what the text names first is then the head
     drop:                                  # types of the data that are left out
       concepts: [Age]
       relations: [BEFORE]
@@ -63,6 +64,7 @@ class RelationType:
     question (str): The question about a head, which stands in it as `{head}`; the answers are the tails.
     pairs (tuple[tuple[str, str], ...]): The types that head and tail can have.
     merge (tuple[str, ...]): Types of the data that become this one.
+    symmetric (bool): Whether it holds both ways. What the text names first is then the head.
     """
 
     name: str
@@ -70,6 +72,7 @@ class RelationType:
     question: str
     pairs: tuple[tuple[str, str], ...]
     merge: tuple[str, ...] = ()
+    symmetric: bool = False
 
 
 @dataclass(frozen=True)
@@ -206,6 +209,7 @@ class Schema:
                 "question": relation.question,
                 "pairs": [list(pair) for pair in relation.pairs],
                 "merge": list(relation.merge),
+                **({"symmetric": True} if relation.symmetric else {}),
             }
         record["drop"] = {"concepts": list(self.dropped_concepts), "relations": list(self.dropped_relations)}
         return _without_empty(record)
@@ -295,6 +299,9 @@ class _Fitting:
         if head is tail and relation.head != relation.tail:
             report.leave_out("relation of a concept to itself after merging types", *where)
             return None
+        if schema.relations[label].symmetric and tail.offsets < head.offsets:
+            head, tail = tail, head
+            report.mend(f"symmetric relation whose head is named second: {label}, turned round", *where)
         twin = self.relation_twins.setdefault((head.id, tail.id, label), relation)
         if (twin.head, twin.tail, twin.label) != (relation.head, relation.tail, relation.label):
             report.leave_out("same relation twice after merging types", *where)

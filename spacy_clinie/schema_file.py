@@ -64,7 +64,7 @@ def checked(record: Any, source: str | Path) -> dict[str, Any]:
     record (Any): The content.
     source (Union[str, Path]): What messages call the file.
     RETURNS (dict[str, Any]): `name`, `description`, `concepts` (by name: `description`, `question`, `merge`),
-        `relations` (the same and `pairs`), `dropped_concepts` and `dropped_relations`.
+        `relations` (the same, `pairs` and `symmetric`), `dropped_concepts` and `dropped_relations`.
     RAISES (ClinieError): CIE103 to CIE109.
     """
     top = _Part(record, str(source)).parts(["name", "description", "concepts", "relations", "drop"])
@@ -152,6 +152,12 @@ class _Part(NamedTuple):
             self.wrong("text", "Write some, in quotes if YAML takes it for something else.")
         return self.value
 
+    def yes(self) -> bool:
+        """Yes or no."""
+        if not isinstance(self.value, bool):
+            self.wrong("yes or no", "Write true or false.")
+        return self.value
+
     def items(self) -> list["_Part"]:
         """The values of a list."""
         if not isinstance(self.value, (list, tuple)):
@@ -186,7 +192,7 @@ def _concept(name: str, part: _Part) -> dict[str, Any]:
 
 
 def _relation(name: str, part: _Part, concepts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    known = ["description", "question", "pairs", "merge"]
+    known = ["description", "question", "pairs", "merge", "symmetric"]
     spec = part.parts(known) if part.value is not None else {}
     pairs = spec["pairs"].items() if "pairs" in spec else []
     if not pairs:
@@ -200,6 +206,7 @@ def _relation(name: str, part: _Part, concepts: Mapping[str, Mapping[str, Any]])
         "question": question,
         "pairs": tuple(dict.fromkeys(_pair(pair, concepts) for pair in pairs)),
         "merge": spec["merge"].names() if "merge" in spec else (),
+        "symmetric": spec["symmetric"].yes() if "symmetric" in spec else False,
     }
 
 

@@ -205,6 +205,7 @@ def test_what_is_left_out_is_made_from_the_name():
         ("  ADE:", "  ADE:\n  Drug:", "CIE108", ("concepts.Drug", "Remove or rename")),
         ("    merge: [CAUSE]", "    pairs: []", "CIE108", ("relations.ADE-Drug.pairs", "Remove or rename")),
         ("  ADE:", "  ADE: {merge: [A], merge: [B]}", "CIE108", ("concepts.ADE.merge", "Remove or rename")),
+        ("    merge: [CAUSE]", "    symmetric: both", "CIE103", ("relations.ADE-Drug.symmetric", "true or false")),
         ("caused {head}?", "caused it?", "CIE109", ("relations.ADE-Drug.question", "'Which drug caused {head}?'")),
     ],
 )
@@ -372,6 +373,20 @@ def test_apply_makes_one_of_what_merging_made_equal(schema):
         "relation of a concept to itself after merging types": 1,
     }
     assert report.problems == 0
+
+
+def test_apply_turns_symmetric_relations_to_the_order_of_the_text():
+    concepts = {"Drug": {}, "ADE": {}}
+    relations = {"WITH": {"pairs": [["Drug", "Drug"]], "symmetric": True}, "NOT": {"pairs": [["Drug", "Drug"]]}}
+    schema, report = Schema.from_dict({"name": "n", "concepts": concepts, "relations": relations}), Report()
+    before = note("a Drug 0 4; b Drug 10 20", "b WITH a; b NOT a")
+    after = schema.apply(before, report, "n1.ann")
+    assert [(r.head, r.label, r.tail) for r in after.relations] == [("a", "WITH", "b"), ("b", "NOT", "a")]
+    assert sum(remarks(report, "mended").values()) == 1
+    assert Schema.from_dict(schema.to_dict()) == schema
+    assert shape(schema.apply(note("a Drug 0 4; b Drug 10 20", "b WITH a; a WITH b"), Report(), "f"))[1] == [
+        ("a", "WITH", "b")
+    ]
 
 
 def test_apply_tells_fragments_apart(schema):

@@ -1,7 +1,7 @@
 """`clinie_rel`: relations between concepts."""
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Container, Iterable, Iterator
+from itertools import islice, product
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -132,29 +132,33 @@ class RelationClassifier(ClinieComponent):
 
         doc (Doc): The Doc.
         spans (list[Span]): Its concepts. Those of types that the schema does not have take no part.
-        RETURNS (PairInput): Nearest pairs only, with a warning (CIE464), if there are more than `MOST_CANDIDATES`.
+        RETURNS (PairInput): In one order only where the relations are symmetric. The nearest pairs, with a warning
+            (CIE464), if there are more than `MOST_CANDIDATES`.
         RAISES (ClinieError): CIE461 if there is no schema yet.
         """
         if self.schema is None:
             raise ClinieError("CIE461", component=self.name)
         kinds = {kind: i for i, kind in enumerate(self.schema.concepts)}
-        allowed = {
-            (head, tail): np.array([label in names for label in self.labels])
-            for head in kinds
-            for tail in kinds
-            if (names := self.schema.allowed(head, tail))
-        }
+        symmetric = np.array([relation.symmetric for relation in self.schema.relations.values()])
+        # Of types of head and tail, and whether the head is named first.
+        allowed = {}
+        for head, tail in product(kinds, kinds):
+            names = self.schema.allowed(head, tail)
+            row = np.array([label in names for label in self.labels])
+            for head_first in (True, False):
+                if (own := row & (head_first | ~symmetric)).any():
+                    allowed[head, tail, head_first] = own
         pairs = []
         if len(spans) > 1 and allowed:
             starts = sentence_starts(doc)
-            order = sorted((i for i, span in enumerate(spans) if span.label_ in kinds), key=lambda i: spans[i].start)
+            order = sorted((i for i, span in enumerate(spans) if span.label_ in kinds), key=lambda i: _key(spans[i]))
             first = [int(np.searchsorted(starts, span.start, side="right")) for span in spans]
             last = [int(np.searchsorted(starts, span.end - 1, side="right")) for span in spans]
             pairs = list(islice(_near(spans, order, first, last, self.max_distance, allowed), MOST_CANDIDATES + 1))
         if len(pairs) > MOST_CANDIDATES:
             warn("CIE464", note=doc.user_data.get(ID_KEY, "?"), kept=MOST_CANDIDATES)
             pairs.pop()
-        rows = [allowed[spans[head].label_, spans[tail].label_] for head, tail in pairs]
+        rows = [allowed[_kinds(spans[head], spans[tail])] for head, tail in pairs]
         table = np.stack(rows) if rows else np.zeros((0, len(self.labels)), dtype=bool)
         return PairInput(doc, spans, [kinds.get(span.label_, -1) for span in spans], pairs, table)
 
@@ -203,6 +207,11 @@ def _key(span: Span) -> tuple[int, int, int]:
     return span.start, span.end, span.label
 
 
+def _kinds(head: Span, tail: Span) -> tuple[str, str, bool]:
+    """Types of a pair, and whether its head is named first."""
+    return head.label_, tail.label_, (head.start, head.end) <= (tail.start, tail.end)
+
+
 def _indexed(doc: Doc) -> Iterator[tuple[int, int, str]]:
     """Gold relations by indexes of their concepts."""
     index: dict[tuple[int, int, int], int] = {}
@@ -218,7 +227,7 @@ def _near(
     first: list[int],
     last: list[int],
     max_distance: Optional[int],
-    allowed: dict[tuple[str, str], np.ndarray],
+    allowed: Container[tuple[str, str, bool]],
 ) -> Iterator[tuple[int, int]]:
     """Ordered pairs of allowed types, at most so many sentences apart; neighbours first, then those with one concept
     between them, and so on."""
@@ -229,7 +238,7 @@ def _near(
                 continue
             any_near = True
             for pair in ((left, right), (right, left)):
-                if (spans[pair[0]].label_, spans[pair[1]].label_) in allowed:
+                if _kinds(spans[pair[0]], spans[pair[1]]) in allowed:
                     yield pair
         if not any_near:  # what is further apart is further away still
             return

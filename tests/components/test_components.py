@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 import spacy
 from spacy.language import Language
+from spacy.tokens import Span
 from spacy.training import Example
 
 from spacy_clinie.annotation import add_concepts, get_relations, get_spans, set_concepts
 from spacy_clinie.conversion import note_from_doc
 from spacy_clinie.errors import ClinieError
+from spacy_clinie.schema import Schema
 from tests.conftest import tiny_settings
 
 Examples = Callable[[Language], list[Example]]
@@ -242,3 +244,21 @@ def test_candidates_keep_to_the_distance(tiny_bert: str, make_examples: Examples
         assert pipe.candidates(doc, get_spans(doc)).pairs == expected
     set_concepts(doc, [])
     assert pipe.candidates(doc, []).pairs == []
+
+
+def test_symmetric_relations_have_candidates_in_one_order(tiny_bert: str, make_examples: Examples) -> None:
+    nlp = build("one_pass", tiny_bert)
+    nlp.initialize(lambda: make_examples(nlp))
+    pipe = nlp.get_pipe("clinie_rel")
+    doc = nlp.make_doc("pain and ache")
+    set_concepts(doc, [Span(doc, 2, 3, "ADE"), Span(doc, 0, 1, "ADE")])
+    for with_other, expected in ((False, [(1, 0)]), (True, [(0, 1), (1, 0)])):
+        relations = {"SAME": {"pairs": [["ADE", "ADE"]], "symmetric": True}}
+        if with_other:
+            relations["AFTER"] = {"pairs": [["ADE", "ADE"]]}
+        pipe.schema = Schema.from_dict({"name": "n", "concepts": {"ADE": {}}, "relations": relations})
+        found = pipe.candidates(doc, get_spans(doc))
+        assert sorted(found.pairs) == expected
+        rows = {pair: row.tolist() for pair, row in zip(found.pairs, found.allowed, strict=True)}
+        assert rows[1, 0] == [True] * len(relations)
+        assert not with_other or rows[0, 1] == [False, True]

@@ -12,7 +12,7 @@ from spacy_clinie.models.shim import TorchShim
 @pytest.mark.parametrize("name", ["../outside", "/tmp/outside", "encoder/../../outside"])
 def test_bytes_write_no_file_outside_their_folder(name: str) -> None:
     def restore(folder: Path) -> None:
-        pytest.fail("restored")
+        pytest.fail(f"restored {folder}")
 
     with pytest.raises(ClinieError, match="CIE311"):
         TorchShim(restore).from_bytes(srsly.msgpack_dumps({name: b"x"}))

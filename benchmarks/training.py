@@ -1,0 +1,59 @@
+"""Training that all benchmarks share: a blank pipeline, the same passes, words a step and schedule for every system."""
+
+import random
+from collections.abc import Iterator
+
+import spacy
+from data import to_docs
+from spacy.language import Language
+from spacy.training import Example
+from spacy.util import minibatch
+from thinc.api import Adam
+
+from spacy_clinie.notes import Note
+
+PASSES, WORDS = 4, 400
+
+
+def blank() -> Language:
+    """A pipeline with nothing but the clinical tokenizer."""
+    return spacy.blank("en", config={"nlp": {"tokenizer": {"@tokenizers": "spacy_clinie.ClinicalTokenizer.v1"}}})
+
+
+def notes_a_step(documents: int, tokens: int) -> int:
+    """How many notes hold about `WORDS` tokens.
+
+    documents (int): Notes in train.
+    tokens (int): Tokens in train.
+    RETURNS (int): At least 1.
+    """
+    return max(1, round(WORDS * documents / tokens))
+
+
+def schedule(steps: int) -> Iterator[float]:
+    """A tenth of the steps up, the rest down to zero; times the learning rate."""
+    for step in range(1, steps + 1):
+        yield min(step / (0.1 * steps), (steps - step) / (0.9 * steps))
+
+
+def train(nlp: Language, notes: list[Note], seed: int, rate: float, passes: int = PASSES) -> None:
+    """Train a spaCy pipeline, ours or stock.
+
+    nlp (Language): The pipeline, changed in place.
+    notes (list[Note]): Notes with gold concepts and relations.
+    seed (int): Seed of weights, order and dropout.
+    rate (float): Greatest learning rate.
+    passes (int): How often each note is seen.
+    """
+    spacy.util.fix_random_seed(seed)
+    references = to_docs(notes, nlp.vocab)
+    examples = [Example(nlp.make_doc(doc.text), doc) for doc in references]
+    size = notes_a_step(len(references), sum(map(len, references)))
+    nlp.initialize(lambda: examples)
+    rates = schedule(passes * -(-len(examples) // size))
+    sgd = Adam(rate, L2=0.01, grad_clip=1.0, use_averages=False)
+    for _ in range(passes):
+        random.shuffle(examples)
+        for batch in minibatch(examples, size):
+            sgd.learn_rate = rate * next(rates)
+            nlp.update(batch, sgd=sgd)
