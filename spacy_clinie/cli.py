@@ -239,7 +239,8 @@ def evaluate(
 
     result = run(gold, predicted)
     typer.echo(json.dumps(result, indent=2) if as_json else format_table(result), nl=as_json)
-    _refuse(sum(problem["count"] for side in result["reading"].values() for problem in side), strict)
+    problems = sum(problem["count"] for side in result["reading"].values() for problem in side)
+    _refuse(problems + result["missing_documents"] + result["extra_documents"], strict)
 
 
 @app.command()

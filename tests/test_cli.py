@@ -275,6 +275,14 @@ def test_evaluate(tmp_path: Path, notes: Path, kind: str) -> None:
     assert (status, "concepts, strict" in output) == (0, True)
 
 
+def test_strict_evaluation_refuses_documents_that_one_side_lacks(tmp_path: Path, notes: Path) -> None:
+    part = tmp_path / "part.jsonl"
+    part.write_text("".join(notes.read_text(encoding="utf8").splitlines(keepends=True)[:1]), encoding="utf8")
+    for gold, predicted in ((notes, part), (part, notes)):
+        status, output = run("evaluate", gold, predicted, "--strict")
+        assert (status, "[CIE402]" in output, "[CIE502]" in output) == (1, True, True)
+
+
 def test_strict_evaluation_refuses_what_could_not_be_read(tmp_path: Path, notes: Path) -> None:
     put(tmp_path, {"bad.jsonl": lines(LINE, Note("n2", TEXT).to_dict()) + "{"})
     assert run("evaluate", notes, tmp_path / "bad.jsonl")[0] == 0
