@@ -3,16 +3,16 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Optional
 
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc
 
 from .annotation import (
     ID_KEY,
-    RELATIONS_KEY,
     cover,
     get_details,
     get_relations,
     get_scores,
     get_spans,
+    relation_indexes,
     set_concepts,
     set_relations,
 )
@@ -81,23 +81,25 @@ def note_from_doc(doc: Doc, note_id: str = "") -> Note:
                 attributes=dict(detail.get("attributes", {})),
             )
         )
-    # Two concepts can stand on one place, and the stored index tells them apart.
-    stored = doc.user_data.get(RELATIONS_KEY) or []
-    places: dict[tuple[int, int, int], list[int]] = {}
-    for i, span in enumerate(spans):
-        places.setdefault(_place(span), []).append(i)
-    for number, rel in enumerate(get_relations(doc)):
+    detached: dict[tuple[int, int, str], str] = {}
+    taken = {concept.id for concept in note.concepts}
+    for head, tail, label, score in relation_indexes(doc):
         ends = []
-        for side, span in enumerate((rel.head, rel.tail)):
-            here = places.setdefault(_place(span), [])
-            if not here:
+        for end in (head, tail):
+            if isinstance(end, int):
+                ends.append(note.concepts[end].id)
+                continue
+            if end not in detached:
                 # The concept was taken off the Doc after the relation was set: give the relation its end back.
-                here.append(len(note.concepts))
-                free = next(i for i in range(len(note.concepts) + 1, 10**9) if f"C{i}" not in given)
-                note.concepts.append(Concept(f"C{free}", span.start_char, span.end_char, span.label_))
-            index = stored[number][side] if stored else here[0]
-            ends.append(note.concepts[index if index in here else here[0]].id)
-        note.relations.append(Relation(ends[0], ends[1], rel.label, rel.score))
+                number = len(note.concepts) + 1
+                while f"C{number}" in taken:
+                    number += 1
+                detached[end] = f"C{number}"
+                taken.add(detached[end])
+                span = cover(doc, end[0], end[1])
+                note.concepts.append(Concept(detached[end], span.start_char, span.end_char, end[2]))
+            ends.append(detached[end])
+        note.relations.append(Relation(ends[0], ends[1], label, score))
     return note
 
 
@@ -137,7 +139,3 @@ def to_rel_component(doc: Doc, labels: Optional[Sequence[str]] = None) -> dict[t
         row = table.setdefault((rel.head.start, rel.tail.start), dict.fromkeys(names, 0.0))
         row[rel.label] = max(row.get(rel.label, 0.0), 1.0 if rel.score is None else rel.score)
     return table
-
-
-def _place(span: Span) -> tuple[int, int, int]:
-    return span.start, span.end, span.label

@@ -26,6 +26,10 @@ MESSAGES = {
     "CIE004": "Concept {concept!r} of note {note!r} runs from {start} to {end}, outside the text (length {length}).",
     "CIE005": ("A {kind} of note {note!r} is not usable: {problem}. Expected keys: {expected}."),
     "CIE006": "Relation {label!r} of note {note!r} names a concept that the note does not have: {concept!r}.",
+    "CIE007": (
+        "The relations of this Doc were set on another text, as when it was cut out of a longer Doc: they are left "
+        "out. Set them again with doc._.rel."
+    ),
     # Schema
     "CIE101": (
         "There is no schema {name!r}: it is neither a file nor one of the bundled schemas{hint}. Bundled: {bundled}. "
@@ -72,6 +76,10 @@ MESSAGES = {
         "{kind} {name!r} of note {note!r} cannot be written as {format}: {problem}. Write this corpus as JSONL, "
         "which holds everything."
     ),
+    "CIE207": (
+        "{count} note ids have a slash in them, such as {note!r}: it became a folder, and since no other file has that "
+        "name, the note will be read back as {name!r}. Give notes ids without a slash if they are to keep them."
+    ),
     "CIE250": (
         "No note could be read from {path} as {format}: {problems}. Check the path and the format; "
         "`python -m spacy_clinie convert --help` lists the formats."
@@ -83,7 +91,11 @@ MESSAGES = {
     "CIE253": "{count} scores in {file} were not numbers and were written as null. Look at the model that gave them.",
     "CIE254": ("There is neither a corpus nor a format {name!r}. Corpora: {corpora}. Formats: {formats}."),
     "CIE255": "{path} cannot be written: name a file that ends in .spacy or .jsonl.",
-    "CIE256": "There is no split {split!r} in {path}. Its splits: {splits}.",
+    "CIE256": (
+        "There is no split {split!r} in {path}. Its splits: {splits}. Files and folders named train, dev and test make "
+        "them; where there are none, every tenth note (or group of notes) is for dev and every tenth for test, at "
+        "least one of three. Without --split you get everything."
+    ),
     "CIE257": (
         "Note {note!r} came back from its Doc with other {what} than it went in with, so nothing was written. This is "
         "an error of spacy_clinie: please report it, with the kinds of characters around the place but not the note."
@@ -122,6 +134,10 @@ MESSAGES = {
         "A window of {window} word pieces has no room for text beside the {specials} that the question and the special "
         "pieces take. Use a larger window."
     ),
+    "CIE312": (
+        'The device {device!r} is not there. Choose another in the settings of the architecture (device = "auto"), or '
+        'for a trained pipeline with spacy.load(..., config={{"components.NAME.model.device": "auto"}}).'
+    ),
     "CIE311": "These bytes hold a file {file!r} that lies outside their folder: nothing of ours wrote them.",
     "CIE309": "A file of weights has {gigabytes} GiB, more than bytes can carry. Use nlp.to_disk instead of to_bytes.",
     # Components and scoring
@@ -148,7 +164,7 @@ MESSAGES = {
     "CIE436": "{failed} note(s), file(s) or line(s) could not be annotated and are not in the output. See {errors}.",
     "CIE437": (
         "Not everything went as --strict wants it: {failed} not annotated (see {errors}), {mended} changed before it "
-        "was annotated. The rest is in {target}."
+        "was annotated{reasons}. The rest is in {target}."
     ),
     "CIE438": (
         "{source} holds nothing to annotate: give a .txt file, a folder with .txt files, a .jsonl file with 'id' and "
@@ -159,6 +175,21 @@ MESSAGES = {
     "CIE441": (
         "{part} does not hold what this job wrote to it: another job seems to write there as well. Let one of them "
         "end, then start this one again."
+    ),
+    "CIE442": (
+        "The pipeline {pipeline} cannot be loaded: {file}: {problem}. Copy or install it again with all its files."
+    ),
+    "CIE443": (
+        "All notes are annotated, but {target} cannot be written: {problem} What was done stays in {part}, one note a "
+        "line: give that file a name that ends in .jsonl, and take it from there."
+    ),
+    "CIE444": (
+        "{target} holds files already, and those of this job would be mixed with them. Name a new folder, or empty "
+        "this one."
+    ),
+    "CIE445": (
+        "Component {component!r} of the pipeline finds {label!r}, a type that {format} cannot hold: it is empty or "
+        "has a blank in it. Write to a file that ends in .jsonl, which holds everything."
     ),
     "CIE461": (
         '{component} has no types to look for. Name a schema (schema = "n2c2_2018" or a file), or initialize with '
@@ -172,6 +203,11 @@ MESSAGES = {
     "CIE464": (
         "Note {note!r} has more than {kept} candidate pairs; only the nearest are classified. Lower max_distance or "
         "check its concepts."
+    ),
+    "CIE465": "The component {component!r} finds {finds}, and its model ({model}) does not. Use another architecture.",
+    "CIE466": (
+        "{count} relations in the training data of {component} have an end that is no concept of their Doc: they "
+        "cannot be learnt, and scoring counts them as missed."
     ),
     "CIE400": (
         "The texts of note {note!r} differ between gold ({expected} characters) and prediction ({found} characters), "
@@ -190,6 +226,10 @@ MESSAGES = {
         "Two predictions can be compared only on the same documents and the same gold: got {first} and {second} "
         "documents that do not agree. Score both against one gold corpus, in one order."
     ),
+    "CIE405": (
+        "None of the {gold} gold notes has the id of one of the {predicted} predicted notes (such as {first!r} and "
+        "{second!r}), so there is nothing to compare. Give both sides the same notes under the same ids."
+    ),
     # Command line
     "CIE500": "{file}: {problem}. Check that the path is right, that you may use it, and that the disk is not full.",
     "CIE501": (
@@ -198,6 +238,7 @@ MESSAGES = {
     ),
     "CIE502": "{count} things were lost or changed, see above, and --strict was given. What was written is there.",
     "CIE503": "{file} exists already, and may hold your edits. Name another file, or remove it first.",
+    "CIE504": "{file} cannot be the page: name a file that ends in .html.",
     "CIE550": (
         "There is no model {model!r} to download. Known: {known}. For another model, put its folder or its name on a "
         "hub into the config."

@@ -1,8 +1,10 @@
 """What goes onto a Doc comes off it again, through every way in which spaCy moves Docs."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import spacy
 from hypothesis import given, settings
@@ -10,7 +12,15 @@ from hypothesis import strategies as st
 from spacy.tokens import Doc, DocBin, Span
 from spacy.vocab import Vocab
 
-from spacy_clinie.annotation import add_concepts, cover, get_relations, get_scores, get_spans, set_concepts
+from spacy_clinie.annotation import (
+    add_concepts,
+    cover,
+    get_relations,
+    get_scores,
+    get_spans,
+    set_concepts,
+    set_relations,
+)
 from spacy_clinie.conversion import doc_from_note, note_from_doc, to_rel_component, to_spacy_llm
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.notes import Concept, Note, Relation
@@ -129,12 +139,68 @@ def test_relations_of_concepts_that_are_no_flat_entities_are_counted_not_lost(do
 
 
 @pytest.mark.parametrize(
-    "value", [[("a", "b", "X")], [(0, 9, "X")], [3], [{"head": 0}], [(0, 1)], {(0, 99): {"X": 1.0}}]
+    "value",
+    [
+        None,
+        "aspirin",
+        7,
+        [3],
+        [("aspirin", "pain", "X")],
+        [(0, 9, "X")],
+        [(0, -1, "X")],
+        [(True, 0, "X")],
+        [(0, 1)],
+        [(0, 1, None)],
+        [(0, 1, "")],
+        [(0, 1, "X", "high")],
+        [(0, 1, "X", float("nan"))],
+        [{"head": 0}],
+        [SimpleNamespace(dep=None, dest=0, relation="X")],
+        {(0, 99): {"X": 1.0}},
+        {3: {"X": 1.0}},
+        {(1, 3): None},
+    ],
 )
-def test_what_is_no_relation_is_refused(doc: Doc, value: Any) -> None:
-    with pytest.raises(ClinieError, match="CIE001"):
+def test_what_is_no_relation_is_refused_without_quoting_the_note(doc: Doc, value: Any) -> None:
+    with pytest.raises(ClinieError, match="CIE001") as error:
         doc._.rel = value
+    assert "aspirin" not in str(error.value)
     assert len(doc._.rel) == 1
+
+
+def test_tokens_and_spans_of_another_doc_are_no_concepts(doc: Doc) -> None:
+    for value in ([(doc[1], doc[3], "X")], [(doc.copy()[0:1], 1, "X")]):
+        with pytest.raises(ClinieError, match="CIE001") as error:
+            doc._.rel = value
+        assert "aspirin" not in str(error.value)
+    doc._.rel = [(np.int64(1), np.int32(0), "X", np.float32(0.5))]
+    assert [(rel.head.text, rel.tail.text, rel.score) for rel in doc._.rel] == [("pain", "aspirin", 0.5)]
+
+
+def test_relations_keep_to_the_label_of_their_concept(nlp: spacy.Language) -> None:
+    doc = nlp.make_doc("old aspirin pain")
+    labels = [(0, "Age"), (1, "Drug"), (1, "Treatment"), (2, "Problem")]
+    set_concepts(doc, [Span(doc, i, i + 1, label) for i, label in labels])
+    doc._.rel = [(2, 3, "TrIP")]
+    set_concepts(doc, list(doc.spans["clinie"])[1:])
+    assert [(rel.head.label_, rel.tail.label_) for rel in doc._.rel] == [("Treatment", "Problem")]
+    set_concepts(doc, [span for span in doc.spans["clinie"] if span.label_ == "Problem"])
+    assert doc._.rel[0].head.label_ == "Treatment"
+    assert [concept.label for concept in note_from_doc(doc).concepts] == ["Problem", "Treatment"]
+
+
+def test_relations_are_not_read_off_a_part_of_the_doc(doc: Doc) -> None:
+    part = doc[1:4].as_doc(copy_user_data=True)
+    with pytest.warns(UserWarning, match="CIE007"):
+        assert part._.rel == []
+    assert len(doc._.rel) == 1
+
+
+def test_relations_can_be_read_although_another_library_took_the_name(doc: Doc) -> None:
+    Doc.set_extension("rel", default=[], force=True)
+    doc._.rel = []
+    set_relations(doc, [(1, 0, "X")])
+    assert [rel.label for rel in doc._.rel] == ["X"]
 
 
 def test_relations_follow_their_concepts_by_offsets(doc: Doc) -> None:

@@ -1,6 +1,7 @@
 """What our trainable components share: a schema that travels with them, saving by folders, training by one float."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -13,7 +14,7 @@ from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer, set_dropout_rate
 
-from ..annotation import cover, get_spans
+from ..annotation import cover, get_spans, register_extension
 from ..conversion import note_from_doc
 from ..errors import ClinieError
 from ..schema import Schema
@@ -30,7 +31,11 @@ class ClinieComponent(TrainablePipe):
     name (str): Name of the component in the pipeline.
     schema (Optional[Union[str, Path]]): Name or file of the schema; None takes the types from the training data.
     scorer (Optional[Callable]): The scorer.
+    RAISES (ClinieError): CIE465 if the model does another task.
     """
+
+    # What `models.architectures` says that a model finds.
+    finds: str
 
     def __init__(
         self,
@@ -45,7 +50,15 @@ class ClinieComponent(TrainablePipe):
         self.model = model
         self.name = name
         self.scorer = scorer
-        self.schema: Optional[Schema] = Schema.load(schema) if schema else None
+        self._schema_name = schema
+        self.schema: Optional[Schema] = None
+        if schema:
+            # A trained component carries its own, and must load where there is no such file: `initialize` raises.
+            with suppress(ClinieError):
+                self.schema = Schema.load(schema)
+        if model.attrs.get("finds") != self.finds:
+            raise ClinieError("CIE465", component=name, finds=self.finds, model=model.name)
+        register_extension()
 
     @property
     def label_data(self) -> Optional[dict[str, Any]]:
@@ -65,17 +78,21 @@ class ClinieComponent(TrainablePipe):
             no schema.
         nlp (Optional[Language]): The pipeline.
         labels (Optional[dict[str, Any]]): A schema as `label_data` gives it.
-        RAISES (ClinieError): CIE461 if there are no types, or what `load_encoder` raises.
+        RAISES (ClinieError): CIE101 to CIE109 for the schema, CIE461 if there are no types, CIE463 if the data have
+            others than the schema, or what `load_encoder` raises.
         """
         validate_get_examples(get_examples, f"{type(self).__name__}.initialize")
         examples = list(get_examples())
         if labels is not None:
             self.schema = Schema.from_dict(labels, source="labels")
+        elif self.schema is None and self._schema_name:
+            self.schema = Schema.load(self._schema_name)
         elif self.schema is None:
             notes = (note_from_doc(example.reference) for example in examples)
             self.schema = Schema.draft(notes, name=self.name)
         if not self.labels:
             raise ClinieError("CIE461", component=self.name)
+        self.check(examples)
         self.model.attrs["schema"] = self.schema.to_dict()
         self.model.initialize(X=[example.predicted for example in examples[:10]])
 
@@ -108,6 +125,24 @@ class ClinieComponent(TrainablePipe):
             self.finish_update(sgd)
         losses[self.name] += loss
         return losses
+
+    def check(self, examples: list[Example]) -> None:
+        """Raise for training data that cannot be learnt from, before hours of work.
+
+        examples (list[Example]): All of them.
+        RAISES (ClinieError): CIE463 for types that the schema does not have.
+        """
+        raise NotImplementedError
+
+    def refuse_unknown(self, labels: Iterable[str]) -> None:
+        """Raise if there are labels that the component does not have.
+
+        labels (Iterable[str]): Labels of training data.
+        RAISES (ClinieError): CIE463.
+        """
+        unknown = sorted(set(labels) - set(self.labels))
+        if unknown:
+            raise ClinieError("CIE463", component=self.name, types=", ".join(unknown))
 
     def batch(self, examples: list[Example]) -> tuple[list[Any], list[Any]]:
         """What the model learns from: inputs and gold answers."""

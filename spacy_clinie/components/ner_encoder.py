@@ -9,8 +9,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from thinc.api import Config, Model
 
-from ..annotation import add_concepts
-from ..errors import ClinieError
+from ..annotation import add_concepts, get_spans
 from .base import ClinieComponent, gold_spans, in_parts
 
 DEFAULT_CONFIG = """
@@ -18,9 +17,9 @@ DEFAULT_CONFIG = """
 @architectures = "spacy_clinie.EncoderTagger.v1"
 encoder = "minilm"
 head = "crf"
-threshold = 0.4
+threshold = 0.45
 lora = null
-window = 128
+window = 256
 overlap = 32
 dropout = 0.1
 head_rate = 3.0
@@ -58,6 +57,8 @@ def make_ner_encoder(
 class NerEncoder(ClinieComponent):
     """Writes concepts to `doc.spans["clinie"]`, with their scores, and the flat part of them to `doc.ents`."""
 
+    finds = "concepts"
+
     @property
     def labels(self) -> tuple[str, ...]:
         return tuple(self.schema.concepts) if self.schema else ()
@@ -82,13 +83,14 @@ class NerEncoder(ClinieComponent):
         for doc, found in zip(docs, predictions, strict=True):
             add_concepts(doc, [(start, end, labels[kind], score) for start, end, kind, score in found])
 
+    def check(self, examples: list[Example]) -> None:
+        self.refuse_unknown(span.label_ for example in examples for span in get_spans(example.reference))
+
     def batch(self, examples: list[Example]) -> tuple[list[Any], list[Any]]:
         index = {label: i for i, label in enumerate(self.labels)}
         gold = []
         for example in examples:
             spans = gold_spans(example.reference, example.predicted)
-            unknown = sorted({span.label_ for span in spans} - set(index))
-            if unknown:
-                raise ClinieError("CIE463", component=self.name, types=", ".join(unknown))
+            self.refuse_unknown(span.label_ for span in spans)
             gold.append([(span.start, span.end, index[span.label_]) for span in spans])
         return [example.predicted for example in examples], gold

@@ -1,6 +1,6 @@
 """`clinie_rel`: relations between concepts."""
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from itertools import islice, product
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -12,7 +12,16 @@ from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Config, Model
 
-from ..annotation import ID_KEY, SPANS_KEY, get_details, get_relations, get_spans, set_concepts, set_relations
+from ..annotation import (
+    ID_KEY,
+    SPANS_KEY,
+    get_details,
+    get_relations,
+    get_spans,
+    relation_indexes,
+    set_concepts,
+    set_relations,
+)
 from ..errors import ClinieError, warn
 from ..models.excerpts import PairInput
 from ..scoring.scorer import score_relations
@@ -68,12 +77,17 @@ def make_rel(
         anywhere in the note.
     scorer (Optional[Callable]): The scorer.
     RETURNS (RelationClassifier): The component.
+    RAISES (ClinieError): CIE307 for a distance below 0.
     """
+    if max_distance is not None and max_distance < 0:
+        raise ClinieError("CIE307", setting="max_distance", value=max_distance, choices="0, 1, 2, ..., null")
     return RelationClassifier(nlp.vocab, model, name, schema=schema, max_distance=max_distance, scorer=scorer)
 
 
 class RelationClassifier(ClinieComponent):
     """Writes relations with their scores to `doc._.rel`, between the concepts that the Doc carries."""
+
+    finds = "relations"
 
     def __init__(
         self,
@@ -150,17 +164,21 @@ class RelationClassifier(ClinieComponent):
                     allowed[head, tail, head_first] = own
         pairs = []
         if len(spans) > 1 and allowed:
-            starts = sentence_starts(doc)
-            order = sorted((i for i, span in enumerate(spans) if span.label_ in kinds), key=lambda i: _key(spans[i]))
-            first = [int(np.searchsorted(starts, span.start, side="right")) for span in spans]
-            last = [int(np.searchsorted(starts, span.end - 1, side="right")) for span in spans]
-            pairs = list(islice(_near(spans, order, first, last, self.max_distance, allowed), MOST_CANDIDATES + 1))
+            near = _near(spans, kinds, allowed, sentence_starts(doc), self.max_distance)
+            pairs = list(islice(near, MOST_CANDIDATES + 1))
         if len(pairs) > MOST_CANDIDATES:
             warn("CIE464", note=doc.user_data.get(ID_KEY, "?"), kept=MOST_CANDIDATES)
             pairs.pop()
         rows = [allowed[_kinds(spans[head], spans[tail])] for head, tail in pairs]
         table = np.stack(rows) if rows else np.zeros((0, len(self.labels)), dtype=bool)
         return PairInput(doc, spans, [kinds.get(span.label_, -1) for span in spans], pairs, table)
+
+    def check(self, examples: list[Example]) -> None:
+        relations = [found for example in examples for found in relation_indexes(example.reference)]
+        self.refuse_unknown(label for _, _, label, _ in relations)
+        loose = sum(not (isinstance(head, int) and isinstance(tail, int)) for head, tail, _, _ in relations)
+        if loose:
+            warn("CIE466", component=self.name, count=loose)
 
     def batch(self, examples: list[Example]) -> tuple[list[Any], list[Any]]:
         items, gold = [], []
@@ -170,10 +188,12 @@ class RelationClassifier(ClinieComponent):
             item = self.candidates(example.predicted, spans)
             place = {pair: i for i, pair in enumerate(item.pairs)}
             answers = np.zeros(len(item.pairs), dtype=np.int64)
-            for head, tail, label in _indexed(example.reference):
+            for head, tail, label, _ in relation_indexes(example.reference):
+                self.refuse_unknown([label])
                 # A gold relation that is no candidate cannot be learnt; scoring counts it as a miss.
-                if (head, tail) in place and item.allowed[place[head, tail]][index[label]]:
-                    answers[place[head, tail]] = 1 + index[label]
+                pair = (head, tail)
+                if pair in place and item.allowed[place[pair]][index[label]]:
+                    answers[place[pair]] = 1 + index[label]
             items.append(item)
             gold.append(answers)
         return items, gold
@@ -212,33 +232,44 @@ def _kinds(head: Span, tail: Span) -> tuple[str, str, bool]:
     return head.label_, tail.label_, (head.start, head.end) <= (tail.start, tail.end)
 
 
-def _indexed(doc: Doc) -> Iterator[tuple[int, int, str]]:
-    """Gold relations by indexes of their concepts."""
-    index: dict[tuple[int, int, int], int] = {}
-    for i, span in enumerate(get_spans(doc)):
-        index.setdefault(_key(span), i)
-    for rel in get_relations(doc):
-        yield index[_key(rel.head)], index[_key(rel.tail)], rel.label
-
-
 def _near(
     spans: list[Span],
-    order: list[int],
-    first: list[int],
-    last: list[int],
-    max_distance: Optional[int],
+    kinds: Mapping[str, int],
     allowed: Container[tuple[str, str, bool]],
+    sentences: Sequence[int],
+    max_distance: Optional[int],
 ) -> Iterator[tuple[int, int]]:
     """Ordered pairs of allowed types, at most so many sentences apart; neighbours first, then those with one concept
-    between them, and so on."""
+    between them, and so on.
+
+    spans (list[Span]): Concepts.
+    kinds (Mapping[str, int]): Index of each type.
+    allowed (Container[tuple[str, str, bool]]): Types of head and tail, and whether the head is named first.
+    sentences (Sequence[int]): First token of each sentence.
+    max_distance (Optional[int]): See `make_rel`.
+    YIELDS (tuple[int, int]): Indexes of head and tail among `spans`.
+    """
+    fits = np.array([[[(h, t, first) in allowed for first in (False, True)] for t in kinds] for h in kinds])
+    paired = np.logical_or(fits.any((1, 2)), fits.any((0, 2)))
+    known = [i for i, span in enumerate(spans) if span.label_ in kinds and paired[kinds[span.label_]]]
+    order = np.array(sorted(known, key=lambda i: _key(spans[i])), dtype=np.int64)
+    kind = np.array([kinds[spans[i].label_] for i in order], dtype=np.int64)
+    ends = np.array([(spans[i].start, spans[i].end) for i in order], dtype=np.int64).reshape(-1, 2)
+    first, last = np.searchsorted(sentences, ends[:, 0], side="right"), np.searchsorted(sentences, ends[:, 1])
     for gap in range(1, len(order)):
-        any_near = False
-        for left, right in zip(order, order[gap:], strict=False):
-            if max_distance is not None and first[right] - last[left] > max_distance:
-                continue
-            any_near = True
-            for pair in ((left, right), (right, left)):
-                if _kinds(spans[pair[0]], spans[pair[1]]) in allowed:
-                    yield pair
-        if not any_near:  # what is further apart is further away still
-            return
+        left, right = slice(0, len(order) - gap), slice(gap, None)
+        near = np.ones(len(order) - gap, dtype=bool)
+        if max_distance is not None:
+            near = first[right] - last[left] <= max_distance
+            if not near.any():  # what is further apart is further away still
+                return
+        forward = near & fits[kind[left], kind[right], 1]
+        # Of two on the same words, either is named first.
+        equal = (ends[left] == ends[right]).all(-1).astype(np.int64)
+        backward = near & fits[kind[right], kind[left], equal]
+        for i in np.flatnonzero(forward | backward):
+            pair = int(order[i]), int(order[i + gap])
+            if forward[i]:
+                yield pair
+            if backward[i]:
+                yield pair[1], pair[0]

@@ -16,15 +16,16 @@ from ..errors import ClinieError
 from .shim import TorchShim
 
 HEADS = ("crf", "softmax")
+PRECISIONS = ("auto", "fp32", "bf16")
 
 
 def encoder_tagger(
     *,
     encoder: str = "minilm",
     head: str = "crf",
-    threshold: float = 0.4,
+    threshold: float = 0.45,
     lora: Optional[dict[str, Any]] = None,
-    window: int = 128,
+    window: int = 256,
     overlap: int = 32,
     dropout: float = 0.1,
     head_rate: float = 3.0,
@@ -46,11 +47,9 @@ def encoder_tagger(
     device (str): `auto` or a torch device.
     precision (str): `auto`, `fp32` or `bf16`.
     RETURNS (Model): docs to a list of (first token, one past the last, type index, score) for each.
-    RAISES (ClinieError): CIE307 for an unknown head or a threshold that is no probability.
+    RAISES (ClinieError): CIE307 for a setting that makes no sense.
     """
-    options = dict(locals())
-    _check_tagging(head, threshold)
-    return _encoder_model("clinie_encoder_tagger", "tagger", "EncoderTagger", options)
+    return _encoder_model("clinie_encoder_tagger", "concepts", "tagger", "EncoderTagger", dict(locals()))
 
 
 def encoder_mrc(
@@ -72,11 +71,11 @@ def encoder_mrc(
 
     RETURNS (Model): docs to a list of (first token, one past the last, type index, score) for each.
     """
-    return _encoder_model("clinie_encoder_mrc", "mrc", "EncoderMRC", dict(locals()))
+    return _encoder_model("clinie_encoder_mrc", "concepts", "mrc", "EncoderMRC", dict(locals()))
 
 
 def tok2vec_tagger(
-    *, tok2vec: Model, head: str = "crf", threshold: float = 0.4, dropout: float = 0.1, head_rate: float = 1.0
+    *, tok2vec: Model, head: str = "crf", threshold: float = 0.45, dropout: float = 0.1, head_rate: float = 1.0
 ) -> Model:
     """Concepts by tagging the vectors of any `tok2vec`, a listener to a shared transformer included. Registered as
     `spacy_clinie.Tok2VecTagger.v1`.
@@ -87,10 +86,9 @@ def tok2vec_tagger(
     dropout (float): Dropout before the last layer.
     head_rate (float): The head's learning rate, as a multiple of the optimizer's.
     RETURNS (Model): docs to a list of (first token, one past the last, type index, score) for each.
-    RAISES (ClinieError): CIE307 for an unknown head or a threshold that is no probability.
+    RAISES (ClinieError): CIE307 for a setting that makes no sense.
     """
-    _check_tagging(head, threshold)
-    options = {"head": head, "threshold": threshold, "dropout": dropout, "head_rate": head_rate}
+    options = _checked({"head": head, "threshold": threshold, "dropout": dropout, "head_rate": head_rate})
 
     def restore(folder: Path) -> Any:
         from .vectors import VectorTagger
@@ -115,11 +113,12 @@ def tok2vec_tagger(
         from .vectors import VectorTagger
 
         tok2vec.initialize(X=X)
-        if not _shim(model).has_module:
+        if not _shim(model).has_module or _shim(model).module.schema != model.attrs["schema"]:
             width = tok2vec.get_dim("nO") if tok2vec.has_dim("nO") else tok2vec.predict(X[:1])[0].shape[1]
             _shim(model).module = VectorTagger(width, model.attrs["schema"], options)
 
-    return Model("clinie_tok2vec_tagger", forward, init=init, layers=[tok2vec], shims=[TorchShim(restore)])
+    attrs = {"finds": "concepts"}
+    return Model("clinie_tok2vec_tagger", forward, init=init, layers=[tok2vec], shims=[TorchShim(restore)], attrs=attrs)
 
 
 def marked_pairs(
@@ -147,7 +146,7 @@ def marked_pairs(
     precision (str): `auto`, `fp32` or `bf16`.
     RETURNS (Model): `PairInput`s to probabilities of shape (candidates, 1 + relations) for each.
     """
-    return _encoder_model("clinie_marked_pairs", "pairs", "MarkedPairs", dict(locals()))
+    return _encoder_model("clinie_marked_pairs", "relations", "pairs", "MarkedPairs", dict(locals()))
 
 
 def one_pass(
@@ -170,22 +169,42 @@ def one_pass(
 
     RETURNS (Model): `PairInput`s to probabilities of shape (candidates, 1 + relations) for each.
     """
-    return _encoder_model("clinie_one_pass", "pairs", "OnePass", dict(locals()))
+    return _encoder_model("clinie_one_pass", "relations", "pairs", "OnePass", dict(locals()))
 
 
-def _check_tagging(head: str, threshold: float) -> None:
-    if head not in HEADS:
-        raise ClinieError("CIE307", setting="head", value=head, choices=", ".join(HEADS))
-    if not 0.0 < threshold < 1.0:
-        raise ClinieError("CIE307", setting="threshold", value=threshold, choices="any number between 0 and 1")
+# What each setting may be, and how that is said.
+_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "head": (lambda value: value in HEADS, ", ".join(HEADS)),
+    "precision": (lambda value: value in PRECISIONS, ", ".join(PRECISIONS)),
+    "threshold": (lambda value: 0 < value < 1, "any number between 0 and 1"),
+    "dropout": (lambda value: 0 <= value < 1, "0 and any number up to 1"),
+    "head_rate": (lambda value: value > 0, "any number above 0"),
+    "overlap": (lambda value: value >= 0, "0, 1, 2, ..."),
+    "batch_pieces": (lambda value: value > 0, "1, 2, 3, ..."),
+    "layers": (lambda value: value > 0, "1, 2, 3, ..."),
+}
+
+
+def _checked(options: dict[str, Any]) -> dict[str, Any]:
+    """The settings of an architecture.
+
+    options (dict[str, Any]): By name.
+    RETURNS (dict[str, Any]): The same.
+    RAISES (ClinieError): CIE307 for one that makes no sense.
+    """
+    for setting, value in options.items():
+        if setting in _RULES and not _RULES[setting][0](value):
+            raise ClinieError("CIE307", setting=setting, value=value, choices=_RULES[setting][1])
+    return options
 
 
 def _shim(model: Model) -> TorchShim:
     return cast(TorchShim, model.shims[0])
 
 
-def _encoder_model(name: str, file: str, module_name: str, options: dict[str, Any]) -> Model:
+def _encoder_model(name: str, finds: str, file: str, module_name: str, options: dict[str, Any]) -> Model:
     """A thinc Model around one of our encoder modules."""
+    _checked(options)
 
     def module_class() -> Any:
         from importlib import import_module
@@ -197,8 +216,9 @@ def _encoder_model(name: str, file: str, module_name: str, options: dict[str, An
         return (module.learn(*inputs) if is_train else module.predict(inputs)), lambda gradient: []
 
     def init(model: Model, X: Any = None, Y: Any = None) -> None:
-        if not _shim(model).has_module:
+        # Initialized once more for other types, it begins anew: its head would answer in the old ones.
+        if not _shim(model).has_module or _shim(model).module.schema != model.attrs["schema"]:
             _shim(model).module = module_class().create(model.attrs["schema"], options)
 
     shim = TorchShim(lambda folder: module_class().restore(folder, options))
-    return Model(name, forward, init=init, shims=[shim])
+    return Model(name, forward, init=init, shims=[shim], attrs={"finds": finds})

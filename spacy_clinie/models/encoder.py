@@ -67,7 +67,7 @@ class EncoderModule(nn.Module):
         """
         encoder, tokenizer = base.load_encoder(options["encoder"]), base.load_tokenizer(options["encoder"])
         fingerprint = ""
-        if options["lora"]:
+        if options["lora"] is not None:
             fingerprint = base.fingerprint(encoder, tokenizer)
             encoder = base.add_lora(encoder, options["lora"])
         return cls(encoder, tokenizer, fingerprint, schema, options)

@@ -1,0 +1,173 @@
+"""What components do with settings, schemas and training data that do not fit together."""
+
+from collections.abc import Callable
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import spacy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spacy.language import Language
+from spacy.tokens import Doc, Span
+from spacy.training import Example
+
+from spacy_clinie.annotation import get_spans, set_concepts
+from spacy_clinie.errors import ClinieError, ClinieWarning
+from spacy_clinie.models.base import locate, pick_device
+from spacy_clinie.schema import Schema
+from spacy_clinie.windows import sentence_starts
+from tests.components.test_components import MODELS, build, train
+
+Examples = Callable[[Language], list[Example]]
+
+
+@pytest.mark.parametrize("kind", ["crf", "one_pass"])
+def test_a_trained_component_needs_its_schema_file_no_more(
+    kind: str, tiny_bert: str, make_examples: Examples, tmp_path: Path
+) -> None:
+    nlp = build("crf", tiny_bert)
+    drafted = Schema.draft((note for note in _notes(make_examples(nlp))), "mine")
+    file = tmp_path / "mine.yml"
+    file.write_text(drafted.to_yaml(), encoding="utf8")
+    nlp = build(kind, tiny_bert, schema=str(file))
+    train(nlp, make_examples(nlp), steps=1)
+    labels = nlp.get_pipe(MODELS[kind][0]).labels
+    nlp.to_disk(tmp_path / "model")
+    file.unlink()
+    loaded = spacy.load(tmp_path / "model")
+    assert loaded.get_pipe(MODELS[kind][0]).labels == labels
+    loaded("Took aspirin.")
+    with pytest.raises(ClinieError, match="CIE101"):
+        build(kind, tiny_bert, schema=str(file)).initialize(lambda: make_examples(nlp))
+
+
+def test_initialized_for_other_types_it_begins_anew(tiny_bert: str, make_examples: Examples) -> None:
+    nlp = build("crf", tiny_bert)
+    examples = make_examples(nlp)
+    train(nlp, examples, steps=1)
+    pipe = nlp.get_pipe("clinie_ner_encoder")
+    first = pipe.model.shims[0].module
+    pipe.initialize(lambda: examples)
+    assert pipe.model.shims[0].module is first
+    record = pipe.label_data
+    record["concepts"] = {"New": {}, **dict(reversed(record["concepts"].items()))}
+    pipe.initialize(lambda: examples, labels=record)
+    module = pipe.model.shims[0].module
+    assert (module.head.kinds, list(module.schema["concepts"])) == (len(pipe.labels), list(pipe.labels))
+    assert pipe.labels[0] == "New"
+
+
+def test_unknown_relation_types_are_refused_before_training(tiny_bert: str, make_examples: Examples) -> None:
+    nlp = build("one_pass", tiny_bert, schema="n2c2_2018")
+    examples = make_examples(nlp)
+    examples[-1].reference._.rel = [(0, 1, "Causes")]
+    with pytest.raises(ClinieError, match=r"CIE463.*Causes"):
+        nlp.initialize(lambda: examples)
+
+
+def test_relations_of_what_is_no_concept_are_counted_and_passed_over(tiny_bert: str, make_examples: Examples) -> None:
+    nlp = build("one_pass", tiny_bert)
+    examples = make_examples(nlp)
+    sound = len(examples[0].reference._.rel)
+    examples[0].reference._.rel = [*examples[0].reference._.rel, (examples[0].reference[0:1], 1, "ADE-Drug")]
+    with pytest.warns(ClinieWarning, match="CIE466.* 1 |1 relations"):
+        sgd = nlp.initialize(lambda: examples)
+    pipe = nlp.get_pipe("clinie_rel")
+    assert sum((gold > 0).sum() for gold in pipe.batch(examples[:1])[1]) == sound
+    nlp.update(examples, sgd=sgd)
+
+
+@pytest.mark.parametrize("factory, kind", [("clinie_rel", "crf"), ("clinie_ner_encoder", "one_pass")])
+def test_an_architecture_for_another_task_is_refused(factory: str, kind: str, tiny_bert: str) -> None:
+    with pytest.raises(ClinieError, match="CIE465"):
+        spacy.blank("en").add_pipe(factory, config={"model": {**MODELS[kind][1], "encoder": tiny_bert}})
+
+
+@pytest.mark.parametrize(
+    "kind, setting, value",
+    [
+        ("crf", "head", "crff"),
+        ("crf", "threshold", 0.0),
+        ("crf", "threshold", 1.0),
+        ("crf", "head_rate", -1.0),
+        ("crf", "dropout", 1.0),
+        ("crf", "overlap", -1),
+        ("crf", "batch_pieces", 0),
+        ("mrc", "precision", "fp8"),
+        ("marked_pairs", "dropout", -0.1),
+        ("one_pass", "layers", 0),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_by_name(kind: str, setting: str, value: Any) -> None:
+    factory, model = MODELS[kind]
+    with pytest.raises(ClinieError, match=rf"CIE307.*{setting} = "):
+        spacy.blank("en").add_pipe(factory, config={"model": {**model, setting: value}})
+
+
+def test_a_distance_below_zero_is_refused() -> None:
+    with pytest.raises(ClinieError, match=r"CIE307.*max_distance"):
+        spacy.blank("en").add_pipe("clinie_rel", config={"max_distance": -1})
+
+
+def test_no_such_base_and_no_such_device() -> None:
+    for name in ("no_such_package:model", "no.such.package:model", "..:model", "numpy:no_such_folder"):
+        with pytest.raises(ClinieError, match="CIE302"):
+            locate(name)
+    for device in ("gpu", "", "cuda:99"):
+        with pytest.raises(ClinieError, match="CIE312"):
+            pick_device(device)
+
+
+def test_an_empty_list_of_adapter_settings_still_means_adapters(tiny_bert: str, make_examples: Examples) -> None:
+    nlp = build("crf", tiny_bert)
+    nlp.remove_pipe("clinie_ner_encoder")
+    nlp.add_pipe("clinie_ner_encoder", config={"model": {**MODELS["crf"][1], "encoder": tiny_bert, "lora": {}}})
+    nlp.initialize(lambda: make_examples(nlp))
+    module = nlp.get_pipe("clinie_ner_encoder").model.shims[0].module
+    trained = [name for name, weight in module.encoder.named_parameters() if weight.requires_grad]
+    assert trained and all("lora" in name for name in trained)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 11), st.integers(1, 3), st.sampled_from("ABCD")), max_size=8),
+    st.sampled_from([0, 1, 2, None]),
+)
+@settings(max_examples=80, deadline=None)
+def test_candidates_are_all_pairs_that_the_schema_and_the_distance_allow(
+    places: list[tuple[int, int, str]], distance: int | None
+) -> None:
+    relations = {
+        "AB": {"pairs": [["A", "B"], ["B", "A"]]},
+        "AA": {"pairs": [["A", "A"], ["A", "B"]], "symmetric": True},
+        "BC": {"pairs": [["B", "C"]], "symmetric": True},
+    }
+    concepts = {"A": {}, "B": {}, "C": {}}
+    pipe: Any = spacy.blank("en").add_pipe("clinie_rel", config={"max_distance": distance})
+    pipe.schema = Schema.from_dict({"name": "n", "concepts": concepts, "relations": relations})
+    words = ["one", "two", "three", ".", "Four", "five", "six", ".", "Seven", "eight", "nine", "."]
+    doc = Doc(spacy.blank("en").vocab, words)
+    set_concepts(doc, [Span(doc, start, min(start + length, 12), label) for start, length, label in places])
+    spans, starts = get_spans(doc), sentence_starts(doc)
+    sentence = [sum(start <= token for start in starts) for token in range(12)]
+    expected = {}
+    for head, tail in permutations(range(len(spans)), 2):
+        first, second = sorted((spans[head], spans[tail]), key=lambda span: (span.start, span.end))
+        apart = sentence[second.start] - sentence[first.end - 1]
+        in_order = (spans[head].start, spans[head].end) <= (spans[tail].start, spans[tail].end)
+        row = [
+            [spans[head].label_, spans[tail].label_] in spec["pairs"] and (in_order or not spec.get("symmetric"))
+            for spec in relations.values()
+        ]
+        if any(row) and (distance is None or apart <= distance):
+            expected[head, tail] = row
+    found = pipe.candidates(doc, spans)
+    assert len(found.pairs) == len(set(found.pairs))
+    assert {pair: row.tolist() for pair, row in zip(found.pairs, found.allowed, strict=True)} == expected
+
+
+def _notes(examples: list[Example]) -> Any:
+    from spacy_clinie.conversion import note_from_doc
+
+    return [note_from_doc(example.reference) for example in examples]
