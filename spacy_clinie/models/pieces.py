@@ -50,12 +50,12 @@ def make_pieces(docs: Sequence[Doc], tokenizer: Any) -> list[PiecedDoc]:
     RETURNS (list[PiecedDoc]): One for each Doc.
     """
     backend = tokenizer.backend_tokenizer
-    encodings = backend.encode_batch([doc.text for doc in docs], add_special_tokens=False)
-    return [_align(doc, encoding, backend) for doc, encoding in zip(docs, encodings, strict=True)]
+    texts = [doc.text for doc in docs]
+    encodings = backend.encode_batch(texts, add_special_tokens=False)
+    return [_align(*one, backend) for one in zip(docs, texts, encodings, strict=True)]
 
 
-def _align(doc: Doc, encoding: Any, backend: Any) -> PiecedDoc:
-    text = doc.text
+def _align(doc: Doc, text: str, encoding: Any, backend: Any) -> PiecedDoc:
     table = doc.to_array([IDX, LENGTH, IS_SPACE]).astype(np.int64).reshape(-1, 3)
     token_starts, token_ends = table[:, 0], table[:, 0] + table[:, 1]
     starts, ends = _offsets(text, encoding, np.zeros(1, dtype=np.int64))
