@@ -2,19 +2,18 @@
 
 While a job runs, what is done goes to OUTPUT.part, one note a line, and OUTPUT.part.json tells which pipeline and
 which input made it. A job that was interrupted goes on from there when it is started again; OUTPUT itself appears
-once everything is done. Notes that could not be read or annotated are listed in OUTPUT.errors.jsonl, without their
-text; they are tried again whenever the job is.
+once everything is done, and should it then turn out that it cannot be written, OUTPUT.part stays. Notes that could not
+be read or annotated are listed in OUTPUT.errors.jsonl, without their text; they are tried again whenever the job is.
 """
 
 import hashlib
 import json
 import re
 import sys
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Optional, Union
 
 import spacy
 from spacy.language import Language
@@ -27,15 +26,20 @@ from .annotation import ID_KEY
 from .conversion import doc_from_note, note_from_doc
 from .corpora import brat, docbin, jsonl
 from .corpora.bundle import Ids, replacing
-from .corpora.files import clean, find_files, read_text
+from .corpora.files import NoteFile, clean, find_files, find_notes, keep_apart, note_path, read_text
 from .corpora.report import Report
 from .errors import ClinieError, warn
+from .jobs import Failures, Part, holds_files, part_path
 from .notes import Note
 from .visual import render
 
 # A batch also ends here, so that long notes neither fill the memory nor take many others with them if they fail.
 BATCH_CHARACTERS = 1_000_000
-_CODE = re.compile(r"\[([A-Z]+[0-9]+)\]")
+# How spaCy and srsly name a file that is not there.
+_MISSING = re.compile(r"(?:\[E053\] .* from|Can't read file:) (.*)")
+# What components assign that is written down.
+_WRITTEN = {"doc.ents", "doc._.rel"}
+_SUFFIXES = (".jsonl", ".spacy", ".html")
 
 Writer = Callable[[Iterable[Note], Path], None]
 
@@ -69,24 +73,29 @@ def annotate(
 
     pipeline (Union[str, Path]): Folder or package name of a spaCy pipeline.
     source (Path): A .txt file, a folder with .txt files at any depth, a .jsonl file (`id` and `text` are enough) or a
-        .spacy file.
-    target (Path): A .jsonl, .spacy or .html file, or a folder for brat files. A .spacy file holds tokens, concepts and
-        relations, as `convert` writes them, and nothing else that the pipeline may have set.
+        .spacy file. Files of a folder get the ids that `convert` and `evaluate` give them.
+    target (Path): A .jsonl, .spacy or .html file, or a new folder for brat files. A .spacy file holds tokens, concepts
+        and relations, as `convert` writes them, and nothing else that the pipeline may have set.
     batch_size (int): Notes that are annotated and saved together.
     strict (bool): Raise in the end if something could not be annotated or had to be changed. The output is written
         all the same.
     RETURNS (Summary): What was done.
-    RAISES (ClinieError): CIE430 if there is no such pipeline, CIE433, CIE434 for a target that cannot be written,
-        CIE438 to CIE440 for a source that cannot be read, CIE437 if strict, CIE441 if another job writes to the target.
+    RAISES (ClinieError): CIE430 if there is no such pipeline, CIE442 if it cannot be loaded; CIE433, CIE434, CIE444 for
+        a target that cannot be written, CIE203 and CIE445 if a brat folder cannot hold the notes, CIE443 if that shows
+        only in the end; CIE438 to CIE440 for a source that cannot be read, CIE437 if strict, CIE441 if another job
+        writes to the target.
     """
     source, target = Path(source), Path(target)
-    failures = _Failures(target.with_name(target.name + ".errors.jsonl"))
+    errors = target.with_name(target.name + ".errors.jsonl")
+    _check_target(source, target, errors)
+    failures = Failures(errors)
     files = _files(source, failures)
     nlp = _load(pipeline)
-    write = _writer(source, target, nlp)
-    input_hash, lines = _fingerprint(files)
+    if _is_folder(target):
+        _check_brat(nlp, _read(source, files, Report()), target)
+    input_hash, lines = _fingerprint([file.path for file in files])
     total = {".jsonl": lines, ".spacy": None}.get(source.suffix.lower(), len(files))
-    part = _Part(target, {"pipeline": _pipeline_fingerprint(nlp), "input": input_hash})
+    part = Part(target, {"pipeline": _pipeline_fingerprint(nlp), "input": input_hash})
     resumed = len(part.done)
     # In a log file every update is a line of its own.
     pause = 0.5 if sys.stderr.isatty() else 30
@@ -101,132 +110,30 @@ def annotate(
     if not seen:
         raise ClinieError("CIE440", source=source, failed=failures.count, errors=failures.path.name)
     summary = Summary(0, 0, 0, resumed, failures.count, failures.path if failures.count else None, failures)
-    write(_counted(part.notes(), summary), target)
+    try:
+        _writer(source, target, nlp)(_counted(part.notes(), summary), target)
+    except (ClinieError, OSError) as error:
+        if isinstance(error, ClinieError) and error.code == "CIE441":
+            raise
+        problem = f"{error.strerror}." if isinstance(error, OSError) else error
+        raise ClinieError("CIE443", target=target, problem=problem, part=part.path) from error
     part.remove()
     if strict and (failures.count or failures.problems):
-        mended = sum(remark.count for remark in failures.remarks("mended"))
-        raise ClinieError("CIE437", failed=failures.count, mended=mended, errors=failures.path.name, target=target.name)
+        mended = failures.remarks("mended")
+        raise ClinieError(
+            "CIE437",
+            failed=failures.count,
+            mended=sum(remark.count for remark in mended),
+            reasons="".join(f"; {remark.reason}" for remark in mended),
+            errors=failures.path.name,
+            target=target.name,
+        )
     if failures.count:
         warn("CIE436", failed=failures.count, errors=failures.path.name)
     return summary
 
 
-class _Failures(Report):
-    """What could not be read (`drop`) or annotated (`fail`), each at once in a line of a file, without any text.
-
-    path (Path): The file; one that an earlier job left is removed.
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.path = path
-        self.count = 0
-        path.unlink(missing_ok=True)
-
-    def drop(self, reason: str, file: Union[str, Path], line: Optional[int] = None, count: int = 1) -> None:
-        super().drop(reason, file, line, count)
-        self._list({"file": str(file), "line": line, "problem": reason})
-
-    def fail(self, note_id: str, error: Exception) -> None:
-        """List a note that the pipeline could not annotate.
-
-        note_id (str): Its id.
-        error (Exception): Why. Its message may quote the note, so only its kind, its code and its place are kept.
-        """
-        code = _CODE.match(str(error))
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        self._list(
-            {
-                "id": note_id,
-                "problem": type(error).__name__,
-                "code": code[1] if code else None,
-                "at": f"{Path(frame.filename).name}:{frame.lineno}",
-            }
-        )
-
-    def _list(self, record: dict[str, Any]) -> None:
-        self.count += 1
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
-
-
-class _Part:
-    """What is done so far, in OUTPUT.part, and what it was made with, in OUTPUT.part.json.
-
-    target (Path): The output.
-    made_with (dict[str, str]): Fingerprints. A part that was made with others is thrown away, with a warning.
-    """
-
-    def __init__(self, target: Path, made_with: dict[str, str]) -> None:
-        self.path = target.with_name(target.name + ".part")
-        self.header = target.with_name(target.name + ".part.json")
-        self.done: set[str] = set()
-        if self.path.exists():
-            changed = self._differs(made_with)
-            if changed:
-                warn("CIE435", part=self.path.name, changed=" and ".join(changed))
-                self.path.unlink()
-            else:
-                self._recover()
-        with replacing(self.header) as temporary:
-            temporary.write_text(json.dumps(made_with, indent=2), encoding="utf-8")
-
-    def append(self, lines: dict[str, str]) -> None:
-        """Add annotated notes and hand them to the operating system, where the end of this process cannot harm them.
-
-        lines (dict[str, str]): A line for each note, by its id.
-        """
-        with self.path.open("ab") as file:
-            file.write("".join(f"{line}\n" for line in lines.values()).encode("ascii"))
-        self.done.update(lines)
-
-    def notes(self) -> Iterator[Note]:
-        """Everything that is done, in order.
-
-        YIELDS (Note): Notes.
-        RAISES (ClinieError): CIE441 if the file does not hold each of them once, as when two jobs write to it.
-        """
-        left = set(self.done)
-        try:
-            with self.path.open("rb") as file:
-                for line in file:
-                    note = Note.from_dict(json.loads(line))
-                    left.remove(note.id)
-                    yield note
-        except (OSError, ValueError, KeyError):
-            raise ClinieError("CIE441", part=self.path.name) from None
-        if left:
-            raise ClinieError("CIE441", part=self.path.name)
-
-    def remove(self) -> None:
-        """Remove both files."""
-        self.path.unlink()
-        self.header.unlink()
-
-    def _differs(self, made_with: dict[str, str]) -> list[str]:
-        try:
-            before = json.loads(self.header.read_text(encoding="utf-8"))
-            return [name for name, mark in made_with.items() if before[name] != mark]
-        except (OSError, ValueError, KeyError, TypeError):
-            return list(made_with)
-
-    def _recover(self) -> None:
-        """Learn what is done, and cut off a last line that was not written to its end."""
-        good = 0
-        with self.path.open("r+b") as file:
-            for line in file:
-                try:
-                    self.done.add(json.loads(line)["id"])
-                except (ValueError, KeyError, TypeError):
-                    break
-                if not line.endswith(b"\n"):
-                    break
-                good += len(line)
-            file.truncate(good)
-
-
-def _annotate(nlp: Language, notes: list[Note], failures: _Failures) -> dict[str, str]:
+def _annotate(nlp: Language, notes: list[Note], failures: Failures) -> dict[str, str]:
     """Annotate a batch, and if that fails each of its notes alone.
 
     spaCy's error handlers do not do this: they get a batch that fails as a whole, and one that goes on drops all of it.
@@ -267,38 +174,37 @@ def _process(nlp: Language, notes: list[Note]) -> dict[str, str]:
     return {note_id: json.dumps(note.to_dict()) for note_id, note in found.items()}
 
 
-def _read(source: Path, files: list[Path], failures: _Failures) -> Iterator[Note]:
+def _read(source: Path, files: list[NoteFile], report: Report) -> Iterator[Note]:
     """The notes of the input, without annotation, under ids of their own and in text that UTF-8 can hold."""
     suffix = source.suffix.lower() if source.is_file() else ".txt"
     read = {".txt": _read_texts, ".jsonl": _read_lines, ".spacy": _read_docs}[suffix]
-    ids = Ids(failures)
-    for note, file, line in read(source, files, failures):
+    ids = Ids(report)
+    for note, file, line in read(source, files, report):
         note.id, halves = clean(note.id)
         note.text, more = clean(note.text)
         if halves + more:
-            failures.mend("half a character (lone surrogate) was replaced", file, line, halves + more)
+            report.mend("half a character (lone surrogate) was replaced", file, line, halves + more)
         note.id = ids.unique(note.id, file, line)
         yield note
 
 
-def _read_texts(source: Path, files: list[Path], failures: _Failures) -> Iterator[tuple[Note, Path, Optional[int]]]:
-    root = source.parent if source.is_file() else source
-    for file in files:
-        text = read_text(file, failures)
+def _read_texts(_: Path, files: list[NoteFile], report: Report) -> Iterator[tuple[Note, Path, Optional[int]]]:
+    for file, note_id, _split in files:
+        text = read_text(file, report)
         if text is not None:
-            yield Note(file.relative_to(root).with_suffix("").as_posix(), text), file, None
+            yield Note(note_id, text), file, None
 
 
-def _read_lines(source: Path, _: list[Path], failures: _Failures) -> Iterator[tuple[Note, Path, Optional[int]]]:
-    for number, record in jsonl.json_lines(source, failures):
+def _read_lines(source: Path, _: list[NoteFile], report: Report) -> Iterator[tuple[Note, Path, Optional[int]]]:
+    for number, record in jsonl.json_lines(source, report):
         known = {key: record[key] for key in ("id", "text") if key in record} if isinstance(record, dict) else record
         try:
             yield Note.from_dict(known), source, number
         except ClinieError as error:
-            failures.drop(str(error.facts["problem"]), source, number)
+            report.drop(str(error.facts["problem"]), source, number)
 
 
-def _read_docs(source: Path, _: list[Path], __: _Failures) -> Iterator[tuple[Note, Path, Optional[int]]]:
+def _read_docs(source: Path, _: list[NoteFile], __: Report) -> Iterator[tuple[Note, Path, Optional[int]]]:
     try:
         docs = DocBin().from_disk(source).get_docs(Vocab())
         for number, doc in enumerate(docs, start=1):
@@ -307,13 +213,13 @@ def _read_docs(source: Path, _: list[Path], __: _Failures) -> Iterator[tuple[Not
         raise ClinieError("CIE439", file=source.name, problem=type(error).__name__) from error
 
 
-def _files(source: Path, failures: _Failures) -> list[Path]:
+def _files(source: Path, report: Report) -> list[NoteFile]:
     if source.is_file() and source.suffix.lower() in (".txt", ".jsonl", ".spacy"):
-        return [source]
-    found = find_files(source, ".txt", failures) if source.is_dir() else []
-    if not found:
-        raise ClinieError("CIE438", source=source)
-    return found
+        return [NoteFile(source, source.stem, None)]
+    try:
+        return find_notes(source, ".txt", report, find_files(source, ".ann", Report()))
+    except ClinieError:
+        raise ClinieError("CIE438", source=source) from None
 
 
 def _batches(notes: Iterable[Note], size: int) -> Iterator[list[Note]]:
@@ -332,8 +238,16 @@ def _batches(notes: Iterable[Note], size: int) -> Iterator[list[Note]]:
 def _load(pipeline: Union[str, Path]) -> Language:
     try:
         return spacy.load(pipeline)
-    except OSError as error:
-        raise ClinieError("CIE430", pipeline=pipeline) from error
+    except (OSError, ValueError) as error:
+        is_there = any(Path(pipeline, name).is_file() for name in ("config.cfg", "meta.json"))
+        if str(error).startswith(("[E050]", "[E052]", "[E053]")) and not is_there:
+            raise ClinieError("CIE430", pipeline=pipeline) from error
+        named = _MISSING.match(str(error))
+        if isinstance(error, ValueError) and not named:
+            raise
+        file = named[1] if named else getattr(error, "filename", None) or "one of its files"
+        problem = getattr(error, "strerror", None) or "cannot be read"
+        raise ClinieError("CIE442", pipeline=pipeline, file=file, problem=problem) from error
 
 
 def _pipeline_fingerprint(nlp: Language) -> str:
@@ -356,8 +270,34 @@ def _fingerprint(files: list[Path]) -> tuple[str, int]:
     return digest.hexdigest(), lines
 
 
+def _is_folder(target: Path) -> bool:
+    return target.is_dir() or (not target.suffix and not target.exists())
+
+
+def _check_target(source: Path, target: Path, errors: Path) -> None:
+    """Refuse a target that cannot be written before hours of work, and before anything of an earlier job is touched."""
+    # Among the input's files, those of a brat folder would replace them or be taken for input by the next job.
+    keep_apart(source, target, ("",) if _is_folder(target) else ())
+    keep_apart(source, errors)
+    if not _is_folder(target) and target.suffix.lower() not in _SUFFIXES:
+        raise ClinieError("CIE433", target=target)
+    if holds_files(target) and not part_path(target).exists():
+        raise ClinieError("CIE444", target=target)
+
+
+def _check_brat(nlp: Language, notes: Iterable[Note], target: Path) -> None:
+    """Refuse what brat's files cannot hold, as far as it can be known before hours of work."""
+    for name in nlp.pipe_names:
+        labels = nlp.pipe_labels.get(name, []) if _WRITTEN & set(nlp.get_pipe_meta(name).assigns) else []
+        for label in labels:
+            if not brat.can_hold(label):
+                raise ClinieError("CIE445", component=name, label=label, format="brat")
+    for note in notes:
+        note_path(target, note.id, ".txt")
+
+
 def _writer(source: Path, target: Path, nlp: Language) -> Writer:
-    """How the target is written; a target that cannot be written is refused before hours of work."""
+    """How the target is written."""
 
     def write_docs(notes: Iterable[Note], path: Path) -> None:
         docbin.save((doc_from_note(nlp.tokenizer, note)[0] for note in notes), path)
@@ -366,18 +306,9 @@ def _writer(source: Path, target: Path, nlp: Language) -> Writer:
         with replacing(path) as temporary:
             temporary.write_text(render(list(notes), title=source.stem), encoding="utf-8")
 
-    writers: dict[str, Writer] = {".jsonl": jsonl.write, ".spacy": write_docs, ".html": write_page}
-    place = target.resolve()
-    if target.is_dir() or (not target.suffix and not target.exists()):
-        # Among the input's files, what is written would replace them or be taken for input by the next job.
-        if place == source.parent.resolve() or source.resolve() in (place, *place.parents):
-            raise ClinieError("CIE434", target=target)
+    if _is_folder(target):
         return brat.write
-    if target.suffix.lower() not in writers:
-        raise ClinieError("CIE433", target=target)
-    if place == source.resolve():
-        raise ClinieError("CIE434", target=target)
-    return writers[target.suffix.lower()]
+    return {".jsonl": jsonl.write, ".spacy": write_docs, ".html": write_page}[target.suffix.lower()]
 
 
 def _counted(notes: Iterable[Note], summary: Summary) -> Iterator[Note]:

@@ -103,7 +103,8 @@ def convert(
     target: Annotated[
         Path,
         typer.Argument(
-            metavar="OUTPUT", help="File to write, OUTPUT.spacy for training or OUTPUT.jsonl; and OUTPUT.report.json."
+            metavar="OUTPUT",
+            help="File to write: OUTPUT.spacy for training, or OUTPUT.jsonl. The report is written beside it.",
         ),
     ],
     *,
@@ -136,10 +137,11 @@ def convert(
       python -m spacy_clinie convert brat my_notes all.spacy --schema my_schema.yml
     """
     from .corpora.convert import convert as run
+    from .corpora.convert import report_path
 
     report = run(corpus, source, target, schema, split)
     typer.echo(_summary(report))
-    typer.echo(f"\nWritten: {target}, {target.with_suffix('.report.json')}")
+    typer.echo(f"\nWritten: {target}, {report_path(target)}")
     _refuse(report.problems, strict)
 
 
@@ -252,7 +254,7 @@ def annotate(
         typer.Argument(metavar="INPUT", help="A folder with .txt files, one .txt file, or a .jsonl or .spacy file."),
     ],
     target: Annotated[
-        Path, typer.Argument(metavar="OUTPUT", help="A .jsonl, .spacy or .html file, or a folder for brat files.")
+        Path, typer.Argument(metavar="OUTPUT", help="A .jsonl, .spacy or .html file, or a new folder for brat files.")
     ],
     strict: Strict = False,
 ) -> None:
@@ -272,7 +274,7 @@ def annotate(
     typer.echo(f"{summary.notes:,} notes, {summary.concepts:,} concepts, {summary.relations:,} relations")
     if summary.resumed:
         typer.echo(f"{summary.resumed:,} of the notes had been done by an earlier job")
-    for title, kind in (("Not read", "dropped"), ("Changed in reading", "mended")):
+    for title, kind in (("Not read", "dropped"), ("Changed in reading", "mended"), ("Left out", "left_out")):
         for line in _remarks(title, summary.report.remarks(kind)):
             typer.echo(line)
     typer.echo(f"Written: {target}" + (f", {summary.errors}" if summary.errors else ""))
@@ -293,9 +295,15 @@ def show(
       python -m spacy_clinie show found.jsonl page.html
     """
     from .corpora import jsonl
+    from .corpora.bundle import replacing
+    from .corpora.files import keep_apart
     from .corpora.report import Report
     from .visual import render, table
 
+    if page is not None:
+        keep_apart(source, page)
+        if page.suffix.lower() != ".html":
+            raise ClinieError("CIE504", file=page)
     report = Report()
     notes = [sourced.note for sourced in jsonl.read(source, report)]
     for note in notes:
@@ -303,7 +311,8 @@ def show(
     for line in _remarks("Not read, or changed in reading", [*report.remarks("dropped"), *report.remarks("mended")]):
         typer.echo(line, err=True)
     if page is not None:
-        page.write_text(render(notes, title=source.stem), encoding="utf-8")
+        with replacing(page) as temporary:
+            temporary.write_text(render(notes, title=source.stem), encoding="utf-8")
         typer.echo(f"\nWritten: {page}")
 
 

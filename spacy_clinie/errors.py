@@ -93,8 +93,8 @@ MESSAGES = {
     "CIE255": "{path} cannot be written: name a file that ends in .spacy or .jsonl.",
     "CIE256": (
         "There is no split {split!r} in {path}. Its splits: {splits}. Files and folders named train, dev and test make "
-        "them; where there are none, every tenth note (or group of notes) is for dev and every tenth for test, at "
-        "least one of three. Without --split you get everything."
+        "them; where there are none, every tenth note (or group of notes) is for dev and every tenth for test, and one "
+        "each if there are three or more. Without --split you get everything."
     ),
     "CIE257": (
         "Note {note!r} came back from its Doc with other {what} than it went in with, so nothing was written. This is "

@@ -177,7 +177,8 @@ class Schema:
     def apply(self, note: Note, report: "Report", file: str | Path, lines: Mapping[str, int] | None = None) -> Note:
         """Put a note of a corpus into the types of this schema, and count everything that does not fit.
 
-        What the corpus itself holds twice stays twice: only what merging made equal becomes one.
+        What the corpus itself holds twice stays twice: only what merging made equal becomes one, with the attributes
+        of both. A symmetric relation begins at what the text names first, and if it is given both ways becomes one.
 
         note (Note): The note; not changed.
         report (Report): Takes the counts.
@@ -272,7 +273,12 @@ class _Fitting:
         twin = self.concept_twins.setdefault((concept.offsets, tuple(concept.fragments), label), concept)
         if twin.label != concept.label:
             report.leave_out("same concept twice after merging types", *where)
-            self.kept[concept.id] = self.kept[twin.id]
+            kept = self.kept[concept.id] = self.kept[twin.id]
+            for name, value in concept.attributes.items():
+                known = kept.attributes.setdefault(name, value)
+                if value not in known.split("|"):
+                    report.mend("attribute of merged concepts with several values, joined by |", *where)
+                    kept.attributes[name] = f"{known}|{value}"
             return None
         new = replace(concept, label=label, fragments=list(concept.fragments), attributes=dict(concept.attributes))
         self.kept[concept.id] = new
@@ -301,10 +307,11 @@ class _Fitting:
             return None
         if schema.relations[label].symmetric and tail.offsets < head.offsets:
             head, tail = tail, head
-            report.mend(f"symmetric relation whose head is named second: {label}, turned round", *where)
         twin = self.relation_twins.setdefault((head.id, tail.id, label), relation)
         if (twin.head, twin.tail, twin.label) != (relation.head, relation.tail, relation.label):
-            report.leave_out("same relation twice after merging types", *where)
+            both_ways = (twin.tail, twin.head, twin.label) == (relation.head, relation.tail, relation.label)
+            merged = "same relation twice after merging types"
+            report.leave_out("symmetric relation given both ways" if both_ways else merged, *where)
             return None
         if label not in schema.allowed(head.label, tail.label):
             reason = "relation between types that the schema does not list for it"

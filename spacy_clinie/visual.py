@@ -23,6 +23,10 @@ from .notes import Concept, Note
 _FILES = ("page.html.jinja", "page.css", "page.js")
 COLOURS = 8
 STROKES = 3
+# More lines than this below one line of text are no help, and a page with thousands of them is no page.
+LANES = 12
+# Characters of a concept that a table quotes.
+QUOTED = 200
 # With this salt the types of each bundled schema that fits into eight colours get eight different ones unprobed.
 _SALT = "2516"
 
@@ -38,7 +42,8 @@ _VISIBLE |= dict.fromkeys([*range(0x80, 0xA0), *range(0xD800, 0xE000), 0xFFFE, 0
 
 @dataclass
 class _Concept:
-    """A concept as the page shows it: where its line runs (`lane` 0 is next to the text) and how it is drawn."""
+    """A concept as the page shows it: where its line runs (`lane` 0 is next to the text, None is not drawn) and how it
+    is drawn."""
 
     index: int
     label: str
@@ -47,7 +52,7 @@ class _Concept:
     more: str
     line: int
     fragments: list[tuple[int, int]]
-    lane: int
+    lane: Optional[int]
     colour: int
     stroke: int
 
@@ -85,7 +90,8 @@ class _Word(NamedTuple):
 
 def render(notes: Sequence[Note], *, title: str) -> str:
     """One HTML page that needs nothing else: no network, no other file. Without JavaScript and in print the text,
-    its concepts and the tables are there as well.
+    its concepts and the tables are there as well. What lies around more than `LANES` others is in the tables alone, and
+    the page says so.
 
     notes (Sequence[Note]): The notes.
     title (str): Heading of the page.
@@ -98,9 +104,8 @@ def render(notes: Sequence[Note], *, title: str) -> str:
     relations = Counter(relation.label for note in notes for relation in note.relations)
     looks = _looks(types)
     views = [_view(i, note, looks) for i, note in enumerate(notes)]
-    lanes = max((concept.lane + 1 for view in views for concept in view["concepts"]), default=0)
     page, style, script = ((resources.files(__package__) / "data" / name).read_text("utf-8") for name in _FILES)
-    style += "".join(f".l{i} {{ --lane: {i} }} .d{i + 1} {{ --depth: {i + 1} }}\n" for i in range(lanes))
+    style += "".join(f".l{i} {{ --lane: {i} }} .d{i + 1} {{ --depth: {i + 1} }}\n" for i in range(LANES))
     template = Environment(autoescape=True).from_string(page)
     return template.render(
         title=shown(title),
@@ -185,8 +190,9 @@ def _view(index: int, note: Note, looks: dict[str, tuple[int, int]]) -> dict:
     return {
         "index": index,
         "id": shown(note.id),
-        "words": list(_words(text, concepts)),
+        "words": list(_words(text, [concept for concept in concepts if concept.lane is not None])),
         "concepts": concepts,
+        "not_drawn": sum(concept.lane is None for concept in concepts),
         "relations": relations,
         "more": any(concept.more for concept in concepts),
     }
@@ -215,7 +221,7 @@ def _words(text: str, concepts: Sequence[_Concept]) -> Iterator[_Word]:
                 if not gap:
                     labelled.add(concept.index)
             pieces.append(_Piece(part, bars))
-        lanes = [bar.concept.lane + 1 for piece in pieces for bar in piece.bars]
+        lanes = [bar.concept.lane + 1 for piece in pieces for bar in piece.bars if bar.concept.lane is not None]
         yield _Word("", pieces, 0 if match.group().isspace() else max(lanes, default=0))
     if plain < len(text):
         yield _Word(text[plain:])
@@ -242,20 +248,19 @@ def _layers(length: int, concepts: Sequence[_Concept]) -> tuple[list[int], list[
     return cuts, layers
 
 
-def _lanes(concepts: Sequence[Concept]) -> list[int]:
-    """How far below the text the line of each concept runs, so that neither lines nor labels meet. Short concepts are
-    placed first, next to the text, so that what surrounds another is drawn around it."""
-    lanes: list[list[tuple[int, int]]] = []
-    found = [0] * len(concepts)
+def _lanes(concepts: Sequence[Concept]) -> list[Optional[int]]:
+    """How far below the text the line of each concept runs, so that neither lines nor labels meet; None where no lane
+    is left. Short concepts are placed first, next to the text, so that what surrounds another is drawn around it."""
+    lanes: list[list[tuple[int, int]]] = [[] for _ in range(LANES)]
+    found: list[Optional[int]] = [None] * len(concepts)
     for i in sorted(range(len(concepts)), key=lambda i: (concepts[i].end - concepts[i].start, concepts[i].start)):
         start = concepts[i].start
         # A label needs about three quarters of the width that its letters would need in the text.
         end = max(concepts[i].end, start + 2 + (3 * len(concepts[i].label) + 3) // 4)
-        number = next((n for n, lane in enumerate(lanes) if _is_free(lane, start, end)), len(lanes))
-        if number == len(lanes):
-            lanes.append([])
-        insort(lanes[number], (start, end))
-        found[i] = number
+        number = next((n for n, lane in enumerate(lanes) if _is_free(lane, start, end)), None)
+        if number is not None:
+            insort(lanes[number], (start, end))
+            found[i] = number
     return found
 
 
@@ -292,7 +297,8 @@ def _fragments(concept: Concept) -> list[tuple[int, int]]:
 
 
 def _mention(text: str, concept: Concept) -> str:
-    return " … ".join(" ".join(text[start:end].split()) for start, end in _fragments(concept))
+    mention = " … ".join(" ".join(text[start:end].split()) for start, end in _fragments(concept))
+    return mention if len(mention) <= QUOTED else mention[: QUOTED - 1] + "…"
 
 
 def _place(concept: Concept) -> tuple[int, int, str]:

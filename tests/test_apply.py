@@ -18,10 +18,11 @@ from spacy_clinie import apply, set_relations
 from spacy_clinie.annotation import ID_KEY, get_relations, get_spans
 from spacy_clinie.apply import annotate
 from spacy_clinie.conversion import doc_from_note
-from spacy_clinie.corpora import brat, docbin
+from spacy_clinie.corpora import brat, docbin, jsonl
 from spacy_clinie.corpora.report import Report
 from spacy_clinie.errors import ClinieError, ClinieWarning
 from spacy_clinie.notes import Concept, Note
+from spacy_clinie.scoring.evaluate import evaluate
 
 TEXT = "Aspirin for headache and fever."
 PATTERNS = [{"label": "Drug", "pattern": "Aspirin"}, {"label": "Reason", "pattern": "headache"}]
@@ -94,6 +95,25 @@ def test_folder_of_texts_to_jsonl(pipeline: Path, tmp_path: Path) -> None:
     assert (summary.notes, summary.concepts, summary.relations, summary.failed) == (2, 2, 1, 0)
     assert summary.errors is None
     assert leftovers(tmp_path / "out") == []
+
+
+def test_ids_and_texts_are_those_that_evaluate_reads(pipeline: Path, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    gold = [Note("n1", TEXT), Note("x/n2", TEXT), Note("y/n2", TEXT), Note("readme", TEXT), Note("empty", "")]
+    gold.append(Note("bom", f"\ufeff {TEXT}"))
+    brat.write(gold, notes / "ward")
+    # As a tool writes it that takes the byte order mark off when it reads.
+    (notes / "ward" / "bom.ann").write_text("T1\tDrug 1 8\tAspirin\n")
+    (notes / "ward" / "crlf.TXT").write_bytes(b"For\r\nAspirin")
+    (notes / "ward" / "crlf.ann").write_text("T1\tDrug 4 11\tAspirin\n")
+    (notes / "LICENSE.txt").write_text("Aspirin")
+    summary = annotate(pipeline, notes, tmp_path / "out.jsonl")
+    ids = [record["id"] for record in read_lines(tmp_path / "out.jsonl")]
+    assert ids == ["bom", "crlf", "empty", "n1", "readme", "ward/x/n2", "ward/y/n2"]
+    result = evaluate(notes, tmp_path / "out.jsonl", resamples=0)
+    assert (result["documents"], result["missing_documents"], result["extra_documents"]) == (7, 0, 0)
+    assert result["concepts"]["strict"]["micro"]["tp"] == 2
+    assert [remark.reason for remark in summary.report.remarks("left_out")] == ["file about the corpus, not a note"]
 
 
 def test_annotation_in_the_input_is_ignored(pipeline: Path, tmp_path: Path) -> None:
@@ -176,7 +196,7 @@ def test_odd_notes(pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         text = long if key == "long" else texts["bell"] if key == "bell" else TEXT
         assert notes[key]["text"] == text
         assert [text[c["start"] : c["end"]] for c in notes[key]["concepts"]] == ["Aspirin", "headache"]
-    with pytest.raises(ClinieError, match=r"CIE437.*2 changed"):
+    with pytest.raises(ClinieError, match=r"CIE437.*2 changed.*; two notes with one id"):
         annotate(pipeline, source, tmp_path / "out.jsonl", strict=True)
 
 
@@ -244,10 +264,107 @@ def test_bad_sources_and_targets(pipeline: Path, tmp_path: Path) -> None:
         with pytest.raises(ClinieError, match=code):
             annotate(use, take, tmp_path / give)
     (notes / "a.txt").write_text(TEXT)
-    for target in (notes, notes / "brat"):
+    errors = write_lines(tmp_path / "x.jsonl.errors.jsonl", {"a": TEXT})
+    for take, target in ((notes, notes), (notes, notes / "brat"), (errors, tmp_path / "x.jsonl")):
         with pytest.raises(ClinieError, match="CIE434"):
-            annotate(pipeline, notes, target)
+            annotate(pipeline, take, target)
+    assert errors.read_text() == source.read_text()
     assert source.read_text() == json.dumps({"id": "a", "text": TEXT}) + "\n"
+
+
+@pytest.mark.parametrize("missing", ["entity_ruler/patterns.jsonl", "vocab/strings.json", "tokenizer", "config.cfg"])
+def test_a_pipeline_without_one_of_its_files_is_not_called_missing(
+    pipeline: Path, tmp_path: Path, missing: str
+) -> None:
+    (pipeline / missing).unlink()
+    source = write_lines(tmp_path / "in.jsonl", {"a": TEXT})
+    with pytest.raises(ClinieError, match=f"CIE442.*{missing}: "):
+        annotate(pipeline, source, tmp_path / "out.jsonl")
+    with pytest.raises(ClinieError, match="CIE430"):
+        annotate(tmp_path, source, tmp_path / "out.jsonl")
+
+
+def test_a_folder_that_holds_files_is_not_written_to(pipeline: Path, tmp_path: Path) -> None:
+    source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": "EXPLODE"}), tmp_path / "out"
+    target.mkdir()
+    (target / ".DS_Store").touch()
+    with pytest.warns(ClinieWarning, match="CIE436"):
+        annotate(pipeline, source, target)
+    for take in (source, write_lines(tmp_path / "other.jsonl", {"c": TEXT})):
+        with pytest.raises(ClinieError, match="CIE444"):
+            annotate(pipeline, take, target)
+    assert sorted(file.name for file in target.iterdir()) == [".DS_Store", "a.ann", "a.txt"]
+    # What the earlier job could not annotate is still listed.
+    assert leftovers(tmp_path) == ["out.errors.jsonl"]
+
+
+def test_a_job_that_was_interrupted_while_it_wrote_a_folder_goes_on(
+    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": TEXT}), tmp_path / "out"
+
+    def broken(notes: Iterable[Note], path: Path) -> None:
+        write([next(iter(notes))], path)
+        raise KeyboardInterrupt
+
+    write = brat.write
+    with monkeypatch.context() as patch:
+        patch.setattr(brat, "write", broken)
+        with pytest.raises(KeyboardInterrupt):
+            annotate(pipeline, source, target)
+    assert sorted(file.name for file in target.iterdir()) == ["a.ann", "a.txt"]
+    other = write_lines(tmp_path / "other.jsonl", {"c": TEXT})
+    with pytest.raises(ClinieError, match="CIE444"):
+        annotate(pipeline, other, target)
+    assert annotate(pipeline, source, target).resumed == 2
+    assert sorted(file.name for file in target.iterdir()) == ["a.ann", "a.txt", "b.ann", "b.txt"]
+    assert leftovers(tmp_path) == []
+
+
+def test_what_brat_cannot_hold_is_refused_before_any_work(
+    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worked: list[str] = []
+    monkeypatch.setattr(apply, "_annotate", _spy(apply._annotate, worked))
+    source = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": TEXT, "../c": TEXT})
+    with pytest.raises(ClinieError, match=r"CIE203.*'\.\./c'"):
+        annotate(pipeline, source, tmp_path / "out")
+    nlp = spacy.load(pipeline)
+    ruler: Any = nlp.get_pipe("entity_ruler")
+    ruler.add_patterns([{"label": "Side effect", "pattern": "rash"}])
+    nlp.to_disk(pipeline)
+    with pytest.raises(ClinieError, match=r"CIE445.*'entity_ruler'.*'Side effect'"):
+        annotate(pipeline, write_lines(source, {"a": TEXT}), tmp_path / "out")
+    assert worked == [] and leftovers(tmp_path) == []
+    annotate(pipeline, source, tmp_path / "out.jsonl")
+
+
+@pytest.mark.parametrize("error", ["label", "disk"])
+def test_what_is_done_stays_if_it_cannot_be_written(
+    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str
+) -> None:
+    """A type that the pipeline did not announce, or a disk that is full."""
+    source = write_lines(tmp_path / "in.jsonl", {"a": TEXT})
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    if error == "label":
+        monkeypatch.setitem(PATTERNS[0], "label", "Some Drug")
+        nlp = spacy.load(pipeline)
+        ruler: Any = nlp.get_pipe("entity_ruler")
+        ruler.clear()
+        ruler.add_patterns(PATTERNS)
+        nlp.to_disk(pipeline)
+        monkeypatch.setattr(apply, "_check_brat", lambda *_: None)
+    else:
+        monkeypatch.setattr(brat, "write", full)
+    expected = {"label": "CIE206.*'C1'", "disk": "No space left on device"}[error]
+    with pytest.raises(ClinieError, match=rf"CIE443.*{expected}.*out\.part"):
+        annotate(pipeline, source, tmp_path / "out")
+    (tmp_path / "out.part").rename(tmp_path / "saved.jsonl")
+    (sourced,) = jsonl.read(tmp_path / "saved.jsonl", Report())
+    assert (sourced.note.id, len(sourced.note.concepts)) == ("a", 2)
 
 
 def run_until(count: int, pipeline: Path, source: Path, target: Path) -> None:
@@ -352,7 +469,7 @@ def test_two_jobs_at_one_output_do_not_pass_for_one(
         return lines
 
     monkeypatch.setattr(apply, "_annotate", other)
-    with pytest.raises(ClinieError, match="CIE441"):
+    with pytest.raises(ClinieError, match=r"^\[CIE441"):
         annotate(pipeline, source, target)
     assert not target.exists()
 

@@ -216,6 +216,9 @@ def test_nothing_to_read_is_a_coded_error(tmp_path: Path, corpus: str, files: di
         (["convert", "jsonl", "{notes}", "out.spacy", "--split", "validation"], "CIE256"),
         (["convert", "jsonl", "{notes}", "out.spacy", "--schema", "fee"], "CIE101"),
         (["convert", "jsonl", "{notes}", "{notes}/out.spacy"], "CIE500"),
+        (["convert", "jsonl", "{notes}", "{notes}"], "CIE434"),
+        (["show", "{notes}", "{notes}"], "CIE434"),
+        (["show", "{notes}", "page.txt"], "CIE504"),
         (["schema", "show", "fee"], "CIE101"),
         (["schema", "draft", "jsonl", "{notes}", "{notes}"], "CIE503"),
         (["evaluate", "{notes}", "nowhere.jsonl"], "CIE403"),
@@ -303,6 +306,29 @@ def test_annotate(tmp_path: Path, notes: Path, pipeline: Path) -> None:
     assert (status, "2 notes, 2 concepts, 0 relations" in output) == (0, True), output
     found = [sourced.note for sourced in jsonl.read(tmp_path / "out.jsonl", Report())]
     assert [(note.id, note.concepts[0].label) for note in found] == [("n1", "ADE"), ("n2", "ADE")]
+
+
+def test_show_writes_a_page_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jsonl.write([Note("n1", "Rash.", [Concept("T1", 0, 4, "ADE")])], tmp_path / "notes.jsonl")
+    status, output = run("show", tmp_path / "notes.jsonl", tmp_path / "new" / "page.html")
+    assert (status, "Rash" in output) == (0, True)
+    page = (tmp_path / "new" / "page.html").read_text(encoding="utf8")
+    assert page.startswith("<!DOCTYPE html>")
+
+    def broken(*_: Any, **__: Any) -> str:
+        raise KeyError
+
+    monkeypatch.setattr("spacy_clinie.visual.render", broken)
+    assert run("show", tmp_path / "notes.jsonl", tmp_path / "new" / "page.html")[0] == 1
+    assert [(file.name, file.read_text(encoding="utf8")) for file in (tmp_path / "new").iterdir()] == [
+        ("page.html", page)
+    ]
+
+
+def test_annotate_tells_what_it_left_out(tmp_path: Path, pipeline: Path) -> None:
+    put(tmp_path / "in", {"a.txt": TEXT, "README.txt": "About."})
+    status, output = run("annotate", pipeline, tmp_path / "in", tmp_path / "out.jsonl", "--strict")
+    assert (status, "1 notes" in output, "README.txt" in output) == (0, True, True), output
 
 
 def test_annotate_tells_what_it_could_not_read(tmp_path: Path, pipeline: Path) -> None:

@@ -31,9 +31,12 @@ from .files import clean, read_text
 from .report import Report
 from .source import SourcedNote
 
+SUFFIXES = (".xml", ".json")
 TYPE, SCORE = "type", "score"
 _TAIL_ROLES = {"tail", "arg2", "object", "target"}
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# More blanks than this between passages are no text, but a wrong offset.
+_MOST_BLANKS = 1_000_000
 _RELATION_TYPES = (TYPE, "relation type", "relation")
 
 
@@ -82,7 +85,7 @@ def write(notes: Iterable[Note], path: Path) -> None:
 
 def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
     ids = Ids(report)
-    for file, split in find_bundles(path, (".xml", ".json"), report):
+    for file, split in find_bundles(path, SUFFIXES, report):
         documents = _json_documents if file.suffix.lower() == ".json" else _xml_documents
         for document, line in documents(file, report):
             note = _note(document, report, file, line)
@@ -151,7 +154,7 @@ def _note(document: BioCDocument, report: Report, file: Path, line: int | None) 
         report.drop("annotation without id, type or place", file, line, len(annotations) - len(usable))
     reading = _Reading.best(pieces, usable)
     if reading is None:
-        report.drop("document whose passages lie over each other", file, line)
+        report.drop("document whose passages lie over each other or far apart", file, line)
         return None
     if reading.unit is not _UNITS[0]:
         report.mend(f"offsets count {reading.unit.name}, not characters", file, line)
@@ -182,7 +185,7 @@ class _Reading(NamedTuple):
 
     @classmethod
     def best(cls, pieces: list[tuple[int, str]], annotations: list[BioCAnnotation]) -> "_Reading | None":
-        """The reading that fits what annotations record; None if passages lie over each other in every one."""
+        """The reading that fits what annotations record; None if passages cannot be put together in any."""
         ascii_only = all(text.isascii() for _, text in pieces)
         found = []
         for unit in _UNITS[:1] if ascii_only else _UNITS:
@@ -208,10 +211,11 @@ class _Reading(NamedTuple):
 
 
 def _join(pieces: list[tuple[int, str]], unit: _Unit) -> bytes | None:
-    buffer = b""
+    buffer, blanks = b"", 0
     for offset, text in sorted(pieces, key=lambda piece: piece[0]):
         gap = offset - len(buffer) // unit.size
-        if gap < 0:
+        blanks += gap
+        if gap < 0 or blanks > _MOST_BLANKS:
             return None
         buffer += (("\n".rjust(gap) if gap else "") + clean(text)[0]).encode(unit.encoding)
     return buffer

@@ -2,7 +2,8 @@ r"""brat standoff: a folder of `NAME.txt` and `NAME.ann` pairs.
 
 What becomes what:
 - `T` (text-bound): a concept. Fragments are put in text order, overlapping or adjoining ones are kept as they are.
-- `R`: a relation from the argument that is named first to the other. Event arguments stand for the event's trigger.
+- `R`: a relation from `Arg1` to `Arg2`, or from the argument that is named first if they are called otherwise. Event
+  arguments stand for the event's trigger.
 - `E` (event): a relation from the trigger to each argument, named by the role without its number (`Type2`: `Type`).
   An event without arguments is another name for its trigger.
 - `A`, `M` (attributes) and `N` (normalisations): attributes of the concept or of the event's trigger, `true` if binary.
@@ -10,32 +11,52 @@ What becomes what:
   between every two members.
 - `#` (annotators' notes): left out, and counted.
 
-Offsets count characters of the file as it is: carriage returns always, a byte order mark unless the recorded strings
-show otherwise. Files from annotation tools differ in tabs and blanks, so either separates fields.
+Offsets count characters of the file as it is, carriage returns and a byte order mark among them. Where the recorded
+strings show that they were counted otherwise, they are translated; the text is never changed. Files from annotation
+tools differ in tabs and blanks, so either separates fields.
 
 Written are `T`, `R` and `A` lines; scores have no place in brat. A line end inside a concept stays inside one fragment,
 and is a blank in the recorded string.
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator
-from itertools import combinations
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import accumulate, combinations, product
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ClinieError
 from ..notes import Concept, Note, Relation
-from .files import BOM, find_files, find_notes, note_path, numbered_lines, read_text, write_text
+from .files import (
+    BOM,
+    by_stem,
+    find_files,
+    find_notes,
+    for_files,
+    note_path,
+    numbered_lines,
+    read_text,
+    write_text,
+)
 from .report import Report
 from .source import SourcedNote
 
 _BLANKS = re.compile(r"[ \t]+")
 # At most nine digits: an offset that no file can have is a malformed line, not a very large number.
 _PAIR = r"[0-9]{1,9}[ \t]+[0-9]{1,9}"
-_SPAN = re.compile(rf"([^ \t]+)[ \t]+({_PAIR}(?:[ \t]*;[ \t]*{_PAIR})*)(?:[ \t](.*))?", re.DOTALL)
+# No tab around a semicolon: behind a tab the recorded string begins, which can look like another fragment.
+_SPAN = re.compile(rf"([^ \t]+)[ \t]+({_PAIR}(?: *; *{_PAIR})*)(?:[ \t](.*))?", re.DOTALL)
 _NUMBERED = re.compile(r"T[0-9]+")
 _WORD = re.compile(r"[^ \t\r\n]+")
 _WORDS = re.compile(r"[^ \t\r\n]+(?: [^ \t\r\n]+)*")
+
+
+_UNITS: dict[str, Callable[[str], int]] = {
+    "characters": len,
+    "UTF-16 units": lambda char: 1 + (char > "\uffff"),
+    "bytes": lambda char: len(char.encode("utf-8")),
+}
 
 
 class _Span(NamedTuple):
@@ -76,22 +97,24 @@ def read(path: Path, report: Report, *, pairwise: Collection[str] = ()) -> Itera
     RAISES (ClinieError): CIE200, CIE201 and CIE205 if there is nothing to read.
     """
     path = Path(path)
-    found = find_notes(path, ".txt", report)
-    texts = {file.path for file in found}
-    if path.is_dir():
-        annotated = set(find_files(path, ".ann", report))
+    if path.is_file():
+        files = [file for file in sorted(path.parent.glob("*")) if file.suffix.lower() == ".ann"]
+        files = [file for file in files if file.stem == path.stem]
     else:
-        annotated = {text.with_suffix(".ann") for text in texts if text.with_suffix(".ann").is_file()}
+        files = find_files(path, ".ann", report)
+    annotated = by_stem(files, report)
+    found = find_notes(path, ".txt", report, annotated.values())
     if not annotated:
         raise ClinieError("CIE205", path=path.name, suffix=".txt", missing=".ann")
-    for file in sorted(annotated):
-        if file.with_suffix(".txt") not in texts:
+    texts = {text_file.with_suffix("") for text_file, _, _ in found}
+    for stem, file in annotated.items():
+        if stem not in texts:
             report.drop("annotation file without a text", file)
     for text_file, note_id, split in found:
-        file = text_file.with_suffix(".ann")
+        file = annotated.get(text_file.with_suffix(""), text_file.with_suffix(".ann"))
         text = read_text(text_file, report)
         lines: str | None = ""
-        if file in annotated:
+        if text_file.with_suffix("") in annotated:
             lines = read_text(file, report)
         else:
             report.mend("note without an annotation file", text_file)
@@ -99,8 +122,7 @@ def read(path: Path, report: Report, *, pairwise: Collection[str] = ()) -> Itera
         if text is None or lines is None:
             continue
         if not text:
-            report.drop("note without text", text_file)
-            continue
+            report.mend("note without text, kept", text_file)
         annotation = _Annotation(file, report, pairwise)
         for number, line in numbered_lines(lines):
             annotation.take(number, line)
@@ -116,15 +138,19 @@ def write(notes: Iterable[Note], path: Path) -> None:
     RAISES (ClinieError): CIE004 to CIE006 for a note that is not whole, CIE202 to CIE204 for one that cannot be a
         file, CIE206 for a type or attribute that brat's lines cannot hold.
     """
-    written = set()
-    for note in notes:
-        note.check()
-        if note.id in written:
-            raise ClinieError("CIE204", note=note.id)
-        written.add(note.id)
+    for note in for_files(notes):
         annotation = "".join(f"{line}\n" for line in _lines(note))
         write_text(note_path(path, note.id, ".txt"), note.text)
         write_text(note_path(path, note.id, ".ann"), annotation)
+
+
+def can_hold(label: str) -> bool:
+    """Whether brat's lines can hold a type.
+
+    label (str): The type.
+    RETURNS (bool): False for one that is empty or has a blank in it.
+    """
+    return _WORD.fullmatch(label) is not None
 
 
 class _Annotation:
@@ -183,9 +209,7 @@ class _Annotation:
         text (str): The text as it stands in the file.
         RETURNS (Note): The note; offsets that are kept are inside its text.
         """
-        if text.startswith(BOM) and self._agreeing(text) < self._agreeing(text.removeprefix(BOM)):
-            self.report.mend("byte order mark taken off, since the offsets do not count it", self.file)
-            text = text.removeprefix(BOM)
+        self._translate(text)
         concepts = {span.id: concept for span in self._spans.values() if (concept := self._concept(span, text))}
         self.lines = {key: self._spans[key].line for key in concepts}
         events = {}
@@ -230,6 +254,8 @@ class _Annotation:
         arguments = [argument for argument in map(_argument, fields[1:]) if argument]
         if len(fields) != 3 or len(arguments) != 2:
             return False
+        if [role.lower() for role, _ in arguments] == ["arg2", "arg1"]:
+            arguments.reverse()
         self._links.append(_Link(number, fields[0], arguments[0][1], arguments[1][1]))
         return True
 
@@ -276,8 +302,21 @@ class _Annotation:
             self.report.mend("attribute with several values, joined by |", self.file, value.line)
             concept.attributes[value.name] = f"{known}|{value.value}"
 
-    def _agreeing(self, text: str) -> int:
-        return sum(_agrees(span, text) for span in self._spans.values())
+    def _translate(self, text: str) -> None:
+        """Bring offsets to characters of the text, in the way that makes most recorded strings stand there. What
+        makes no more of them agree than taking offsets as they are does not count as a reason."""
+        spans = [span for span in self._spans.values() if span.recorded.strip()]
+        best = sum(_agrees(span, text) for span in spans)
+        if best == len(spans):
+            return
+        counted, reading = "", [0]
+        for name, starts in _readings(text):
+            agreeing = sum(_agrees(_translated(span, starts), text) for span in spans)
+            if agreeing > best:
+                best, counted, reading = agreeing, name, starts
+        if counted:
+            self.report.mend(f"offsets count {counted}: translated to characters of the file", self.file)
+            self._spans = {key: _translated(span, reading) for key, span in self._spans.items()}
 
 
 def _argument(field: str) -> tuple[str, str] | None:
@@ -292,18 +331,45 @@ def _agrees(span: _Span, text: str) -> bool:
     return span.recorded.split() == " ".join(text[start:end] for start, end in span.fragments).split()
 
 
+def _readings(text: str) -> Iterator[tuple[str, list[int]]]:
+    """The ways in which tools count other than in characters of the file: without the byte order mark, with other line
+    ends (the text went through a system that translates them), in UTF-16 units or bytes, and all of these at once.
+
+    YIELDS (tuple[str, list[int]]): What is counted, and the offset at which each character then begins.
+    """
+    marks = ["", "no byte order mark"] if text.startswith(BOM) else [""]
+    ends = [("", "\n", 1), ("line ends as one", "\r\n", 0) if "\r\n" in text else ("line ends as two", "\n", 2)]
+    units = ["characters"] if text.isascii() else list(_UNITS)
+    for mark, (end, sequence, width), unit in product(marks, ends, units):
+        widths = [_UNITS[unit](char) for char in text]
+        if mark:
+            widths[0] = 0
+        for found in re.finditer(sequence, text):
+            widths[found.end() - 1] = width
+        yield ", ".join(filter(None, (mark, end, unit))), list(accumulate(widths, initial=0))
+
+
+def _translated(span: _Span, starts: list[int]) -> _Span:
+    """A span whose offsets are counted in characters. What lies past the end of the text goes on lying there."""
+
+    def character(offset: int) -> int:
+        return bisect_right(starts, offset) - 1 + max(0, offset - starts[-1])
+
+    return span._replace(fragments=[(character(start), character(end)) for start, end in span.fragments])
+
+
 def _lines(note: Note) -> Iterator[str]:
     """The lines of a note's .ann file."""
     ids = _brat_ids(note)
     for concept in note.concepts:
-        if not _WORD.fullmatch(concept.label):
+        if not can_hold(concept.label):
             raise _unwritable(note, "Concept", concept.id, "its type is empty or holds a blank")
         pieces = concept.fragments or [concept.offsets]
         spans = ";".join(f"{start} {end}" for start, end in pieces)
         recorded = " ".join(re.sub(r"\s", " ", note.text[start:end]) for start, end in pieces)
         yield f"{ids[concept.id]}\t{concept.label} {spans}\t{recorded}"
     for number, relation in enumerate(note.relations, start=1):
-        if not _WORD.fullmatch(relation.label):
+        if not can_hold(relation.label):
             raise _unwritable(note, "Relation", relation.label, "its type is empty or holds a blank")
         yield f"R{number}\t{relation.label} Arg1:{ids[relation.head]} Arg2:{ids[relation.tail]}"
     values = [(concept, *item) for concept in note.concepts for item in concept.attributes.items()]

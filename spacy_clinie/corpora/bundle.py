@@ -3,7 +3,6 @@ and files that are written whole or not at all."""
 
 import math
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,11 +10,10 @@ from typing import NamedTuple
 
 from ..errors import ClinieError
 from ..notes import Concept, Note, Relation
-from .files import clean, split_of
+from .files import clean, find_files, split_of
 from .report import Report
 from .source import SourcedNote
 
-_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _MOST_PROBLEMS = 3
 
 
@@ -66,17 +64,8 @@ def find_bundles(path: Path, suffixes: tuple[str, ...], report: Report) -> list[
     """
     path = Path(path)
     if path.is_file():
-        return [Bundle(path, _split(path, path.parent))]
-    if not path.is_dir():
-        raise ClinieError("CIE200", path=path)
-    found = []
-    for file in sorted(path.rglob("*")):
-        if not (file.name.lower().endswith(suffixes) and file.is_file()):
-            continue
-        if any(part.startswith(".") for part in file.relative_to(path).parts):
-            report.leave_out("hidden file", file)
-        else:
-            found.append(Bundle(file, _split(file, path)))
+        return [Bundle(path, split_of(path, path.parent))]
+    found = [Bundle(file, split_of(file, path)) for file in find_files(path, suffixes, report)]
     if not found:
         raise ClinieError("CIE201", path=path.name, suffix=" or ".join(suffixes))
     return found
@@ -179,11 +168,6 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _split(path: Path, root: Path) -> str | None:
-    # "CDR_TrainingSet" says as much as "CDR_Training_Set".
-    return split_of(path.with_name(_HUMP.sub("_", path.name)), root)
 
 
 def _free(name: str, taken: set[str] | dict[str, Concept]) -> str:

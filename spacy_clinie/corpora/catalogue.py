@@ -21,12 +21,14 @@ class Format:
     description (str): What it looks like on disk.
     read (Callable): Reads notes from a path, and counts in a report what cannot be used.
     write (Callable | None): Writes notes to a path; None if there is no need to.
+    suffixes (tuple[str, ...]): Of the files that hold many notes, if the format has such.
     """
 
     name: str
     description: str
     read: Callable[[Path, Report], Iterator[SourcedNote]]
     write: Callable[[Iterable[Note], Path], None] | None = None
+    suffixes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,28 @@ class Corpus:
 FORMATS = {
     known.name: known
     for known in (
-        Format("jsonl", "one JSON object a line, the format of this package", jsonl.read, jsonl.write),
-        Format("docbin", ".spacy files, also with relations of spacy-llm or rel_component", docbin.read, docbin.write),
+        Format("jsonl", "one JSON object a line, the format of this package", jsonl.read, jsonl.write, jsonl.SUFFIXES),
+        Format(
+            "docbin",
+            ".spacy files, also with relations of spacy-llm or rel_component",
+            docbin.read,
+            docbin.write,
+            docbin.SUFFIXES,
+        ),
         Format("brat", "pairs of .txt and .ann files", brat.read, brat.write),
         Format("i2b2", ".txt, .con, .rel and .ast files of the 2010 challenge", i2b2.read, i2b2.write),
-        Format("radgraph-json", "JSON files of token indexes, as RadGraph's", radgraph.read, radgraph.write),
-        Format("phee-json", "JSON lines of nested events, as PHEE's", phee.read, phee.write),
-        Format("pubtator", "title, abstract and tab-separated mentions", pubtator.read, pubtator.write),
-        Format("bioc", "BioC as .xml or .json", bioc_xml.read, bioc_xml.write),
+        Format(
+            "radgraph-json",
+            "JSON files of token indexes, as RadGraph's",
+            radgraph.read,
+            radgraph.write,
+            radgraph.SUFFIXES,
+        ),
+        Format("phee-json", "JSON lines of nested events, as PHEE's", phee.read, phee.write, phee.SUFFIXES),
+        Format(
+            "pubtator", "title, abstract and tab-separated mentions", pubtator.read, pubtator.write, pubtator.SUFFIXES
+        ),
+        Format("bioc", "BioC as .xml or .json", bioc_xml.read, bioc_xml.write, bioc_xml.SUFFIXES),
         Format("marked-text", ".txt files with the annotation written into the text", synthetic.read),
     )
 }

@@ -15,6 +15,7 @@ from ..tokenizer import make_tokenizer
 from . import docbin, jsonl
 from .bundle import replacing
 from .catalogue import read_corpus, resolve
+from .files import SPLITS, keep_apart
 from .report import Report
 from .source import SourcedNote
 from .splits import splits_of
@@ -29,20 +30,23 @@ def convert(
 
     corpus (str): Name of a corpus or of a format.
     source (Path): Where it lies.
-    target (Path): A file that ends in `.spacy` (a DocBin) or `.jsonl`. The report gets the same name, ending in
-        `.report.json`. Both are written whole or not at all.
+    target (Path): A file that ends in `.spacy` (a DocBin) or `.jsonl`. The report is written beside it, see
+        `report_path`. Both are written whole or not at all.
     schema (str | Path | None): Name or file of a schema; that of the corpus if None. A format has none, and then
         keeps all types.
-    split (str | None): Only the notes of that split. Remarks on files that hold notes of other splits alone are left
+    split (str | None): Only the notes of that split: `train`, `dev`, `test` or another name that folders can have
+        for them, such as `validation`. Remarks on files that hold notes of other splits alone are left
         out of the report.
     RETURNS (Report): The report.
     RAISES (ClinieError): CIE254 for an unknown name, CIE255 for another kind of target, CIE256 for an unknown split,
-        and what readers and schemas raise.
+        CIE434 for a target that is the input or would be read with it, and what readers and schemas raise.
     """
     source, target = Path(source), Path(target)
-    if target.suffix not in (SPACY, JSONL):
+    if target.suffix.lower() not in (SPACY, JSONL):
         raise ClinieError("CIE255", path=target.name)
-    known, _ = resolve(corpus)
+    known, raw = resolve(corpus)
+    for written in (target, report_path(target)):
+        keep_apart(known.locate(source) if known else source, written, raw.suffixes)
     name = schema or (known.schema if known else None)
     types = Schema.load(name) if name else None
     report = Report()
@@ -51,13 +55,24 @@ def convert(
     else:
         found = iter(_read_split(corpus, source, report, split, known.group if known else None))
     notes = ((_typed(sourced, types, report), sourced) for sourced in found)
-    if target.suffix == SPACY:
+    if target.suffix.lower() == SPACY:
         docbin.save(_docs(notes, report), target)
     else:
         jsonl.write((note for note, _ in notes), target)
-    with replacing(target.with_suffix(".report.json")) as temporary:
+    with replacing(report_path(target)) as temporary:
         temporary.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
     return report
+
+
+def report_path(target: Path) -> Path:
+    """Where the report on a converted corpus is written: `x.report.json` beside `x.spacy`, `x.jsonl.report.json`
+    beside `x.jsonl`.
+
+    target (Path): The converted corpus.
+    RETURNS (Path): The file.
+    """
+    stem = target.with_suffix("") if target.suffix.lower() == SPACY else target
+    return stem.with_name(f"{stem.name}.report.json")
 
 
 class _Remembering(Report):
@@ -77,17 +92,21 @@ def _read_split(corpus: str, source: Path, report: Report, split: str, group: st
     remembering = _Remembering()
     found = list(read_corpus(corpus, source, remembering))
     splits = splits_of(((sourced.note.id, sourced.split) for sourced in found), group)
-    if split not in splits.values():
+    name = SPLITS.get(split.lower(), split)
+    if name not in splits.values():
         raise ClinieError("CIE256", split=split, path=source.name, splits=", ".join(sorted(set(splits.values()))))
-    wanted = [sourced for sourced in found if splits.get(sourced.note.id) == split]
+    wanted = [sourced for sourced in found if splits.get(sourced.note.id) == name]
     # Without suffix, for a note may consist of several files.
     files = {sourced.file.with_suffix("") for sourced in wanted}
     other = {sourced.file.with_suffix("") for sourced in found} - files
     for kind, reason, file, line, count in remembering.calls:
         if Path(file).with_suffix("") not in other:
             report._remark(kind, reason, file, line, count)
-    if len(wanted) < len(found):
-        report.leave_out("document of another split", source, count=len(found) - len(wanted))
+    for sourced in found:
+        if sourced.note.id not in splits:
+            report.drop("document on which the layout is silent, while it tells the split of others", sourced.file)
+    if len(wanted) < len(splits):
+        report.leave_out("document of another split", source, count=len(splits) - len(wanted))
     return wanted
 
 

@@ -21,6 +21,7 @@ from .bundle import Ids, at_least_one, find_bundles, make_sound, replacing
 from .report import Report
 from .source import SourcedNote
 
+SUFFIXES = (".spacy",)
 _FOREIGN_KEY: Any = ("._.", "rel", None, None)
 _ATTRS = ("ORTH", "ENT_IOB", "ENT_TYPE")
 # What damaged data raises, from decompression to the building of a Doc; our own errors are ValueErrors.
@@ -64,7 +65,7 @@ def save(docs: Iterable[Doc], path: Path) -> None:
 
 def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
     ids = Ids(report)
-    for file, split in find_bundles(path, (".spacy",), report):
+    for file, split in find_bundles(path, SUFFIXES, report):
         for number, doc in enumerate(_docs(file, report), start=1):
             note = _note(doc, f"{file.stem}-{number}", report, file)
             if note is None:

@@ -1,12 +1,14 @@
 """What every raw format needs from files: text exactly as it stands there, its lines, and which files are notes."""
 
+import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import ClinieError
+from ..errors import ClinieError, warn
+from ..notes import Note
 from .report import Report
 
 BOM = "\ufeff"
@@ -22,6 +24,9 @@ SPLITS = {
 }
 # Names of files that lie beside the notes in the corpora as they are published.
 ABOUT = {"readme", "source", "license", "licence"}
+_OF_NOTES = {"data", "set", "corpus", "notes", "files", "split"}
+_UNMISTAKABLE = {"train", "dev"}
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -38,74 +43,111 @@ class NoteFile(NamedTuple):
     split: str | None
 
 
-def find_notes(folder: Path, suffix: str, report: Report) -> list[NoteFile]:
+def find_notes(folder: Path, suffix: str, report: Report, annotations: Iterable[Path] = ()) -> list[NoteFile]:
     """Find the notes of a corpus that has a file for each, at any depth and always in the same order.
 
     folder (Path): The folder; a single file with that suffix is taken as well.
-    suffix (str): Such as `.txt`.
+    suffix (str): In small letters, such as `.txt`; capitals in file names make no difference.
     report (Report): Counts what is no note (README and the like) and notes that had to be told apart by folder.
+    annotations (Iterable[Path]): Files of annotations. A file that has one is a note even if it is called README.
     RETURNS (list[NoteFile]): The files, sorted by path.
     RAISES (ClinieError): CIE200 if there is no such path, CIE201 if it holds no such file.
     """
     folder = Path(folder)
     if folder.is_file():
-        if not folder.name.endswith(suffix):
+        if not folder.name.lower().endswith(suffix):
             raise ClinieError("CIE201", path=folder.name, suffix=suffix)
-        return [NoteFile(folder, folder.name.removesuffix(suffix), split_of(folder.parent, folder.parent))]
+        return [NoteFile(folder, folder.stem, split_of(folder.parent, folder.parent))]
+    annotated = {path.stem for path in annotations}
     paths = []
-    for path in find_files(folder, suffix, report):
-        if path.stem.lower() in ABOUT:
+    for path in by_stem(find_files(folder, suffix, report), report).values():
+        if path.stem.lower() in ABOUT and path.stem not in annotated:
             report.leave_out("file about the corpus, not a note", path)
         else:
             paths.append(path)
     if not paths:
         raise ClinieError("CIE201", path=folder.name, suffix=suffix)
-    names = Counter(path.name for path in paths)
+    names = Counter(path.stem for path in paths)
     found = []
     for path in paths:
-        note_id = path.name.removesuffix(suffix)
-        if names[path.name] > 1:
+        note_id = path.stem
+        if names[path.stem] > 1:
             report.mend("two notes with one id: told apart by folder", path)
-            note_id = path.relative_to(folder).as_posix().removesuffix(suffix)
+            note_id = path.relative_to(folder).with_suffix("").as_posix()
         found.append(NoteFile(path, note_id, split_of(path.parent, folder)))
     return found
 
 
-def find_files(folder: Path, suffix: str, report: Report) -> list[Path]:
-    """Find files by suffix, at any depth and always in the same order.
+def find_files(folder: Path, suffix: str | tuple[str, ...], report: Report) -> list[Path]:
+    """Find files by suffix, at any depth and always in the same order. Links to folders are followed, but no folder
+    is read twice.
 
     folder (Path): The folder.
-    suffix (str): Such as `.ann`.
-    report (Report): Counts hidden files (macOS puts a `._note.txt` beside each `note.txt`), which are left out.
+    suffix (str | tuple[str, ...]): In small letters, such as `.ann`; capitals in file names make no difference.
+    report (Report): Counts hidden files (macOS puts a `._note.txt` beside each `note.txt`), which are left out, and
+        what cannot be opened.
     RETURNS (list[Path]): The files, sorted by path.
     RAISES (ClinieError): CIE200 if there is no such folder.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise ClinieError("CIE200", path=folder)
-    paths = []
-    for path in sorted(folder.rglob(f"*{suffix}")):
+    found = []
+    for path in sorted(_walk(folder, report)):
+        if not path.name.lower().endswith(suffix):
+            continue
         if any(part.startswith(".") for part in path.relative_to(folder).parts):
             report.leave_out("hidden file", path)
         elif path.is_file():
-            paths.append(path)
-    return paths
+            found.append(path)
+        else:
+            report.drop("file cannot be opened", path)
+    return found
+
+
+def by_stem(files: Iterable[Path], report: Report) -> dict[Path, Path]:
+    """Files by their paths without suffix, which is how the files of one note find each other.
+
+    files (Iterable[Path]): Files of one suffix, in capitals or not.
+    report (Report): Counts `a.TXT` beside `a.txt`.
+    RETURNS (dict[Path, Path]): The files, in their order.
+    """
+    found: dict[Path, Path] = {}
+    for path in files:
+        if found.setdefault(path.with_suffix(""), path) is not path:
+            report.drop("two files whose names differ in capitals alone, the first was taken", path)
+    return found
+
+
+def keep_apart(source: Path, target: Path, suffixes: tuple[str, ...] = ()) -> None:
+    """Refuse a file or folder to write that is the input, or would be read with it the next time.
+
+    source (Path): The input.
+    target (Path): What will be written.
+    suffixes (tuple[str, ...]): Of the files that are read if the input is a folder.
+    RAISES (ClinieError): CIE434.
+    """
+    source, place = Path(source).resolve(), Path(target).resolve()
+    if place == source or (source in place.parents and place.name.lower().endswith(suffixes)):
+        raise ClinieError("CIE434", target=target)
 
 
 def split_of(path: Path, root: Path) -> str | None:
     """The split that a path tells: `Train/x.txt`, `test_data/x.txt`, `training_20180910/x.txt`, `dev.json`.
 
-    What is nearest to the file decides; a name that mentions two splits says nothing. The root counts only if it is
-    named exactly so, since it can be called anything.
+    A name tells a split if it is one, digits aside, if it ends in one with `data` or the like behind it
+    (`reference_standard_for_test_data`, `CDR_TrainingSet`), or if it has `train` or `dev` in it, which mean little else
+    (`notes_train.jsonl`). So `lab_test` tells none, and neither does a name with two splits. What is nearest to the
+    file decides. The root counts only if it is named exactly so, since it can be called anything.
 
     path (Path): A file that holds notes, or the folder of a file that is itself a note (a note's name tells nothing).
     root (Path): The corpus' folder.
     RETURNS (str | None): `train`, `dev`, `test` or None.
     """
     for name in reversed(path.relative_to(root).parts):
-        splits = {SPLITS[word] for word in re.split(r"[^a-z]+", name.lower()) if word in SPLITS}
-        if len(splits) == 1:
-            return splits.pop()
+        split = _named_split(name)
+        if split:
+            return split
     return SPLITS.get(root.resolve().name.lower())
 
 
@@ -122,6 +164,26 @@ def note_path(folder: Path, note_id: str, suffix: str) -> Path:
     if any(not part or part.startswith(".") or not part.isprintable() or "\\" in part for part in parts):
         raise ClinieError("CIE203", note=note_id)
     return Path(folder, *parts[:-1], parts[-1] + suffix)
+
+
+def for_files(notes: Iterable[Note]) -> Iterator[Note]:
+    """Hand on notes that become a file each, once they are found fit for it.
+
+    notes (Iterable[Note]): The notes.
+    YIELDS (Note): The notes. In the end comes a warning, CIE207, if `find_notes` will give other ids than theirs.
+    RAISES (ClinieError): CIE004 to CIE006 for a note that is not whole, CIE204 for a second note with one id.
+    """
+    written: set[str] = set()
+    for note in notes:
+        note.check()
+        if note.id in written:
+            raise ClinieError("CIE204", note=note.id)
+        written.add(note.id)
+        yield note
+    names = Counter(note_id.rpartition("/")[2] for note_id in written)
+    shortened = [note_id for note_id in written if "/" in note_id and names[note_id.rpartition("/")[2]] == 1]
+    if shortened:
+        warn("CIE207", count=len(shortened), note=min(shortened), name=min(shortened).rpartition("/")[2])
 
 
 def read_text(path: Path, report: Report) -> str | None:
@@ -172,11 +234,47 @@ def clean(text: str) -> tuple[str, int]:
 def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
     r"""The lines of a file of annotations, numbered from 1, without line end and byte order mark.
 
-    Only `\n` ends a line: `str.splitlines` would also split at U+2028, form feeds and the like, which stand in
-    the middle of quoted text.
+    Only `\n` ends a line, or `\r` in a file that has no `\n`: `str.splitlines` would also split at U+2028, form feeds
+    and the like, which stand in the middle of quoted text, as a single `\r` may.
 
     text (str): What `read_text` gave.
     YIELDS (tuple[int, str]): Line number and line.
     """
-    for number, line in enumerate(text.removeprefix(BOM).split("\n"), start=1):
+    end = "\n" if "\n" in text else "\r"
+    for number, line in enumerate(text.removeprefix(BOM).split(end), start=1):
         yield number, line.removesuffix("\r")
+
+
+def _walk(folder: Path, report: Report) -> list[Path]:
+    """Every file below a folder: first what lies there itself, then what links lead to and was not there yet."""
+
+    def refuse(error: OSError) -> None:
+        report.drop("folder cannot be opened", str(error.filename))
+
+    found: list[Path] = []
+    seen: set[str] = set()
+    roots = [folder]
+    for root in roots:  # which grows on the way
+        for parent, folders, files in os.walk(root, onerror=refuse):
+            place = os.path.realpath(parent)
+            if place in seen:
+                report.leave_out("link to a folder that is read anyway", parent)
+                folders.clear()
+                continue
+            seen.add(place)
+            roots += [path for name in sorted(folders) if (path := Path(parent, name)).is_symlink()]
+            found += [Path(parent, name) for name in files]
+    return found
+
+
+def _named_split(name: str) -> str | None:
+    # Suffixes tell nothing, but `notes.train` does.
+    while Path(name).suffix and Path(name).suffix[1:].lower() not in SPLITS:
+        name = Path(name).stem
+    # "CDR_TrainingSet" says as much as "CDR_Training_Set".
+    words = re.findall("[a-z]{2,}", _HUMP.sub("_", name).lower())
+    told = {SPLITS[word] for word in words if word in SPLITS}
+    if len(told) != 1:
+        return None
+    of_notes = words[-1] in _OF_NOTES and words[-2] in SPLITS
+    return told.pop() if len(words) == 1 or of_notes or _UNMISTAKABLE & set(words) else None

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from ..errors import ClinieError
 from ..notes import Concept, Note, Relation
-from .files import BOM, NoteFile, find_files, find_notes, note_path, numbered_lines, read_text, write_text
+from .files import BOM, NoteFile, find_files, find_notes, for_files, note_path, numbered_lines, read_text, write_text
 from .report import Report
 from .source import SourcedNote
 
@@ -56,7 +56,7 @@ def read(path: Path, report: Report) -> Iterator[SourcedNote]:
     """
     path = Path(path)
     files_by_kind = {kind: find_files(path, kind, report) for kind in _KINDS}
-    found = find_notes(path, ".txt", report)
+    found = find_notes(path, ".txt", report, files_by_kind[".con"])
     if not files_by_kind[".con"]:
         raise ClinieError("CIE205", path=path.name, suffix=".txt", missing=".con")
     annotations = _assign(files_by_kind, found, report)
@@ -92,12 +92,7 @@ def write(notes: Iterable[Note], path: Path) -> None:
         file, CIE206 for what the format cannot hold: a concept that is not made of whole tokens, fragments, an
         attribute other than `assertion`.
     """
-    written = set()
-    for note in notes:
-        note.check()
-        if note.id in written:
-            raise ClinieError("CIE204", note=note.id)
-        written.add(note.id)
+    for note in for_files(notes):
         contents = _contents(note)
         site, slash, name = note.id.rpartition("/")
         for folder, suffix in (("txt", ".txt"), ("concept", ".con"), ("rel", ".rel"), ("ast", ".ast")):

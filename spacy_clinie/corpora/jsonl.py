@@ -19,6 +19,7 @@ from .bundle import Ids, at_least_one, find_bundles, make_sound, replacing
 from .report import Report
 from .source import SourcedNote
 
+SUFFIXES = (".jsonl",)
 _BOM = b"\xef\xbb\xbf"
 # Half a character cannot be written as UTF-8, and some readers break lines at the other three.
 _ESCAPED = re.compile("[\x85\u2028\u2029\ud800-\udfff]")
@@ -82,7 +83,7 @@ def json_lines(path: Path, report: Report) -> Iterator[tuple[int, Any]]:
 
 def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
     ids = Ids(report)
-    for file, split in find_bundles(path, (".jsonl",), report):
+    for file, split in find_bundles(path, SUFFIXES, report):
         for number, record in json_lines(file, report):
 
             def refuse(kind: str, problem: str, file: Path = file, number: int = number) -> None:

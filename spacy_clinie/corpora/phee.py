@@ -22,6 +22,7 @@ from .jsonl import json_lines
 from .report import Report
 from .source import SourcedNote
 
+SUFFIXES = (".json", ".jsonl")
 EFFECTS = {"Adverse_event": "ADE", "Potential_therapeutic_event": "Benefit"}
 SUBJECT = {label: label for label in ("Age", "Gender", "Population", "Race")}
 TREATMENT = {
@@ -70,7 +71,7 @@ def write(notes: Iterable[Note], path: Path) -> None:
 
 def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
     ids = Ids(report)
-    for file, split in find_bundles(path, (".json", ".jsonl"), report):
+    for file, split in find_bundles(path, SUFFIXES, report):
         for number, record in json_lines(file, report):
             try:
                 view = _FlatView(str(record["id"]), record["context"], report, file, number)

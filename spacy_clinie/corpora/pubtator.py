@@ -12,8 +12,11 @@ knows no line numbers and prints lines that it does not understand.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import product
 from pathlib import Path
 
 from ..errors import ClinieError
@@ -23,6 +26,7 @@ from .files import numbered_lines, read_text
 from .report import Report
 from .source import SourcedNote
 
+SUFFIXES = (".pubtator.txt", ".pubtator")
 IDENTIFIER = "identifier"
 COMPOSITE = "composite"
 # A mention with several identifiers leaves open which of them a relation means, so it is written down at its head.
@@ -69,7 +73,7 @@ def write(notes: Iterable[Note], path: Path) -> None:
 
 def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
     ids = Ids(report)
-    for file, split in find_bundles(path, (".pubtator.txt", ".pubtator"), report):
+    for file, split in find_bundles(path, SUFFIXES, report):
         text = read_text(file, report)
         for block in _blocks(text, file, report) if text is not None else ():
             note, lines = _note(block, file, report)
@@ -127,8 +131,13 @@ def _note(block: _Block, file: Path, report: Report) -> tuple[Note, dict[str, in
             relations.append((number, row[1], row[2], row[3]))
         else:
             report.drop("line that is neither a mention nor a relation", file, number)
+    mentions: defaultdict[str, list[Concept]] = defaultdict(list)
+    for concept in note.concepts:
+        for name in _identifiers(concept):
+            mentions[name].append(concept)
+    closest = cache(lambda first, second: _closest(mentions[first], mentions[second]))
     for number, label, first, second in relations:
-        pair = _closest(note.concepts, first, second)
+        pair = closest(first, second)
         if pair is None:
             report.drop("relation to an identifier without a mention", file, number)
             continue
@@ -145,15 +154,9 @@ def _identifiers(concept: Concept) -> set[str]:
     return {whole, *re.split("[|,;]", whole)} - {""}
 
 
-def _closest(concepts: list[Concept], first: str, second: str) -> tuple[Concept, Concept] | None:
-    """The two mentions of two identifiers with the fewest characters between them; the first such pair of several."""
-    pairs = [
-        (head, tail)
-        for head in concepts
-        if first in _identifiers(head)
-        for tail in concepts
-        if tail is not head and second in _identifiers(tail)
-    ]
+def _closest(heads: Sequence[Concept], tails: Sequence[Concept]) -> tuple[Concept, Concept] | None:
+    """The two mentions with the fewest characters between them; the first such pair of several."""
+    pairs = ((head, tail) for head, tail in product(heads, tails) if head is not tail)
 
     def distance(pair: tuple[Concept, Concept]) -> int:
         head, tail = pair

@@ -20,6 +20,7 @@ from .files import SPLITS, clean, read_text, write_text
 from .report import Report
 from .source import SourcedNote
 
+SUFFIXES = (".json",)
 # What stands between the records of a file. A file without any is open and closed at once.
 _OPEN = re.compile(r"\ufeff?[ \t\r\n]*\{[ \t\r\n]*\}?")
 _COLON = re.compile(r"[ \t\r\n]*:[ \t\r\n]*")
@@ -36,7 +37,7 @@ def read(path: Path, report: Report) -> Iterator[SourcedNote]:
         else the one that the file's path tells.
     RAISES (ClinieError): CIE200, CIE201 and CIE250 if there is nothing to read.
     """
-    return at_least_one(_notes(find_bundles(path, (".json",), report), report), path, "RadGraph", report)
+    return at_least_one(_notes(find_bundles(path, SUFFIXES, report), report), path, "RadGraph", report)
 
 
 def write(notes: Iterable[Note], path: Path) -> None:
@@ -55,7 +56,7 @@ def write(notes: Iterable[Note], path: Path) -> None:
         if note.id in records:
             raise ClinieError("CIE204", note=note.id)
         records[note.id] = {"text": note.text, "entities": _entities(note)}
-    file = path if path.suffix == ".json" else path / "radgraph.json"
+    file = path if path.suffix.lower() == ".json" else path / "radgraph.json"
     write_text(file, json.dumps(records, ensure_ascii=False, indent=1) + "\n")
 
 

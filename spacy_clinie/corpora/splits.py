@@ -15,7 +15,8 @@ def splits_of(notes: Iterable[tuple[str, str | None]], group: str | None = None)
     """Assign every note of a corpus to a split.
 
     Files and folders named train, dev or test decide if there are such; where they say train and test only, a tenth
-    of the training notes becomes dev. Otherwise 80 % are for training, 10 % each for development and testing.
+    of the training notes becomes dev. Otherwise 80 % are for training, 10 % each for development and testing. Of three
+    notes or groups and more, each split gets one at least.
 
     notes (Iterable[tuple[str, str | None]]): Id of each note, and its split as the layout of the files tells.
     group (str | None): Regular expression that finds in an id what notes that belong together share, such as the
@@ -56,7 +57,7 @@ def _shares(ids: Sequence[str], group: str | None, shares: Mapping[str, float]) 
     split_of_group = dict.fromkeys(ranked, rest)
     taken = 0
     for split in others:
-        count = round(len(ranked) * shares[split])
+        count = max(round(len(ranked) * shares[split]), int(len(ranked) >= 3))
         split_of_group |= dict.fromkeys(ranked[taken : taken + count], split)
         taken += count
     return {note_id: split_of_group[name] for name, members in groups.items() for note_id in members}

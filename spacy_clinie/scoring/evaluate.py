@@ -22,10 +22,20 @@ def evaluate(gold: Path, predicted: Path, *, seed: int = 0, resamples: int = RES
     resamples (int): How often to resample for the intervals; 0 for none.
     RETURNS (dict[str, Any]): What `score` gives, and `reading`: for `gold` and `predicted` a list of what could not
         be read or was changed in reading, each with `reason`, `count`, `examples` (file and line) and `dropped`.
-    RAISES (ClinieError): CIE403 if a path is none of these, what `score` raises, and what the readers raise.
+    RAISES (ClinieError): CIE403 if a path is none of these, CIE405 if the two sides have no id in common, what `score`
+        raises, and what the readers raise.
     """
     gold_notes, gold_problems = _read(Path(gold))
     predicted_notes, predicted_problems = _read(Path(predicted))
+    gold_ids, predicted_ids = ({note.id for note in notes} for notes in (gold_notes, predicted_notes))
+    if gold_ids.isdisjoint(predicted_ids):
+        raise ClinieError(
+            "CIE405",
+            gold=len(gold_ids),
+            predicted=len(predicted_ids),
+            first=min(gold_ids, default=None),
+            second=min(predicted_ids, default=None),
+        )
     result = score(gold_notes, predicted_notes, seed=seed, resamples=resamples)
     result["reading"] = {"gold": gold_problems, "predicted": predicted_problems}
     return result
@@ -37,9 +47,9 @@ def _read(path: Path) -> tuple[list[Note], list[dict[str, Any]]]:
         read = brat.read
     elif not path.exists():
         raise ClinieError("CIE403", path=str(path), problem="there is no such file or folder")
-    elif path.suffix == ".spacy":
+    elif path.suffix.lower() == ".spacy":
         read = docbin.read
-    elif path.suffix == ".jsonl":
+    elif path.suffix.lower() == ".jsonl":
         read = jsonl.read
     else:
         raise ClinieError("CIE403", path=str(path), problem=f"files ending in {path.suffix!r} are not known")

@@ -136,7 +136,11 @@ def test_a_bad_part_is_counted_and_the_rest_is_kept(tmp_path: Path, inner: str, 
     [
         (document(passage("x", TEXT)), "document that is not BioC"),
         ("<document></document>", "document without an id, or with passages that are not text"),
-        (document(passage(0, TEXT), passage(3, TEXT)), "document whose passages lie over each other"),
+        (document(passage(0, TEXT), passage(3, TEXT)), "document whose passages lie over each other or far apart"),
+        (
+            document(passage(0, TEXT), passage(10**12, TEXT)),
+            "document whose passages lie over each other or far apart",
+        ),
     ],
 )
 def test_a_bad_document_is_counted_and_the_others_are_read(tmp_path: Path, bad: str, reason: str) -> None:

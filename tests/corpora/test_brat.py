@@ -1,3 +1,4 @@
+import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from spacy_clinie.corpora import brat
 from spacy_clinie.corpora.report import Report
 from spacy_clinie.corpora.source import SourcedNote
-from spacy_clinie.errors import ClinieError
+from spacy_clinie.errors import ClinieError, ClinieWarning
 from spacy_clinie.notes import Concept, Note, Relation
 
 TEXT = "Took Lisinopril 5mg.\nRash on left and right arm."
@@ -101,10 +102,13 @@ def test_events_become_relations_of_their_triggers(tmp_path: Path) -> None:
     assert report.problems == 0
 
 
-def test_head_is_the_argument_named_first(tmp_path: Path) -> None:
-    annotation = "T1\tA 0 4\tTook\nT2\tB 5 15\tLisinopril\nR1\tof Arg2:T2 Arg1:T1\nR2\tself Arg1:T1 Arg2:T1\n"
+def test_head_is_the_first_argument_by_number_or_else_by_place(tmp_path: Path) -> None:
+    annotation = (
+        "T1\tA 0 4\tTook\nT2\tB 5 15\tLisinopril\n"
+        "R1\tof Arg2:T2 Arg1:T1\nR2\tself Arg1:T1 Arg2:T1\nR3\tby Whole:T2 Part:T1\n"
+    )
     note, report = read_one(tmp_path, TEXT, annotation)
-    assert note.relations == [Relation("T2", "T1", "of"), Relation("T1", "T1", "self")]
+    assert note.relations == [Relation("T1", "T2", "of"), Relation("T1", "T1", "self"), Relation("T2", "T1", "by")]
     assert report.problems == 0
 
 
@@ -138,13 +142,64 @@ def test_byte_order_mark_stays_without_evidence(tmp_path: Path) -> None:
     assert report.problems == 0
 
 
-@pytest.mark.parametrize(("offsets", "kept"), [("6 11", True), ("5 10", False)])
-def test_byte_order_mark_stays_if_the_offsets_count_it(tmp_path: Path, offsets: str, kept: bool) -> None:
-    note, report = read_one(tmp_path, "\ufefftook drugs", f"T1\tX {offsets}\tdrugs\n")
-    assert note.text[note.concepts[0].start : note.concepts[0].end] == "drugs"
-    assert note.text.startswith("\ufeff") is kept
-    reason = "byte order mark taken off, since the offsets do not count it"
-    assert remarks(report, "mended") == ({} if kept else {reason: ["a.ann"]})
+SMILEY = "\U0001f600"
+
+
+@pytest.mark.parametrize(
+    ("text", "spans", "counted"),
+    [
+        ("\ufefftook drugs", "6 11 drugs", ""),
+        ("\ufefftook drugs", "5 10 drugs", "no byte order mark, characters"),
+        ("some\r\ndrugs", "6 11 drugs", ""),
+        ("some\r\ndrugs", "5 10 drugs", "line ends as one, characters"),
+        ("some\r\ndrugs now", "0 10 some drugs;11 14 now", "line ends as one, characters"),
+        ("some\ndrugs", "6 11 drugs", "line ends as two, characters"),
+        (f"{SMILEY} drugs {SMILEY}", "2 7 drugs;8 9 {SMILEY}", ""),
+        (f"{SMILEY} drugs {SMILEY}", "3 8 drugs;9 11 {SMILEY}", "UTF-16 units"),
+        ("caf\xe9 drugs", "6 11 drugs", "bytes"),
+        (f"\ufeff{SMILEY * 3}\r\ndrugs", "7 12 drugs", "no byte order mark, line ends as one, UTF-16 units"),
+        # Nothing makes this agree, and the last two are no reason to move the first.
+        (f"{SMILEY}\r\ndrugs", "3 8 drogue", ""),
+        (f"{SMILEY} drugs\r\n drugs", "2 7 drugs;0 1 no;3 8 no", ""),
+        # Without a recorded string nothing tells, not even that blanks would stand there.
+        (f"{SMILEY}x y", "3 4", ""),
+    ],
+)
+def test_offsets_that_count_otherwise_are_translated(tmp_path: Path, text: str, spans: str, counted: str) -> None:
+    rows = [span.replace("{SMILEY}", SMILEY).split(" ", 2) for span in spans.split(";")]
+    lines = [f"T{i}\tX {start} {end}\t{' '.join(quoted)}\n" for i, (start, end, *quoted) in enumerate(rows, 1)]
+    note, report = read_one(tmp_path, text, "".join(lines))
+    assert note.text == text
+    differing = 0
+    for concept, (start, end, *quoted) in zip(note.concepts, rows, strict=True):
+        agrees = " ".join(text[concept.start : concept.end].split()) == " ".join(quoted)
+        differing += not agrees
+        assert agrees or (concept.start, concept.end) == (int(start), int(end))
+    differs = {"recorded string differs from the text at its offsets": differing} if differing else {}
+    translated = {f"offsets count {counted}: translated to characters of the file": 1} if counted else {}
+    assert {remark.reason: remark.count for remark in report.remarks("mended")} == differs | translated
+
+
+def test_offsets_past_the_end_stay_there_when_translated(tmp_path: Path) -> None:
+    annotation = "T1\tX 3 8\tdrugs\nT2\tX 3 9\tdrugs!\nT3\tX 0 1\t\n"
+    note, report = read_one(tmp_path, f"{SMILEY} drugs", annotation)
+    assert [concept.id for concept in note.concepts] == ["T1"]
+    assert remarks(report, "dropped") == {
+        "offset past the end of the text": ["a.ann:2"],
+        "span that is empty or ends before it starts": ["a.ann:3"],
+    }
+
+
+def test_an_annotation_file_with_carriage_returns_alone(tmp_path: Path) -> None:
+    note, report = read_one(tmp_path, TEXT, "T1\tDrug 5 15\tLisinopril\rT2\tDose 16 19\t5mg\rR1\tof Arg1:T2 Arg2:T1\r")
+    assert (len(note.concepts), len(note.relations), report.problems) == (2, 1, 0)
+
+
+def test_a_recorded_string_that_looks_like_a_fragment(tmp_path: Path) -> None:
+    text = "Score ;6 8 mg"
+    note, report = read_one(tmp_path, text, "T1\tX 6 10\t;6 8\nT2\tX 6 8 ; 9 10\t;6 8\n")
+    assert note.concepts == [Concept("T1", 6, 10, "X"), Concept("T2", 6, 10, "X", fragments=[(6, 8), (9, 10)])]
+    assert report.problems == 0
 
 
 @pytest.mark.parametrize(
@@ -239,13 +294,16 @@ def test_files_that_do_not_pair_or_cannot_be_read(tmp_path: Path) -> None:
     put(tmp_path, "latin-annotation", "caf\xe9", "T1\tX 0 3\tcaf\nT2\tX 0 4\tcaf\xe9\n".encode("latin-1"))
     (tmp_path / "no-text.ann").write_text("T1\tX 0 1\tx\n")
     found, report = read(tmp_path)
-    assert [sourced.note.id for sourced in found] == ["empty-annotation", "no-annotation"]
+    assert [sourced.note.id for sourced in found] == ["empty-annotation", "empty", "no-annotation"]
     assert remarks(report, "dropped") == {
         "file is not UTF-8": ["latin-annotation.ann:2", "latin.txt:1"],
         "annotation file without a text": ["no-text.ann"],
-        "note without text": ["empty.txt"],
+        "offset past the end of the text": ["empty.ann:1"],
     }
-    assert remarks(report, "mended") == {"note without an annotation file": ["no-annotation.txt"]}
+    assert remarks(report, "mended") == {
+        "note without an annotation file": ["no-annotation.txt"],
+        "note without text, kept": ["empty.txt"],
+    }
 
 
 def test_a_file_that_was_cut_off_keeps_what_is_whole(tmp_path: Path) -> None:
@@ -309,6 +367,41 @@ def test_what_brat_cannot_hold(tmp_path: Path, note: Note, code: str) -> None:
     assert error.value.code == code
     assert "te" not in str(error.value).replace("text", "").split()
     assert not (tmp_path / "out").exists()
+
+
+def test_notes_that_are_empty_or_called_like_files_about_a_corpus_are_read_back(tmp_path: Path) -> None:
+    notes = [Note("License", TEXT), Note("empty", ""), Note("readme", TEXT, [Concept("T1", 0, 4, "X")])]
+    brat.write(notes, tmp_path)
+    found, report = read(tmp_path)
+    assert [sourced.note for sourced in found] == notes
+    assert remarks(report, "left_out") == {}
+
+
+def test_ids_with_a_slash_stay_apart_and_shortened_ones_are_told(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        brat.write([Note("a/1", TEXT), Note("b/1", TEXT), Note("2", TEXT)], tmp_path / "both")
+    assert [sourced.note.id for sourced in read(tmp_path / "both")[0]] == ["2", "a/1", "b/1"]
+    with pytest.warns(ClinieWarning, match=r"CIE207\] 1 note ids.*'a/1'.*'1'"):
+        brat.write([Note("a/1", TEXT), Note("2", TEXT)], tmp_path / "one")
+    assert [sourced.note.id for sourced in read(tmp_path / "one")[0]] == ["2", "1"]
+
+
+def test_suffixes_in_capitals(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.TXT").write_text(TEXT)
+        (tmp_path / f"{name}.Ann").write_text("T1\tX 0 4\tTook\n")
+    found, report = read(tmp_path)
+    assert [(sourced.note.id, len(sourced.note.concepts)) for sourced in found] == [("a", 1), ("b", 1)]
+    assert report.problems == 0
+    (sourced,), _ = read(tmp_path / "b.TXT")
+    assert (sourced.note.id, len(sourced.note.concepts)) == ("b", 1)
+    put(tmp_path, "a", TEXT, "")
+    found, report = read(tmp_path)
+    assert [sourced.note.id for sourced in found] == ["a", "b"]
+    assert {remark.reason: remark.count for remark in report.remarks("dropped")} == {
+        "two files whose names differ in capitals alone, the first was taken": 2
+    }
 
 
 def test_two_notes_to_write_with_one_id(tmp_path: Path) -> None:

@@ -98,6 +98,61 @@ def test_an_unknown_split_is_an_error_that_lists_the_known(tmp_path: Path) -> No
         convert("jsonl", tmp_path, tmp_path / "out.spacy", split="validation")
 
 
+@pytest.mark.parametrize("name", ["dev", "Development", "validation", "valid"])
+def test_a_split_can_be_called_as_folders_are(tmp_path: Path, name: str) -> None:
+    jsonl.write([Note(str(i), TEXT) for i in range(4)], tmp_path / "in.jsonl")
+    assert convert("jsonl", tmp_path / "in.jsonl", tmp_path / "out.jsonl", split=name).documents == 1
+
+
+def test_notes_without_a_split_among_others_with_one_are_dropped(tmp_path: Path) -> None:
+    for name, count in (("train", 20), ("lab_test", 3)):
+        jsonl.write([Note(f"{name}-{i}", TEXT) for i in range(count)], tmp_path / "in" / f"{name}.jsonl")
+    report = convert("jsonl", tmp_path / "in", tmp_path / "out.jsonl", split="train")
+    assert report.documents == 20
+    reason = "document on which the layout is silent, while it tells the split of others"
+    assert {remark.reason: (remark.count, set(remark.examples)) for remark in report.remarks("dropped")} == {
+        reason: (3, {"lab_test.jsonl"})
+    }
+    assert counts(report, "left_out") == {}
+    with pytest.raises(ClinieError, match=r"CIE256.*named train, dev and test"):
+        convert("jsonl", tmp_path / "in", tmp_path / "out.jsonl", split="test")
+
+
+@pytest.mark.parametrize(
+    ("corpus", "source", "target"),
+    [
+        ("jsonl", "in.jsonl", "in.jsonl"),
+        ("jsonl", ".", "all.jsonl"),
+        ("jsonl", ".", "sub/all.JSONL"),
+        ("docbin", ".", "all.spacy"),
+        ("phee-json", ".", "all.spacy"),  # its report would be read
+    ],
+)
+def test_a_target_that_is_the_input_or_would_be_read_is_refused(
+    tmp_path: Path, corpus: str, source: str, target: str
+) -> None:
+    jsonl.write([NOTE], tmp_path / "in.jsonl")
+    before = (tmp_path / "in.jsonl").read_bytes()
+    with pytest.raises(ClinieError, match="CIE434"):
+        convert(corpus, tmp_path / source, tmp_path / target)
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("in.jsonl", before)]
+
+
+def test_each_target_has_a_report_of_its_own(tmp_path: Path) -> None:
+    jsonl.write([NOTE], tmp_path / "in.jsonl")
+    for name in ("x.spacy", "x.jsonl", "y.SPACY"):
+        convert("jsonl", tmp_path / "in.jsonl", tmp_path / "out" / name)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "x.jsonl",
+        "x.jsonl.report.json",
+        "x.report.json",
+        "x.spacy",
+        "y.SPACY",
+        "y.report.json",
+    ]
+    assert len(list(docbin.read(tmp_path / "out" / "y.SPACY", Report()))) == 1
+
+
 @pytest.mark.parametrize(("target", "code"), [("out.txt", "CIE255"), ("out", "CIE255"), ("taken.spacy", "CIE251")])
 def test_a_target_that_cannot_be_written(tmp_path: Path, target: str, code: str) -> None:
     jsonl.write([NOTE], tmp_path / "in.jsonl")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from spacy_clinie.corpora import i2b2
 from spacy_clinie.corpora.report import Report
 from spacy_clinie.corpora.source import SourcedNote
-from spacy_clinie.errors import ClinieError
+from spacy_clinie.errors import ClinieError, ClinieWarning
 from spacy_clinie.notes import Concept, Note, Relation
 
 FOLDERS = {".txt": "txt", ".con": "concept", ".rel": "rel", ".ast": "ast"}
@@ -221,7 +221,8 @@ def test_writing(tmp_path: Path) -> None:
         [Concept("x", 26, 43, "problem", attributes={"assertion": "present"}), Concept("y", 50, 57, "treatment", 0.5)],
         [Relation("y", "x", "TrCP")],
     )
-    i2b2.write([note], tmp_path)
+    with pytest.warns(ClinieWarning, match=r"CIE207.*'beth/a'"):
+        i2b2.write([note], tmp_path)
     contents = {kind: (tmp_path / "beth" / folder / f"a{kind}").read_text() for kind, folder in FOLDERS.items()}
     assert contents == {
         ".txt": TEXT,

@@ -112,6 +112,26 @@ def test_a_bad_line_is_counted_and_the_others_are_read(tmp_path: Path, line: str
     assert "zyxo" not in json.dumps(report.to_dict())
 
 
+def test_identifiers_are_looked_at_once_for_each_mention(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    identified: list[Concept] = []
+    compared: list[int] = []
+    identifiers, closest = pubtator._identifiers, pubtator._closest
+
+    def look(concept: Concept) -> set[str]:
+        identified.append(concept)
+        return identifiers(concept)
+
+    def compare(heads: list[Concept], tails: list[Concept]) -> tuple[Concept, Concept] | None:
+        compared.append(len(heads) * len(tails))
+        return closest(heads, tails)
+
+    monkeypatch.setattr(pubtator, "_identifiers", look)
+    monkeypatch.setattr(pubtator, "_closest", compare)
+    (note,), _ = read(tmp_path, *HEAD, *[ZYXOMAB, RASH] * 10, *["1\tCID\tD1\tD3", "1\tNO\tD1\tD3"] * 10)
+    assert (len(note.concepts), len(note.relations)) == (20, 20)
+    assert (len(identified), compared) == (20, [100])
+
+
 def test_lines_outside_of_documents_and_doubled_ids_are_counted(tmp_path: Path) -> None:
     notes, report = read(tmp_path, "zyxomab", "", "1|t|One.", "", "1|t|Again.")
     assert [note.id for note in notes] == ["1", "1-2"]

@@ -1,5 +1,7 @@
 from collections import Counter
 
+import pytest
+
 from spacy_clinie.corpora.splits import sample, splits_of
 from spacy_clinie.notes import Note
 
@@ -20,6 +22,23 @@ def test_the_split_never_changes() -> None:
     """Scores are only comparable as long as these are the notes of the splits."""
     splits = splits_of((str(number), None) for number in range(10))
     assert {note_id: split for note_id, split in splits.items() if split != "train"} == {"9": "dev", "8": "test"}
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (1, {"train": 1}),
+        (2, {"train": 2}),
+        (3, {"train": 1, "dev": 1, "test": 1}),
+        (4, {"train": 2, "dev": 1, "test": 1}),
+        (14, {"train": 12, "dev": 1, "test": 1}),
+        (16, {"train": 12, "dev": 2, "test": 2}),
+    ],
+)
+def test_three_notes_are_enough_for_three_splits(count: int, expected: dict[str, int]) -> None:
+    assert sizes(splits_of((note_id, None) for note_id in IDS[:count])) == expected
+    groups = [(f"{note_id}_{part}", None) for note_id in IDS[:count] for part in "ab"]
+    assert sizes(splits_of(groups, group=r"note-\d+")) == {split: 2 * size for split, size in expected.items()}
 
 
 def test_notes_of_a_group_stay_together() -> None:

@@ -52,6 +52,20 @@ def test_what_could_not_be_read_is_said(tmp_path):
     json.dumps(result)
 
 
+def test_two_sides_without_a_common_note_are_no_score(tmp_path):
+    gold, predicted = store(make_notes(0), "jsonl", tmp_path / "gold"), make_notes(0)
+    for note in predicted:
+        note.id = f"ward/{note.id}"
+    with pytest.raises(ClinieError, match=r"CIE405.*'a' and 'ward/a'"):
+        evaluate(gold, store(predicted, "jsonl", tmp_path / "predicted"))
+
+
+def test_suffixes_in_capitals(tmp_path):
+    jsonl.write(make_notes(0), tmp_path / "GOLD.JSONL")
+    docbin.write(make_notes(0), tmp_path / "PREDICTED.SPACY")
+    assert evaluate(tmp_path / "GOLD.JSONL", tmp_path / "PREDICTED.SPACY")["missing_documents"] == 0
+
+
 @pytest.mark.parametrize("name, problem", [("nowhere.jsonl", "no such file"), ("notes.txt", r"'\.txt' are not known")])
 def test_what_cannot_be_scored(name, problem, tmp_path):
     gold = store(make_notes(0), "jsonl", tmp_path / "gold")

@@ -1,0 +1,122 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from spacy_clinie.corpora.files import find_files, find_notes, keep_apart, numbered_lines, split_of
+from spacy_clinie.corpora.report import Report
+from spacy_clinie.errors import ClinieError
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def counts(report: Report, kind: str) -> dict[str, int]:
+    return {remark.reason: remark.count for remark in report.remarks(kind)}
+
+
+def test_links_to_folders_are_followed_and_nothing_is_read_twice(tmp_path: Path) -> None:
+    touch(tmp_path, "in/b/1.txt", "elsewhere/2.txt", "elsewhere/sub/3.txt")
+    (tmp_path / "in" / "a").symlink_to(tmp_path / "in" / "b")
+    (tmp_path / "in" / "b" / "up").symlink_to(tmp_path)
+    (tmp_path / "in" / "z").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in" / "4.txt").symlink_to(tmp_path / "elsewhere" / "2.txt")
+    report = Report()
+    found = find_files(tmp_path / "in", ".txt", report)
+    assert [file.relative_to(tmp_path / "in").as_posix() for file in found] == [
+        "4.txt",
+        "b/1.txt",
+        "z/2.txt",
+        "z/sub/3.txt",
+    ]
+    # in/a, in/b/up/in, in/b/up/elsewhere
+    assert counts(report, "left_out") == {"link to a folder that is read anyway": 3}
+    assert report.problems == 0
+
+
+def test_what_cannot_be_opened_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "a.txt", "closed/b.txt")
+    (tmp_path / "c.txt").symlink_to(tmp_path / "gone.txt")
+    scan = os.scandir
+
+    def refuse(path: str) -> object:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    report = Report()
+    assert [file.name for file in find_files(tmp_path, ".txt", report)] == ["a.txt"]
+    assert counts(report, "dropped") == {"file cannot be opened": 1, "folder cannot be opened": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("train", "train"),
+        ("Train", "train"),
+        ("test_data", "test"),
+        ("training_20180910", "train"),
+        ("concept_assertion_relation_training_data", "train"),
+        ("reference_standard_for_test_data", "test"),
+        ("gold-standard-test-data", "test"),
+        ("CDR_TrainingSet.PubTator.txt", "train"),
+        ("CDR_DevelopmentSet.BioC.xml", "dev"),
+        ("TestSet", "test"),
+        ("dev.json", "dev"),
+        ("valid", "dev"),
+        ("notes_train.jsonl", "train"),
+        ("notes.train.jsonl", "train"),
+        ("train_v2", "train"),
+        ("test2.jsonl", "test"),
+        ("lab_test", None),
+        ("stress-test", None),
+        ("LabTest", None),
+        ("test_results", None),
+        ("nurse_training", None),
+        ("child_development", None),
+        ("lab_test.jsonl", None),
+        ("train_and_dev", None),
+        ("data", None),
+        ("2018", None),
+        (".json", None),
+    ],
+)
+def test_the_split_that_a_name_tells(tmp_path: Path, name: str, split: str | None) -> None:
+    assert split_of(tmp_path / name, tmp_path) == split
+
+
+def test_the_nearest_name_decides_and_the_root_only_if_it_is_a_split(tmp_path: Path) -> None:
+    assert split_of(tmp_path / "train" / "lab_test" / "a", tmp_path) == "train"
+    assert split_of(tmp_path / "train" / "test", tmp_path) == "test"
+    assert split_of(tmp_path / "Validation" / "a", tmp_path / "Validation") == "dev"
+    assert split_of(tmp_path / "test_data" / "a", tmp_path / "test_data") is None
+
+
+def test_files_about_a_corpus_are_notes_if_they_are_annotated(tmp_path: Path) -> None:
+    touch(tmp_path, "a.txt", "README.txt", "source.txt")
+    report = Report()
+    assert [note.id for note in find_notes(tmp_path, ".txt", report)] == ["a"]
+    assert counts(report, "left_out") == {"file about the corpus, not a note": 2}
+    found = find_notes(tmp_path, ".txt", Report(), [tmp_path / "source.ann"])
+    assert [note.id for note in found] == ["a", "source"]
+
+
+def test_lines_end_with_a_carriage_return_only_where_there_is_nothing_else() -> None:
+    assert list(numbered_lines("\ufeffa\rb\u2028c\r")) == [(1, "a"), (2, "b\u2028c"), (3, "")]
+    assert list(numbered_lines("a\rb\r\nc\n")) == [(1, "a\rb"), (2, "c"), (3, "")]
+
+
+def test_a_target_that_would_be_read_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "in/a.jsonl")
+    folder, file = tmp_path / "in", tmp_path / "in" / "a.jsonl"
+    (tmp_path / "link.jsonl").symlink_to(file)
+    for source, target in ((file, file), (file, tmp_path / "link.jsonl"), (folder, folder / "sub" / "b.JSONL")):
+        with pytest.raises(ClinieError, match="CIE434"):
+            keep_apart(source, target, (".jsonl",))
+    keep_apart(folder, folder / "b.spacy", (".jsonl",))
+    keep_apart(file, folder / "b.jsonl", (".jsonl",))
+    keep_apart(folder, tmp_path / "b.jsonl", (".jsonl",))
