@@ -15,7 +15,7 @@ from typing import Any
 
 from data import load, to_docs, words
 from runs import Row, Run, interval, main, number
-from training import PASSES, blank, notes_a_step, train
+from training import CONCEPTS, PASSES, blank, notes_a_step, train
 
 Predict = Callable[[list[Any]], list[Any]]
 
@@ -24,7 +24,7 @@ def run_spacy_clinie(notes: dict[str, list[Any]], schema: Any, seed: int, settin
     nlp = blank()
     model = {"@architectures": "spacy_clinie.EncoderTagger.v1", "precision": "fp32", **settings.get("model", {})}
     nlp.add_pipe("clinie_ner_encoder", config={"model": model})
-    train(nlp, notes["train"], seed, settings.get("rate", 1e-4))
+    train(nlp, notes["train"], seed, settings.get("rate", CONCEPTS))
     return lambda test: _spacy_notes(nlp, test)
 
 

@@ -8,7 +8,7 @@ import time
 from data import DISTANCE, load, to_docs, words
 from relations import ARCHITECTURES
 from runs import Row, Run, interval, main, number
-from training import blank, train
+from training import CONCEPTS, RELATIONS, blank, train
 
 from spacy_clinie.annotation import set_relations
 from spacy_clinie.conversion import note_from_doc
@@ -23,10 +23,10 @@ def work(run: Run) -> Row:
     model = {"@architectures": ARCHITECTURES[run.system], "precision": "fp32"}
     relations.add_pipe("clinie_rel", config={"model": model, "max_distance": DISTANCE[run.corpus]})
     begin = time.perf_counter()
-    for nlp in (tagger, relations):
+    for nlp, rate in ((tagger, CONCEPTS), (relations, RELATIONS)):
         pipe = nlp.get_pipe(nlp.pipe_names[0])
         pipe.schema = schema
-        train(nlp, notes["train"], run.seed, run.settings.get("rate", 1e-4), run.settings.get("passes", 4))
+        train(nlp, notes["train"], run.seed, rate)
     row: Row = {"train_seconds": time.perf_counter() - begin}
     gold = notes[run.split]
     docs = to_docs(gold, relations.vocab)
