@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import spacy
@@ -13,7 +14,7 @@ from spacy.training.initialize import init_nlp
 from spacy.training.loop import train
 from spacy.util import load_config
 
-from spacy_clinie.annotation import get_relations, get_spans
+from spacy_clinie.components.base import ClinieComponent
 from spacy_clinie.conversion import doc_from_note
 from spacy_clinie.notes import Note
 from spacy_clinie.tokenizer import make_tokenizer
@@ -24,7 +25,6 @@ TRAINED = [path for path in CONFIGS if path.stem != "pipeline"]
 
 @pytest.mark.parametrize("path", TRAINED, ids=lambda path: path.stem)
 def test_filled(path: Path, tmp_path: Path) -> None:
-    encoder = {"paths": {"encoder": "somewhere"}} if "transformer" in path.stem else {}
     filled = tmp_path / "filled.cfg"
     done = subprocess.run(
         [sys.executable, "-m", "spacy", "init", "fill-config", str(path), str(filled)],
@@ -33,7 +33,7 @@ def test_filled(path: Path, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert load_config(filled, interpolate=False).to_str() == load_config(path, interpolate=False).to_str(), encoder
+    assert load_config(filled, interpolate=False).to_str() == load_config(path, interpolate=False).to_str()
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +57,20 @@ def test_trains_saves_the_best_and_loads(path: Path, corpus: str, tiny_bert: str
         if "encoder" in component["model"]:
             component["model"].update(encoder=tiny_bert, window=96)
     nlp = init_nlp(config.interpolate())
+    before = _weights(nlp)
     train(nlp, tmp_path, stdout=(tmp_path / "log").open("w"))
     assert len((tmp_path / "log").read_text().strip().splitlines()) >= 4
     best = spacy.load(tmp_path / "model-best")
-    doc = best("Took aspirin 25mg for pain.\nThen developed rash.")
-    assert doc.text.startswith("Took")
-    assert isinstance(get_spans(doc), list) and isinstance(get_relations(doc), list)
+    assert any((_weights(best)[name] != weight).any() for name, weight in before.items())
+    best("Took aspirin 25mg for pain.\nThen developed rash.")
     again = spacy.blank("en").from_config(best.config)
     assert again.pipe_names == best.pipe_names
+
+
+def _weights(nlp: spacy.Language) -> dict[str, Any]:
+    """A copy of what our component learns."""
+    pipe: Any = next(pipe for _, pipe in nlp.pipeline if isinstance(pipe, ClinieComponent))
+    return {name: weight.clone() for name, weight in pipe.model.shims[0].module.state_dict().items()}
 
 
 def test_two_trained_components_become_one_pipeline(corpus: str, tiny_bert: str, tmp_path: Path) -> None:
