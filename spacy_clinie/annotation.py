@@ -157,10 +157,10 @@ def get_relations(doc: Doc) -> list[Rel]:
     doc (Doc): The Doc.
     RETURNS (list[Rel]): In the order in which they were set.
     """
-    concepts = _Concepts(doc)
+    spans = get_spans(doc)
     found = []
     for head, tail, label, score in relation_indexes(doc):
-        ends = [concepts.spans[end] if isinstance(end, int) else cover(doc, *end) for end in (head, tail)]
+        ends = [spans[end] if isinstance(end, int) else cover(doc, *end) for end in (head, tail)]
         found.append(Rel(ends[0], ends[1], label, score))
     return found
 
@@ -180,6 +180,8 @@ def relation_indexes(doc: Doc) -> list[tuple[End, End, str, Optional[float]]]:
         # Set before spacy_clinie was imported, by a library with a plain `rel` of its own.
         foreign = doc.user_data.get(_FOREIGN_KEY)
         records = _records(doc, foreign) if foreign else []
+    if not records:
+        return []
     concepts = _Concepts(doc)
     return [
         (concepts.end(head, head_at), concepts.end(tail, tail_at), label, score)
