@@ -32,7 +32,8 @@ def run_spacy(notes: dict[str, list[Any]], schema: Any, seed: int, settings: dic
     from spacy_clinie.models.base import locate
 
     nlp = blank()
-    spans = {"@span_getters": "spacy-transformers.strided_spans.v1", "window": 128, "stride": 96}
+    window = settings.get("window", 128)
+    spans = {"@span_getters": "spacy-transformers.strided_spans.v1", "window": window, "stride": window * 3 // 4}
     nlp.add_pipe(
         "transformer",
         config={
@@ -81,7 +82,8 @@ def run_edsnlp(notes: dict[str, list[Any]], schema: Any, seed: int, settings: di
     torch.manual_seed(seed)
     nlp = edsnlp.blank("eds")
     nlp.tokenizer = make_tokenizer(nlp.vocab)
-    embedding = edsnlp.pipes.transformer(model=locate("minilm"), window=128, stride=96)
+    window = settings.get("window", 128)
+    embedding = edsnlp.pipes.transformer(model=locate("minilm"), window=window, stride=window * 3 // 4)
     nlp.add_pipe(
         edsnlp.pipes.ner_crf(
             embedding=embedding,

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 from spacy.tokens import Doc
 
 from .errors import ClinieError
@@ -70,13 +71,11 @@ def sentence_starts(doc: Doc) -> list[int]:
         a sentence ends at a blank line, at ".", "!" or "?" before a blank and something other than a small letter, and
         at any line break before such (a small letter there means that a line was wrapped).
     """
+    if not len(doc):
+        return []
     if doc.has_annotation("SENT_START"):
-        return [token.i for token in doc if token.is_sent_start or token.i == 0]
-    places = [match.end() for match in _SENTENCE_END.finditer(doc.text)]
-    starts, position = [0] if len(doc) else [], 0
-    for token in doc:
-        while position < len(places) and places[position] <= token.idx:
-            position += 1
-            if starts[-1] != token.i:
-                starts.append(token.i)
-    return starts
+        starts = np.flatnonzero(doc.to_array("SENT_START") == 1)
+    else:
+        places = [match.end() for match in _SENTENCE_END.finditer(doc.text)]
+        starts = np.searchsorted(doc.to_array("IDX").astype(np.int64), places)
+    return np.unique(np.append(starts[starts < len(doc)], 0)).tolist()

@@ -114,14 +114,14 @@ class RelationClassifier(ClinieComponent):
             `get_spans(doc)`), label, score.
         RAISES (ClinieError): CIE308 if the component is not trained.
         """
-        answers = []
+        answers, labels = [], self.labels
         for part in in_parts(docs):
             items = [self.candidates(doc, get_spans(doc)) for doc in part]
             for item, rows in zip(items, self.model.predict(items), strict=True):
                 best = rows.argmax(-1) if len(rows) else []
                 answers.append(
                     [
-                        (head, tail, self.labels[label - 1], float(row[label]))
+                        (head, tail, labels[label - 1], float(row[label]))
                         for (head, tail), label, row in zip(item.pairs, best, rows, strict=True)
                         if label
                     ]
@@ -158,7 +158,7 @@ class RelationClassifier(ClinieComponent):
         allowed = {}
         for head, tail in product(kinds, kinds):
             names = self.schema.allowed(head, tail)
-            row = np.array([label in names for label in self.labels])
+            row = np.array([label in names for label in self.schema.relations])
             for head_first in (True, False):
                 if (own := row & (head_first | ~symmetric)).any():
                     allowed[head, tail, head_first] = own
