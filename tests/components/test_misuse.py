@@ -19,6 +19,7 @@ from spacy_clinie.models.base import locate, pick_device
 from spacy_clinie.schema import Schema
 from spacy_clinie.windows import sentence_starts
 from tests.components.test_components import MODELS, build, train
+from tests.conftest import tiny_settings
 
 Examples = Callable[[Language], list[Example]]
 
@@ -171,3 +172,27 @@ def _notes(examples: list[Example]) -> Any:
     from spacy_clinie.conversion import note_from_doc
 
     return [note_from_doc(example.reference) for example in examples]
+
+
+@pytest.mark.parametrize("kind", ["crf", "mrc", "one_pass", "marked_pairs"])
+def test_a_window_without_room_for_text_is_refused(kind: str, tiny_bert: str, make_examples: Examples) -> None:
+    factory, model = MODELS[kind]
+    nlp = spacy.blank("en")
+    nlp.add_pipe(factory, config={"model": tiny_settings(tiny_bert, **model | {"window": 5})})
+    examples = make_examples(nlp)
+    sgd = nlp.initialize(lambda: examples)
+    with pytest.raises(ClinieError, match="CIE310"):
+        nlp.update(examples, sgd=sgd)
+
+
+def test_an_example_of_two_texts_is_refused_without_quoting_them(tiny_bert: str, make_examples: Examples) -> None:
+    nlp = build("crf", tiny_bert)
+    examples = make_examples(nlp)
+    sgd = nlp.initialize(lambda: examples)
+    reference = examples[0].reference
+    spaces = [bool(token.whitespace_) for token in reference]
+    spaces[0] = not spaces[0]
+    other = Doc(nlp.vocab, words=[token.text for token in reference], spaces=spaces)
+    with pytest.raises(ClinieError, match="CIE462") as error:
+        nlp.update([Example(other, reference)], sgd=sgd)
+    assert "aspirin" not in str(error.value)
