@@ -134,6 +134,29 @@ MESSAGES = {
         "A window of {window} word pieces has no room for text beside the {specials} that the question and the special "
         "pieces take. Use a larger window."
     ),
+    "CIE313": (
+        "{file} cannot be converted ({problem}). Converting needs the package gguf; "
+        "`python -m spacy_clinie download smollm2` installs it."
+    ),
+    "CIE320": ("There is no prompt template {name!r}: it is neither a file nor one of {known}."),
+    "CIE321": "Prompt template {name!r} is at fault: {problem}.",
+    "CIE322": (
+        "A prompt template must use {{{{ window }}}} exactly once, where the text comes that is asked about; it does "
+        "so {found} times."
+    ),
+    "CIE323": (
+        "The tokenizer of this model has no single token for one of the marks « and » or for a line break. "
+        "Choose another base model."
+    ),
+    "CIE324": "The tokenizer of this model names no token that ends a text. Set its eos_token.",
+    "CIE325": (
+        "A prompt of {prompt} tokens with a window of {window} and its answer does not fit into the {limit} tokens "
+        "that the model reads. Make the window smaller or give fewer examples."
+    ),
+    "CIE326": (
+        "An answer reached the {limit} tokens that the model reads and was ended there: concepts behind that place of "
+        "its window are missing. Make the window smaller."
+    ),
     "CIE312": (
         'The device {device!r} is not there. Choose another in the settings of the architecture (device = "auto"), or '
         'for a trained pipeline with spacy.load(..., config={{"components.NAME.model.device": "auto"}}).'
@@ -205,6 +228,10 @@ MESSAGES = {
         "check its concepts."
     ),
     "CIE465": "The component {component!r} finds {finds}, and its model ({model}) does not. Use another architecture.",
+    "CIE467": (
+        "{component}: {count} concepts of this batch cross others of one question or lie too deep within others, so "
+        "the answer that is learnt leaves them out. With a question for each type (each = true) they seldom do."
+    ),
     "CIE466": (
         "{count} relations in the training data of {component} have an end that is no concept of their Doc: they "
         "cannot be learnt, and scoring counts them as missed."

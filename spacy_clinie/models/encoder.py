@@ -69,7 +69,7 @@ class EncoderModule(nn.Module):
         fingerprint = ""
         if options["lora"] is not None:
             fingerprint = base.fingerprint(encoder, tokenizer)
-            encoder = base.add_lora(encoder, options["lora"])
+            encoder = base.add_adapter(encoder, options["lora"])
         return cls(encoder, tokenizer, fingerprint, schema, options)
 
     @classmethod
@@ -81,7 +81,7 @@ class EncoderModule(nn.Module):
         RETURNS (EncoderModule): The trained module.
         """
         schema = json.loads((folder / "schema.json").read_text(encoding="utf8"))
-        encoder, tokenizer, fingerprint = base.restore_encoder(folder / "encoder")
+        encoder, tokenizer, fingerprint = base.restore_model(folder / "encoder", base.load_encoder)
         module = cls(encoder, tokenizer, fingerprint, schema, options)
         module.head.load_state_dict(load_file(folder / "head.safetensors"))
         return module.eval()
@@ -92,7 +92,7 @@ class EncoderModule(nn.Module):
         folder (Path): An existing folder.
         """
         (folder / "encoder").mkdir(exist_ok=True)
-        base.save_encoder(self.encoder, self.tokenizer, self.options["encoder"], self.fingerprint, folder / "encoder")
+        base.save_model(self.encoder, self.tokenizer, self.options["encoder"], self.fingerprint, folder / "encoder")
         save_file({k: v.contiguous() for k, v in self.head.state_dict().items()}, folder / "head.safetensors")
         (folder / "schema.json").write_text(json.dumps(self.schema, ensure_ascii=False), encoding="utf8")
 

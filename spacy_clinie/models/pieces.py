@@ -28,6 +28,7 @@ class PiecedDoc:
     ends (np.ndarray): One past the last character of each piece, shape (pieces,).
     tokens (np.ndarray): Index of each unit's token, shape (units,).
     firsts (np.ndarray): Index of each unit's first piece, shape (units,); never descending.
+    lasts (np.ndarray): One past each unit's last piece, shape (units,).
     breaks (list[int]): Pieces before which a window is best cut.
     """
 
@@ -36,6 +37,7 @@ class PiecedDoc:
     ends: np.ndarray
     tokens: np.ndarray
     firsts: np.ndarray
+    lasts: np.ndarray
     breaks: list[int]
 
     def windows(self, size: int, overlap: int) -> list[Window]:
@@ -76,7 +78,9 @@ def _align(doc: Doc, text: str, encoding: Any, backend: Any) -> PiecedDoc:
     if len(starts):
         places = [match.end() for match in _BREAK.finditer(text)]
         breaks = sorted({int(i) for i in np.searchsorted(starts, places) if 0 < i < len(starts)})
-    return PiecedDoc(np.asarray(encoding.ids, dtype=np.int64), starts, ends, tokens, firsts[tokens], breaks)
+    firsts, ids = firsts[tokens], np.asarray(encoding.ids, dtype=np.int64)
+    lasts = np.maximum(np.searchsorted(starts, token_ends[tokens]), firsts + 1)
+    return PiecedDoc(ids, starts, ends, tokens, firsts, lasts, breaks)
 
 
 def _offsets(text: str, encoding: Any, begins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

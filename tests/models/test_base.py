@@ -8,7 +8,7 @@ import pytest
 import transformers
 
 from spacy_clinie.errors import ClinieError
-from spacy_clinie.models.base import add_lora, load_encoder, load_tokenizer
+from spacy_clinie.models.base import add_adapter, load_encoder, load_tokenizer
 
 
 @pytest.mark.parametrize("load", [load_encoder, load_tokenizer])
@@ -28,10 +28,12 @@ def test_a_tokenizer_without_offsets_is_refused(
         load_tokenizer(tiny_bert)
 
 
-@pytest.mark.parametrize("settings", [{"rank": 8}, {"r": 0}, {"r": 4, "target_modules": ["no_such_layer"]}])
+@pytest.mark.parametrize(
+    "settings", [{"rank": 8}, {"peft_type": "NO_SUCH"}, {"r": 0}, {"r": 4, "target_modules": ["no_such_layer"]}]
+)
 def test_lora_settings_that_peft_refuses_are_passed_on(settings: dict[str, Any], tiny_bert: str) -> None:
     with pytest.raises(ClinieError, match="CIE305"):
-        add_lora(load_encoder(tiny_bert), settings)
+        add_adapter(load_encoder(tiny_bert), settings)
 
 
 def test_a_damaged_model_is_named(tiny_bert: str, tmp_path: Path) -> None:

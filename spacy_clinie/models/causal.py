@@ -1,0 +1,309 @@
+"""A causal language model that answers prompts: trained on answers, and held to what its machines permit.
+
+Prompts share their beginning (instruction, schema, examples), so it is read once for all of them, in training as in
+prediction. Answers are generated in batches; what a machine can guess is checked in the same pass as the choice before
+it, so that copied text and forced labels cost no passes of their own.
+"""
+
+from collections.abc import Iterator, Sequence
+from inspect import signature
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import DynamicCache
+
+from ..errors import warn
+from ..prompts.machines import Ask
+from . import base
+from .pieces import PiecedDoc, by_budget, make_pieces
+
+# Layers' keys and values, each of shape (rows, heads, positions, width).
+_Read = Optional[tuple[tuple[torch.Tensor, torch.Tensor], ...]]
+
+
+class CausalModule(nn.Module):
+    """A causal language model with or without adapters.
+
+    model (PreTrainedModel | PeftModel): The model.
+    tokenizer (PreTrainedTokenizerFast): Its tokenizer.
+    fingerprint (str): Fingerprint of the base model, where it carries adapters.
+    options (dict[str, Any]): The settings of the architecture, see `architectures.causal_lm`.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, fingerprint: str, options: dict[str, Any]) -> None:
+        super().__init__()
+        self.model, self.tokenizer, self.fingerprint, self.options = model, tokenizer, fingerprint, options
+        self.device = base.pick_device(options["device"])
+        self.precision = base.pick_precision(options["precision"], self.device)
+        self.limit: int = getattr(model.config, "max_position_embeddings", None) or tokenizer.model_max_length
+        self.to(self.device)
+
+    @classmethod
+    def create(cls, schema: dict[str, Any], options: dict[str, Any]) -> "CausalModule":  # noqa: ARG003
+        """Build it around a pretrained base.
+
+        schema (dict[str, Any]): Not used: prompts hold it.
+        options (dict[str, Any]): See the class; `base` names the base and `adapter` holds the adapters' settings.
+        RETURNS (CausalModule): The module.
+        """
+        model, tokenizer = base.load_causal(options["base"]), base.load_tokenizer(options["base"])
+        mark = ""
+        if options["adapter"] is not None:
+            mark = base.fingerprint(model, tokenizer)
+            model = base.add_adapter(model, {"task_type": "CAUSAL_LM", **options["adapter"]})
+        return cls(model, tokenizer, mark, options)
+
+    @classmethod
+    def restore(cls, folder: Path, options: dict[str, Any]) -> "CausalModule":
+        """Build it from what `save` wrote.
+
+        folder (Path): The folder.
+        options (dict[str, Any]): See the class.
+        RETURNS (CausalModule): The trained module.
+        """
+        return cls(*base.restore_model(folder / "model", base.load_causal), options).eval()
+
+    def save(self, folder: Path) -> None:
+        """Write everything that `restore` needs.
+
+        folder (Path): An existing folder.
+        """
+        (folder / "model").mkdir(exist_ok=True)
+        base.save_model(self.model, self.tokenizer, self.options["base"], self.fingerprint, folder / "model")
+
+    def rate_groups(self) -> list[tuple[list[nn.Parameter], float]]:
+        """Parameters, and the factor of their learning rate."""
+        return [(list(self.model.parameters()), 1.0)]
+
+    def read_texts(self, docs: Sequence[Any]) -> list[PiecedDoc]:
+        """Docs as the model's tokens.
+
+        docs (Sequence[Doc]): The Docs.
+        RETURNS (list[PiecedDoc]): One for each.
+        """
+        return make_pieces(docs, self.tokenizer)
+
+    def predict(self, asked: tuple[Sequence[Ask], Sequence[Any]]) -> Sequence[Any]:
+        """Answer prompts; see `answer`.
+
+        asked (tuple[Sequence[Ask], Sequence[Machine]]): Prompts and machines.
+        RETURNS (Sequence[Machine]): The machines.
+        """
+        self.answer(*asked)
+        return asked[1]
+
+    @property
+    def plain(self) -> Any:
+        """The model that transformers loaded; LoRA lies within it."""
+        return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+
+    def learn(self, asks: Sequence[Ask], answers: Sequence[Sequence[int]]) -> float:
+        """Add the gradient of a batch.
+
+        asks (Sequence[Ask]): Prompts.
+        answers (Sequence[Sequence[int]]): Ids of the right answer to each.
+        RETURNS (float): Loss for each id of the answers.
+        """
+        self.train()
+        weight, total = sum(map(len, answers)), 0.0
+        lengths = [len(ask.rest) + len(answer) for ask, answer in zip(asks, answers, strict=True)]
+        for before, members in _by_beginning(asks):
+            for batch in by_budget([lengths[i] for i in members], self.options["batch_pieces"]):
+                rows = [members[i] for i in batch]
+                with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None):
+                    loss = self._loss(before, [asks[i].rest for i in rows], [answers[i] for i in rows])
+                (loss / weight).backward()
+                total += loss.item()
+        return total / max(weight, 1)
+
+    def _loss(self, before: tuple[int, ...], asked: list[Sequence[int]], answers: list[Sequence[int]]) -> torch.Tensor:
+        read = self._begin(before)
+        # The last id of an answer has nothing to predict.
+        sequences = [[*ids, *answer[:-1]] for ids, answer in zip(asked, answers, strict=True)]
+        longest = max(map(len, answers))
+        logits, _ = self._read_on(sequences, read, _Rows(len(sequences), _length(read), self.device), longest)
+        target = torch.full((len(answers), longest), -100)
+        for row, answer in enumerate(answers):
+            target[row, longest - len(answer) :] = torch.tensor(answer)
+        return nn.functional.cross_entropy(
+            logits.float().flatten(0, 1), target.flatten().to(self.device), reduction="sum"
+        )
+
+    def answer(self, asks: Sequence[Ask], machines: Sequence[Any]) -> None:
+        """Answer prompts, each within its machine.
+
+        asks (Sequence[Ask]): Prompts.
+        machines (Sequence[Machine]): One for each; they take the answers.
+        """
+        self.eval()
+        lengths = [len(ask.rest) for ask in asks]
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None),
+        ):
+            for before, members in _by_beginning(asks):
+                read = self._begin(before)
+                for batch in by_budget([lengths[i] for i in members], self.options["batch_pieces"]):
+                    rows = [members[i] for i in batch]
+                    self._answer(read, [asks[i].rest for i in rows], [machines[i] for i in rows])
+
+    def _answer(self, read: _Read, asked: list[Sequence[int]], machines: list[Any]) -> None:
+        rows = _Rows(len(asked), _length(read), self.device)
+        waiting = [list(ids) for ids in asked]
+        while machines:
+            guesses = [machine.guess(self.options["guess"]) for machine in machines]
+            fed = [[*ids, *guess] for ids, guess in zip(waiting, guesses, strict=True)]
+            keep = 1 + max(map(len, guesses))
+            logits, read = self._read_on(fed, read, rows, keep)
+            scores = logits.float().cpu().numpy()
+            wrong = []
+            for row, (machine, guess) in enumerate(zip(machines, guesses, strict=True)):
+                right, following = _choose(machine, guess, scores[row, keep - 1 - len(guess) :])
+                waiting[row] = [following]
+                wrong.append(len(guess) - right)
+            rows.forget(wrong)
+            for machine, used in zip(machines, rows.lengths(), strict=True):
+                # Only a model that marks everything within everything gets here; what it named so far stands.
+                if used + self.options["guess"] >= self.limit and not machine.done:
+                    machine.done = True
+                    warn("CIE326", limit=self.limit)
+            live = [row for row, machine in enumerate(machines) if not machine.done]
+            if len(live) < len(machines):
+                machines, waiting = [machines[i] for i in live], [waiting[i] for i in live]
+                index = torch.tensor(live, dtype=torch.long, device=self.device)
+                rows.select(index)
+                read = tuple((key[index], value[index]) for key, value in read)
+
+    def _begin(self, before: tuple[int, ...]) -> _Read:
+        """Read what a group of prompts begins with, once: one row."""
+        virtual = self._virtual()
+        if not before and virtual is None:
+            return None
+        embedded = self._embed(torch.tensor([before], dtype=torch.long, device=self.device))
+        if virtual is not None:
+            embedded = torch.cat([virtual.to(embedded.dtype), embedded], 1)
+        cache: Any = DynamicCache()
+        self.plain(inputs_embeds=embedded, past_key_values=cache, use_cache=True, **self._last(1))
+        return cache.to_legacy_cache()
+
+    def _virtual(self) -> Optional[torch.Tensor]:
+        """What p-tuning and prompt tuning put before every prompt, shape (1, ids, width)."""
+        active = getattr(self.model, "active_peft_config", None)
+        if active is None or not active.is_prompt_learning:
+            return None
+        return self.model.get_prompt(batch_size=1)
+
+    def _embed(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.plain.get_input_embeddings()(ids)
+
+    def _last(self, keep: int) -> dict[str, int]:
+        """Ask for the scores of the last positions only, where the model can be asked."""
+        return {"logits_to_keep": keep} if "logits_to_keep" in signature(self.plain.forward).parameters else {}
+
+    def _read_on(
+        self, sequences: Sequence[Sequence[int]], read: _Read, rows: "_Rows", keep: int
+    ) -> tuple[torch.Tensor, Any]:
+        """Read more of some rows.
+
+        sequences (Sequence[Sequence[int]]): Ids for each row; shorter ones are filled up in front.
+        read (_Read): What was read before, of all rows or of one for all of them.
+        rows (_Rows): Which of it counts; changed in place.
+        keep (int): How many of the last positions get scores.
+        RETURNS (tuple[torch.Tensor, _Read]): Scores, shape (rows, keep, vocabulary), and all that was read.
+        """
+        longest = max(map(len, sequences))
+        table = np.zeros((len(sequences), longest), dtype=np.int64)
+        real = np.zeros((len(sequences), longest), dtype=bool)
+        for row, ids in enumerate(sequences):
+            table[row, longest - len(ids) :] = ids
+            real[row, longest - len(ids) :] = True
+        positions = rows.append(torch.from_numpy(real).to(self.device))
+        cache: Any = DynamicCache()
+        if read is not None:
+            spread = len(sequences) if read[0][0].shape[0] == 1 else -1
+            cache = DynamicCache.from_legacy_cache(
+                tuple((key.expand(spread, -1, -1, -1), value.expand(spread, -1, -1, -1)) for key, value in read)
+            )
+        done = self.plain(
+            inputs_embeds=self._embed(torch.from_numpy(table).to(self.device)),
+            attention_mask=rows.counts.long(),
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            **self._last(keep),
+        )
+        return done.logits[:, -keep:], cache.to_legacy_cache()
+
+
+class _Rows:
+    """Which of the positions that were read count, for each row of a batch.
+
+    number (int): Rows.
+    before (int): Positions that all rows begin with.
+    """
+
+    def __init__(self, number: int, before: int, device: torch.device) -> None:
+        self.counts = torch.ones(number, before, dtype=torch.bool, device=device)
+
+    def append(self, here: torch.Tensor) -> torch.Tensor:
+        """Add positions.
+
+        here (torch.Tensor): Which of them count, shape (rows, positions).
+        RETURNS (torch.Tensor): The place of each in its row's text, same shape.
+        """
+        start = self.counts.sum(-1, keepdim=True)
+        self.counts = torch.cat([self.counts, here], -1)
+        return (start + here.cumsum(-1) - 1).clamp(min=0)
+
+    def lengths(self) -> list[int]:
+        """How many positions of each row count."""
+        return self.counts.sum(-1).tolist()
+
+    def forget(self, wrong: Sequence[int]) -> None:
+        """Drop the last positions of each row, which were guessed wrong.
+
+        wrong (Sequence[int]): How many of each row.
+        """
+        total = self.counts.shape[1]
+        place = torch.arange(total, device=self.counts.device)
+        self.counts &= place < total - torch.tensor(wrong, device=self.counts.device)[:, None]
+
+    def select(self, index: torch.Tensor) -> None:
+        """Go on with some of the rows."""
+        self.counts = self.counts[index]
+
+
+def _choose(machine: Any, guess: Sequence[int], scores: np.ndarray) -> tuple[int, int]:
+    """Make choices as long as they are what was guessed, and one more.
+
+    machine (Machine): What is permitted; takes the choices.
+    guess (Sequence[int]): What was guessed.
+    scores (np.ndarray): Of every id of the vocabulary behind the last choice and behind each guess, shape
+        (1 + guesses, vocabulary).
+    RETURNS (tuple[int, int]): How many guesses were right, and the last choice.
+    """
+    right = 0
+    while True:
+        permitted = machine.allowed()
+        logits = scores[right][permitted].astype(np.float64)
+        best = int(logits.argmax())
+        highest = logits[best]
+        machine.take(permitted[best], float(-np.log(np.exp(logits - highest).sum())))
+        if machine.done or right == len(guess) or permitted[best] != guess[right]:
+            return right, permitted[best]
+        right += 1
+
+
+def _by_beginning(asks: Sequence[Ask]) -> Iterator[tuple[tuple[int, ...], list[int]]]:
+    """Indexes of prompts, grouped by how they begin."""
+    order = sorted(range(len(asks)), key=lambda i: asks[i].before)
+    for before, members in groupby(order, key=lambda i: asks[i].before):
+        yield before, list(members)
+
+
+def _length(read: _Read) -> int:
+    return 0 if read is None else read[0][0].shape[2]

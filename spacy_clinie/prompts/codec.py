@@ -1,0 +1,77 @@
+"""Between prompts and token ids, for one model's tokenizer."""
+
+from typing import Any
+
+from ..errors import ClinieError
+from .formats import CLOSE, OPEN, Alphabet
+from .template import Part, Prompt, cut_at
+
+
+class Codec:
+    """Writes prompts as token ids. Only a template's own control tokens become such; everything else is text.
+
+    tokenizer (PreTrainedTokenizerFast): The model's tokenizer, which reads control tokens in a text as text.
+    RAISES (ClinieError): CIE323 if the marks of our formats are not single ids, CIE324 if nothing ends an answer.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        added = tokenizer.added_tokens_decoder.values()
+        self.controls = frozenset({str(one) for one in added if one.special} | set(tokenizer.all_special_tokens))
+        self._chat = bool(tokenizer.chat_template)
+        encoded = tokenizer.backend_tokenizer.encode("a")
+        leading = 0
+        while leading < len(encoded.ids) and encoded.special_tokens_mask[leading]:
+            leading += 1
+        # What the model wants before every text; a chat template brings its own.
+        self._begin = [] if self._chat else encoded.ids[:leading]
+        marks = [self.text(mark, within=True) for mark in (OPEN, CLOSE, "\n")]
+        if any(len(ids) != 1 for ids in marks):
+            raise ClinieError("CIE323")
+        self.alphabet = Alphabet(marks[0][0], marks[1][0], marks[2][0], self._end())
+
+    def text(self, text: str, within: bool = False) -> list[int]:
+        """A text as ids.
+
+        text (str): Any text.
+        within (bool): As it is written behind other text, where some tokenizers put no blank before it.
+        RETURNS (list[int]): The ids.
+        """
+        encode = self.tokenizer.backend_tokenizer.encode
+        if not within:
+            return list(encode(text, add_special_tokens=False).ids)
+        before = encode("a", add_special_tokens=False).ids
+        return list(encode(f"a{text}", add_special_tokens=False).ids[len(before) :])
+
+    def prompt(self, prompt: Prompt) -> tuple[list[int], list[int]]:
+        """A prompt as ids, as a turn of a chat where the model knows chats.
+
+        prompt (Prompt): The prompt.
+        RETURNS (tuple[list[int], list[int]]): Ids before and behind the window.
+        RAISES (ClinieError): CIE322 if there is not exactly one window.
+        """
+        form = f"{prompt.form}\n"
+        if self._chat:
+            turn = [{"role": "user", "content": prompt.form}]
+            form = self.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+        before, behind = prompt._replace(form=form).parts(self.controls)
+        return [*self._begin, *self._ids(before)], self._ids(behind)
+
+    def _ids(self, parts: list[Part]) -> list[int]:
+        ids: list[int] = []
+        for part in parts:
+            ids += [self.tokenizer.convert_tokens_to_ids(part.text)] if part.control else self.text(part.text)
+        return ids
+
+    def _end(self) -> int:
+        """The id that ends an answer: what a chat template writes behind one, or else what ends every text."""
+        if self._chat:
+            answer = "\ue002"
+            turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": answer}]
+            written = self.tokenizer.apply_chat_template(turns, tokenize=False)
+            control = cut_at(self.controls).search(written.rpartition(answer)[2])
+            if control:
+                return int(self.tokenizer.convert_tokens_to_ids(control.group()))
+        if self.tokenizer.eos_token_id is None:
+            raise ClinieError("CIE324")
+        return int(self.tokenizer.eos_token_id)

@@ -1,0 +1,175 @@
+"""The task of finding concepts, as prompts: windows, questions, right answers, and what answers say."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Optional
+
+import numpy as np
+
+from ..schema import Schema
+from ..windows import Window
+from .codec import Codec
+from .formats import Format, InlineMarks, Span
+from .machines import Ask, Labels, Machine, Mention, WindowIds
+from .template import Prompt, render
+
+
+class Question(NamedTuple):
+    """What is asked about every window.
+
+    kinds (tuple[int, ...]): Indexes of the concept types that are asked for.
+    before (tuple[int, ...]): Ids of the prompt before the window.
+    behind (tuple[int, ...]): Ids of the prompt behind it.
+    labels (Labels): How their labels are written.
+    """
+
+    kinds: tuple[int, ...]
+    before: tuple[int, ...]
+    behind: tuple[int, ...]
+    labels: Labels
+
+
+class Asked(NamedTuple):
+    """A question about a window of a Doc.
+
+    doc (int): Index of the Doc.
+    window (Window): The window, in pieces.
+    first (int): Its first unit.
+    ids (WindowIds): Its text.
+    question (Question): The question.
+    """
+
+    doc: int
+    window: Window
+    first: int
+    ids: WindowIds
+    question: Question
+
+    @property
+    def ask(self) -> Ask:
+        """The prompt."""
+        return Ask(self.question.before, [*self.ids.list, *self.question.behind])
+
+
+@dataclass(frozen=True)
+class ConceptPrompt:
+    """How concepts are asked for; see `concept_prompt`."""
+
+    template: str
+    format: Format
+    each: bool
+    window: int
+    overlap: int
+
+    def questions(self, schema: Schema, codec: Codec, examples: Sequence[Mapping[str, Any]]) -> list[Question]:
+        """What is asked about every window.
+
+        schema (Schema): The concept types.
+        codec (Codec): The model's tokenizer.
+        examples (Sequence[Mapping[str, Any]]): Texts with their concepts, for the prompt.
+        RETURNS (list[Question]): One, or one for each type.
+        RAISES (ClinieError): CIE320 to CIE322 for the template.
+        """
+        names = list(schema.concepts)
+        groups = [(i,) for i in range(len(names))] if self.each else [tuple(range(len(names)))]
+        made = []
+        for kinds in groups:
+            labels = [names[kind] for kind in kinds]
+            prompt = self.prompt(schema, labels, examples)
+            before, behind = codec.prompt(prompt)
+            written = self.format.label_ids([codec.text(label, within=True) for label in labels], codec.alphabet)
+            made.append(Question(kinds, tuple(before), tuple(behind), written))
+        return made
+
+    def prompt(self, schema: Schema, labels: Sequence[str], examples: Sequence[Mapping[str, Any]]) -> Prompt:
+        """The prompt for some concept types.
+
+        schema (Schema): The schema.
+        labels (Sequence[str]): The types.
+        examples (Sequence[Mapping[str, Any]]): Each with `text` and `concepts`, tuples of first character, one past
+            the last, and label.
+        RETURNS (Prompt): With its window left open.
+        """
+        shown = []
+        for example in examples:
+            spans = [
+                (start, stop, labels.index(label)) for start, stop, label in example["concepts"] if label in labels
+            ]
+            shown.append({"text": example["text"], "answer": self.format.text(example["text"], spans, labels)})
+        concepts = [schema.concepts[label] for label in labels]
+        explain = self.format.explain(labels)
+        return render(self.template, schema=schema, concepts=concepts, explain=explain, examples=shown)
+
+    def asked(self, number: int, pieced: Any, questions: Sequence[Question]) -> Iterator[Asked]:
+        """Every question about every window of a Doc.
+
+        number (int): Index of the Doc.
+        pieced (PiecedDoc): Its pieces.
+        questions (Sequence[Question]): From `questions`.
+        YIELDS (Asked): Windows without a unit are left out: there is nothing in them.
+        """
+        for window in pieced.windows(self.window, min(self.overlap, (self.window - 1) // 2)):
+            first, last = np.searchsorted(pieced.firsts, [window.start, window.stop])
+            if first == last:
+                continue
+            firsts = pieced.firsts[first:last] - window.start
+            # A token that reaches over the window's end is not whole in it.
+            lasts = np.minimum(pieced.lasts[first:last], window.stop) - window.start
+            ids = WindowIds(pieced.ids[window.start : window.stop], firsts, lasts)
+            for question in questions:
+                yield Asked(number, window, int(first), ids, question)
+
+    def machine(self, asked: Asked, codec: Codec) -> Machine:
+        """What an answer may look like."""
+        return self.format.machine(asked.ids, asked.question.labels, codec.alphabet)
+
+    def right(self, asked: Asked, spans: Sequence[Span], codec: Codec) -> tuple[list[int], int]:
+        """The right answer.
+
+        asked (Asked): The question.
+        spans (Sequence[Span]): Concepts of the Doc, by units.
+        codec (Codec): The model's tokenizer.
+        RETURNS (tuple[list[int], int]): Ids; and how many concepts of the window cannot be written.
+        """
+        kinds = {kind: i for i, kind in enumerate(asked.question.kinds)}
+        size = len(asked.ids.firsts)
+        inside = [
+            (start - asked.first, stop - asked.first, kinds[kind])
+            for start, stop, kind in spans
+            if kind in kinds and start >= asked.first and stop - asked.first <= size
+        ]
+        return self.format.write(asked.ids, inside, asked.question.labels, codec.alphabet)
+
+    def read(self, asked: Asked, found: Sequence[Mention]) -> Iterator[Mention]:
+        """Mentions of an answer, by units of the Doc; only those that begin where the window answers for the text.
+
+        asked (Asked): The question.
+        found (Sequence[Mention]): By units of the window.
+        YIELDS (Mention): By units of the Doc, with the index of the concept type.
+        """
+        for one in found:
+            place = asked.window.start + int(asked.ids.firsts[one.start])
+            if asked.window.own_start <= place < asked.window.own_stop:
+                kind = asked.question.kinds[one.kind]
+                yield one._replace(start=one.start + asked.first, stop=one.stop + asked.first, kind=kind)
+
+
+def concept_prompt(
+    *,
+    format: Optional[Format] = None,
+    each: bool = False,
+    template: Optional[str] = None,
+    window: int = 192,
+    overlap: int = 32,
+) -> ConceptPrompt:
+    """How concepts are asked for. Registered as `spacy_clinie.ConceptPrompt.v1`.
+
+    format (Optional[Format]): How answers are written; None for `InlineMarks`.
+    each (bool): Whether every concept type has a question of its own, as in machine reading comprehension.
+    template (Optional[str]): A bundled template, or a file of one's own; None for the one that suits `each`.
+    window (int): Tokens of a window, as the model counts them.
+    overlap (int): Tokens that two windows share where a cut falls inside a sentence.
+    RETURNS (ConceptPrompt): The task.
+    """
+    chosen = template or ("concepts_mrc.v1" if each else "concepts_instruct.v1")
+    return ConceptPrompt(chosen, format or InlineMarks(), each, window, overlap)

@@ -1,0 +1,126 @@
+"""Prompts from versioned templates. Whatever a template is given is text and stays text: a note, a description or an
+example that looks like a control token of the model changes nothing but itself."""
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateError, TemplateNotFound, pass_context
+from jinja2.runtime import Context
+from jinja2.sandbox import SandboxedEnvironment
+
+from ..errors import ClinieError
+
+FOLDER = Path(__file__).parent / "templates"
+# Where a template puts the window.
+WINDOW = object()
+# Stand around the number of a value while a chat template is wrapped around the prompt.
+_BEGIN, _END = "\ue000", "\ue001"
+_VALUES = "_values"
+
+
+class Part(NamedTuple):
+    """A part of a prompt.
+
+    text (str): What it says.
+    control (bool): Whether it is one of the model's control tokens.
+    """
+
+    text: str
+    control: bool
+
+
+class Prompt(NamedTuple):
+    """A prompt before its values are put in, so that they cannot be mistaken for words of the template.
+
+    form (str): What the template made, with a place holder for each value.
+    values (list[Any]): The values.
+    """
+
+    form: str
+    values: list[Any]
+
+    def parts(self, controls: Iterable[str]) -> tuple[list[Part], list[Part]]:
+        """Cut the prompt where its window belongs, and at its own control tokens.
+
+        controls (Iterable[str]): The model's control tokens.
+        RETURNS (tuple[list[Part], list[Part]]): What stands before the window, and behind it.
+        RAISES (ClinieError): CIE322 if there is not exactly one window.
+        """
+        sides: list[list[Part]] = [[]]
+        controls = frozenset(controls)
+        for piece in cut_at(controls).split(self.form):
+            control = False
+            text = piece
+            if piece.startswith(_BEGIN):
+                value = self.values[int(piece[1:-1])]
+                if value is WINDOW:
+                    sides.append([])
+                    continue
+                text = value
+            else:
+                control = piece in controls
+            side = sides[-1]
+            if not control and side and not side[-1].control:
+                side[-1] = Part(side[-1].text + text, False)
+            elif text:
+                side.append(Part(text, control))
+        if len(sides) != 2:
+            raise ClinieError("CIE322", found=len(sides) - 1)
+        return sides[0], sides[1]
+
+
+def cut_at(controls: Iterable[str]) -> re.Pattern[str]:
+    """Finds control tokens and place holders.
+
+    controls (Iterable[str]): The model's control tokens.
+    RETURNS (re.Pattern[str]): With one group around all of it.
+    """
+    cuts = [f"{_BEGIN}[0-9]+{_END}", *map(re.escape, sorted(controls, key=len, reverse=True))]
+    return re.compile(f"({'|'.join(cuts)})")
+
+
+def render(name: str, **values: Any) -> Prompt:
+    """Fill a template in.
+
+    name (str): A bundled template such as `concepts_instruct.v1`, or the path of a file of one's own.
+    values (Any): What the template may use. `window` is where the window comes.
+    RETURNS (Prompt): The prompt.
+    RAISES (ClinieError): CIE320 if there is no such template, CIE321 if it is at fault.
+    """
+    kept: list[Any] = []
+    try:
+        form = _load(name).render({**values, "window": WINDOW, _VALUES: kept})
+    except TemplateError as error:
+        raise ClinieError("CIE321", name=name, problem=type(error).__name__) from error
+    return Prompt(form.strip(), kept)
+
+
+@lru_cache
+def _load(name: str) -> Template:
+    bundled = (FOLDER / f"{name}.jinja").exists()
+    file = FOLDER / f"{name}.jinja" if bundled else Path(name)
+    environment = SandboxedEnvironment(
+        loader=FileSystemLoader(file.parent),
+        undefined=StrictUndefined,
+        finalize=_hold,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    try:
+        return environment.get_template(file.name)
+    except TemplateNotFound as error:
+        known = ", ".join(sorted(one.stem for one in FOLDER.glob("*.jinja")))
+        raise ClinieError("CIE320", name=name, known=known) from error
+    except TemplateError as error:
+        raise ClinieError("CIE321", name=name, problem=f"{type(error).__name__}: {error}") from error
+
+
+@pass_context
+def _hold(context: Context, value: Any) -> str:
+    """Keep a value aside and put a place holder where it belongs."""
+    kept = context[_VALUES]
+    kept.append(value if value is WINDOW else str(value))
+    return f"{_BEGIN}{len(kept) - 1}{_END}"
