@@ -1,7 +1,6 @@
 """`clinie_rel`: relations between concepts."""
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from itertools import islice, product
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -13,7 +12,6 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model
 
 from ..annotation import (
-    ID_KEY,
     SPANS_KEY,
     get_details,
     get_relations,
@@ -25,8 +23,8 @@ from ..annotation import (
 from ..errors import ClinieError, warn
 from ..models.excerpts import PairInput
 from ..scoring.scorer import score_relations
-from ..windows import sentence_starts
 from .base import ClinieComponent, gold_spans, in_parts
+from .candidates import candidates
 
 DEFAULT_CONFIG = """
 [model]
@@ -41,9 +39,6 @@ batch_pieces = 1024
 device = "auto"
 precision = "auto"
 """
-
-# A note with more candidates than this is not a note that a person wrote.
-MOST_CANDIDATES = 50_000
 
 
 @Language.factory(
@@ -142,36 +137,13 @@ class RelationClassifier(ClinieComponent):
             set_relations(doc, [*kept, *new])
 
     def candidates(self, doc: Doc, spans: list[Span]) -> PairInput:
-        """All ordered pairs of concepts whose types the schema allows and that are near enough.
+        """See `candidates.candidates`.
 
-        doc (Doc): The Doc.
-        spans (list[Span]): Its concepts. Those of types that the schema does not have take no part.
-        RETURNS (PairInput): In one order only where the relations are symmetric. The nearest pairs, with a warning
-            (CIE464), if there are more than `MOST_CANDIDATES`.
         RAISES (ClinieError): CIE461 if there is no schema yet.
         """
         if self.schema is None:
             raise ClinieError("CIE461", component=self.name)
-        kinds = {kind: i for i, kind in enumerate(self.schema.concepts)}
-        symmetric = np.array([relation.symmetric for relation in self.schema.relations.values()])
-        # Of types of head and tail, and whether the head is named first.
-        allowed = {}
-        for head, tail in product(kinds, kinds):
-            names = self.schema.allowed(head, tail)
-            row = np.array([label in names for label in self.schema.relations])
-            for head_first in (True, False):
-                if (own := row & (head_first | ~symmetric)).any():
-                    allowed[head, tail, head_first] = own
-        pairs = []
-        if len(spans) > 1 and allowed:
-            near = _near(spans, kinds, allowed, sentence_starts(doc), self.max_distance)
-            pairs = list(islice(near, MOST_CANDIDATES + 1))
-        if len(pairs) > MOST_CANDIDATES:
-            warn("CIE464", note=doc.user_data.get(ID_KEY, "?"), kept=MOST_CANDIDATES)
-            pairs.pop()
-        rows = [allowed[_kinds(spans[head], spans[tail])] for head, tail in pairs]
-        table = np.stack(rows) if rows else np.zeros((0, len(self.labels)), dtype=bool)
-        return PairInput(doc, spans, [kinds.get(span.label_, -1) for span in spans], pairs, table)
+        return candidates(doc, spans, self.schema, self.max_distance)
 
     def check(self, examples: list[Example]) -> None:
         relations = [found for example in examples for found in relation_indexes(example.reference)]
@@ -225,51 +197,3 @@ class RelationClassifier(ClinieComponent):
 
 def _key(span: Span) -> tuple[int, int, int]:
     return span.start, span.end, span.label
-
-
-def _kinds(head: Span, tail: Span) -> tuple[str, str, bool]:
-    """Types of a pair, and whether its head is named first."""
-    return head.label_, tail.label_, (head.start, head.end) <= (tail.start, tail.end)
-
-
-def _near(
-    spans: list[Span],
-    kinds: Mapping[str, int],
-    allowed: Container[tuple[str, str, bool]],
-    sentences: Sequence[int],
-    max_distance: Optional[int],
-) -> Iterator[tuple[int, int]]:
-    """Ordered pairs of allowed types, at most so many sentences apart; neighbours first, then those with one concept
-    between them, and so on.
-
-    spans (list[Span]): Concepts.
-    kinds (Mapping[str, int]): Index of each type.
-    allowed (Container[tuple[str, str, bool]]): Types of head and tail, and whether the head is named first.
-    sentences (Sequence[int]): First token of each sentence.
-    max_distance (Optional[int]): See `make_rel`.
-    YIELDS (tuple[int, int]): Indexes of head and tail among `spans`.
-    """
-    fits = np.array([[[(h, t, first) in allowed for first in (False, True)] for t in kinds] for h in kinds])
-    paired = np.logical_or(fits.any((1, 2)), fits.any((0, 2)))
-    known = [i for i, span in enumerate(spans) if span.label_ in kinds and paired[kinds[span.label_]]]
-    order = np.array(sorted(known, key=lambda i: _key(spans[i])), dtype=np.int64)
-    kind = np.array([kinds[spans[i].label_] for i in order], dtype=np.int64)
-    ends = np.array([(spans[i].start, spans[i].end) for i in order], dtype=np.int64).reshape(-1, 2)
-    first, last = np.searchsorted(sentences, ends[:, 0], side="right"), np.searchsorted(sentences, ends[:, 1])
-    for gap in range(1, len(order)):
-        left, right = slice(0, len(order) - gap), slice(gap, None)
-        near = np.ones(len(order) - gap, dtype=bool)
-        if max_distance is not None:
-            near = first[right] - last[left] <= max_distance
-            if not near.any():  # what is further apart is further away still
-                return
-        forward = near & fits[kind[left], kind[right], 1]
-        # Of two on the same words, either is named first.
-        equal = (ends[left] == ends[right]).all(-1).astype(np.int64)
-        backward = near & fits[kind[right], kind[left], equal]
-        for i in np.flatnonzero(forward | backward):
-            pair = int(order[i]), int(order[i + gap])
-            if forward[i]:
-                yield pair
-            if backward[i]:
-                yield pair[1], pair[0]

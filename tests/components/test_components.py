@@ -227,7 +227,7 @@ def test_a_note_with_too_many_candidates_is_cut_down_with_a_warning(
     nlp = build("one_pass", tiny_bert)
     nlp.initialize(lambda: make_examples(nlp))
     pipe = nlp.get_pipe("clinie_rel")
-    monkeypatch.setattr("spacy_clinie.components.rel.MOST_CANDIDATES", 10)
+    monkeypatch.setattr("spacy_clinie.components.candidates.MOST_CANDIDATES", 10)
     doc = mark_concepts(nlp.make_doc("aspirin pain " * 20))
     with pytest.warns(UserWarning, match="CIE464"):
         assert len(pipe.candidates(doc, get_spans(doc)).pairs) == 10

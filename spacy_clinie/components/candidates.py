@@ -1,0 +1,98 @@
+"""Which pairs of concepts may be related."""
+
+from collections.abc import Container, Iterator, Mapping, Sequence
+from itertools import islice, product
+from typing import Optional
+
+import numpy as np
+from spacy.tokens import Doc, Span
+
+from ..annotation import ID_KEY
+from ..errors import warn
+from ..models.excerpts import PairInput
+from ..schema import Schema
+from ..windows import sentence_starts
+
+# A note with more candidates than this is not a note that a person wrote.
+MOST_CANDIDATES = 50_000
+
+
+def candidates(doc: Doc, spans: list[Span], schema: Schema, max_distance: Optional[int]) -> PairInput:
+    """All ordered pairs of concepts whose types the schema allows and that are near enough.
+
+    doc (Doc): The Doc.
+    spans (list[Span]): Its concepts. Those of types that the schema does not have take no part.
+    schema (Schema): The schema.
+    max_distance (Optional[int]): How many sentences apart head and tail may be: 0 for the same sentence; None for
+        anywhere in the note.
+    RETURNS (PairInput): In one order only where the relations are symmetric. The nearest pairs, with a warning
+        (CIE464), if there are more than `MOST_CANDIDATES`.
+    """
+    kinds = {kind: i for i, kind in enumerate(schema.concepts)}
+    symmetric = np.array([relation.symmetric for relation in schema.relations.values()])
+    # Of types of head and tail, and whether the head is named first.
+    allowed = {}
+    for head, tail in product(kinds, kinds):
+        names = schema.allowed(head, tail)
+        row = np.array([label in names for label in schema.relations])
+        for head_first in (True, False):
+            if (own := row & (head_first | ~symmetric)).any():
+                allowed[head, tail, head_first] = own
+    pairs = []
+    if len(spans) > 1 and allowed:
+        near = _near(spans, kinds, allowed, sentence_starts(doc), max_distance)
+        pairs = list(islice(near, MOST_CANDIDATES + 1))
+    if len(pairs) > MOST_CANDIDATES:
+        warn("CIE464", note=doc.user_data.get(ID_KEY, "?"), kept=MOST_CANDIDATES)
+        pairs.pop()
+    rows = [allowed[_kinds(spans[head], spans[tail])] for head, tail in pairs]
+    table = np.stack(rows) if rows else np.zeros((0, len(schema.relations)), dtype=bool)
+    return PairInput(doc, spans, [kinds.get(span.label_, -1) for span in spans], pairs, table)
+
+
+def _kinds(head: Span, tail: Span) -> tuple[str, str, bool]:
+    """Types of a pair, and whether its head is named first."""
+    return head.label_, tail.label_, (head.start, head.end) <= (tail.start, tail.end)
+
+
+def _near(
+    spans: list[Span],
+    kinds: Mapping[str, int],
+    allowed: Container[tuple[str, str, bool]],
+    sentences: Sequence[int],
+    max_distance: Optional[int],
+) -> Iterator[tuple[int, int]]:
+    """Ordered pairs of allowed types, at most so many sentences apart; neighbours first, then those with one concept
+    between them, and so on.
+
+    spans (list[Span]): Concepts.
+    kinds (Mapping[str, int]): Index of each type.
+    allowed (Container[tuple[str, str, bool]]): Types of head and tail, and whether the head is named first.
+    sentences (Sequence[int]): First token of each sentence.
+    max_distance (Optional[int]): See `candidates`.
+    YIELDS (tuple[int, int]): Indexes of head and tail among `spans`.
+    """
+    fits = np.array([[[(h, t, first) in allowed for first in (False, True)] for t in kinds] for h in kinds])
+    paired = np.logical_or(fits.any((1, 2)), fits.any((0, 2)))
+    known = [i for i, span in enumerate(spans) if span.label_ in kinds and paired[kinds[span.label_]]]
+    order = np.array(sorted(known, key=lambda i: (spans[i].start, spans[i].end, spans[i].label)), dtype=np.int64)
+    kind = np.array([kinds[spans[i].label_] for i in order], dtype=np.int64)
+    ends = np.array([(spans[i].start, spans[i].end) for i in order], dtype=np.int64).reshape(-1, 2)
+    first, last = np.searchsorted(sentences, ends[:, 0], side="right"), np.searchsorted(sentences, ends[:, 1])
+    for gap in range(1, len(order)):
+        left, right = slice(0, len(order) - gap), slice(gap, None)
+        near = np.ones(len(order) - gap, dtype=bool)
+        if max_distance is not None:
+            near = first[right] - last[left] <= max_distance
+            if not near.any():  # what is further apart is further away still
+                return
+        forward = near & fits[kind[left], kind[right], 1]
+        # Of two on the same words, either is named first.
+        equal = (ends[left] == ends[right]).all(-1).astype(np.int64)
+        backward = near & fits[kind[right], kind[left], equal]
+        for i in np.flatnonzero(forward | backward):
+            pair = int(order[i]), int(order[i + gap])
+            if forward[i]:
+                yield pair
+            if backward[i]:
+                yield pair[1], pair[0]
