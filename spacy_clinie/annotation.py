@@ -2,7 +2,8 @@
 
 - `doc.spans["clinie"]` holds every concept, overlapping and nested ones included; `span.id_` is the concept's id.
   The group's `attrs` carry what a span cannot: `scores` (a list as long as the group, as spaCy's SpanCategorizer
-  keeps them) and `details` (by concept id: fragments, attributes and exact offsets).
+  keeps them) and `details` (by concept id: fragments, attributes, exact offsets, and the `status` of a concept that a
+  language model named).
 - `doc.ents` holds the flat part of it.
 - `doc._.rel` gives and takes relations; they lie as primitives in `doc.user_data["clinie_rel"]`, so that they
   survive DocBin, `to_bytes` and `nlp.pipe(n_process=2)`.
@@ -127,15 +128,20 @@ def set_concepts(
     doc.ents = foreign + [Span(doc, span.start, span.end, label=span.label) for span in flat]
 
 
-def add_concepts(doc: Doc, found: Iterable[tuple[int, int, str, Optional[float]]]) -> None:
+def add_concepts(
+    doc: Doc,
+    found: Iterable[tuple[int, int, str, Optional[float]]],
+    details: Optional[Mapping[tuple[int, int, str], Mapping[str, Any]]] = None,
+) -> None:
     """Add predicted concepts to those that the Doc already carries. One that is there already is left as it is.
 
     doc (Doc): The Doc, changed in place.
     found (Iterable[tuple[int, int, str, Optional[float]]]): First token, one past the last, label, score.
+    details (Optional[Mapping[tuple[int, int, str], Mapping[str, Any]]]): What a span cannot hold, by the first three.
     """
     spans = list(doc.spans[SPANS_KEY]) if SPANS_KEY in doc.spans else []
     scores = get_scores(doc) if spans else []
-    details = get_details(doc)
+    kept = get_details(doc)
     seen = {(span.start, span.end, span.label_) for span in spans}
     ids = {span.id_ for span in spans}
     number = len(spans)
@@ -148,7 +154,9 @@ def add_concepts(doc: Doc, found: Iterable[tuple[int, int, str, Optional[float]]
             number += 1
         spans.append(Span(doc, start, end, label=label, span_id=f"C{number}"))
         scores.append(score)
-    set_concepts(doc, spans, scores, details)
+        if details and (start, end, label) in details:
+            kept[f"C{number}"] = dict(details[start, end, label])
+    set_concepts(doc, spans, scores, kept)
 
 
 def get_relations(doc: Doc) -> list[Rel]:

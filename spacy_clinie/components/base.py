@@ -134,13 +134,14 @@ class ClinieComponent(TrainablePipe):
         """
         raise NotImplementedError
 
-    def refuse_unknown(self, labels: Iterable[str]) -> None:
+    def refuse_unknown(self, labels: Iterable[str], known: Optional[Iterable[str]] = None) -> None:
         """Raise if there are labels that the component does not have.
 
         labels (Iterable[str]): Labels of training data.
+        known (Optional[Iterable[str]]): Those that it has; None for `labels`.
         RAISES (ClinieError): CIE463.
         """
-        unknown = sorted(set(labels) - set(self.labels))
+        unknown = sorted(set(labels) - set(self.labels if known is None else known))
         if unknown:
             raise ClinieError("CIE463", component=self.name, types=", ".join(unknown))
 

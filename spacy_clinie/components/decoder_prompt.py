@@ -1,21 +1,25 @@
-"""`clinie_decoder_prompt`: concepts by a language model that is asked for them."""
+"""`clinie_decoder_prompt`: concepts and relations by a language model that is asked for them."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Optional, Union, cast
 
 import numpy as np
 from spacy.language import Language
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Config, Model
 
-from ..annotation import add_concepts, get_spans
+from ..annotation import SPANS_KEY, add_concepts, get_relations, get_spans, relation_indexes, set_relations
 from ..errors import ClinieError, warn
+from ..models.excerpts import Ranges, mark_places, shared
 from ..prompts.codec import Codec
 from ..prompts.concepts import Asked, ConceptPrompt, Question
+from ..prompts.machines import Ask
+from ..prompts.relations import Mark, Pair, RelationPrompt, RelationsAsked, Stretch, Triple
 from .base import ClinieComponent, gold_spans, in_parts
+from .candidates import candidates
 
 DEFAULT_CONFIG = """
 [model]
@@ -34,41 +38,75 @@ each = false
 template = null
 window = 192
 overlap = 32
+
+[relations]
+@misc = "spacy_clinie.RelationPrompt.v1"
+each = false
+template = null
+window = 256
+max_distance = 1
 """
 
+# First token, one past the last, label.
+Key = tuple[int, int, str]
 
-class Found(NamedTuple):
+
+class FoundConcept(NamedTuple):
     """A concept that the model named.
 
-    start (int): First token.
-    stop (int): One past the last token.
-    label (str): Concept type.
+    key (Key): First token, one past the last, label.
     score (float): Probability of the choices that made it.
     status (str): How its place was found, see `prompts.machines.Mention`.
     """
 
-    start: int
-    stop: int
-    label: str
+    key: Key
     score: float
     status: str
 
 
+class FoundRelation(NamedTuple):
+    """A relation that the model named.
+
+    head (Key): First token, one past the last, label of the head.
+    tail (Key): Of the tail.
+    label (str): Relation type.
+    score (float): Probability of the choices that made it.
+    """
+
+    head: Key
+    tail: Key
+    label: str
+    score: float
+
+
+class Answer(NamedTuple):
+    """What the model said about a Doc."""
+
+    concepts: list[FoundConcept]
+    relations: list[FoundRelation]
+
+
 @Language.factory(
     "clinie_decoder_prompt",
-    assigns=["doc.ents", "doc.spans", "token.ent_iob", "token.ent_type"],
+    assigns=["doc.ents", "doc.spans", "doc._.rel", "token.ent_iob", "token.ent_type"],
     default_config={
         **Config().from_str(DEFAULT_CONFIG),
         "schema": None,
-        "scorer": {"@scorers": "spacy_clinie.concept_scorer.v1"},
+        "scorer": {"@scorers": "spacy_clinie.scorer.v1"},
     },
-    default_score_weights={"concepts_f": 1.0, "concepts_p": 0.0, "concepts_r": 0.0, "concepts_lenient_f": 0.0},
+    default_score_weights={
+        "concepts_f": 0.5,
+        "relations_f": 0.5,
+        "concepts_lenient_f": 0.0,
+        "relations_lenient_f": 0.0,
+    },
 )
 def make_decoder_prompt(
     nlp: Language,
     name: str,
     model: Model,
-    concepts: ConceptPrompt,
+    concepts: Optional[ConceptPrompt],
+    relations: Optional[RelationPrompt],
     schema: Optional[Union[str, Path]],
     scorer: Optional[Callable],
 ) -> "DecoderPrompt":
@@ -77,16 +115,18 @@ def make_decoder_prompt(
     nlp (Language): The pipeline.
     name (str): Name of the component.
     model (Model): A language model, see `models.architectures.causal_lm`.
-    concepts (ConceptPrompt): How concepts are asked for.
+    concepts (Optional[ConceptPrompt]): How concepts are asked for; None if other components find them.
+    relations (Optional[RelationPrompt]): How relations are asked for; None if they are not.
     schema (Optional[Union[str, Path]]): Name or file of the schema; None takes the types from the training data.
     scorer (Optional[Callable]): The scorer.
     RETURNS (DecoderPrompt): The component.
     """
-    return DecoderPrompt(nlp.vocab, model, name, concepts=concepts, schema=schema, scorer=scorer)
+    return DecoderPrompt(nlp.vocab, model, name, concepts=concepts, relations=relations, schema=schema, scorer=scorer)
 
 
 class DecoderPrompt(ClinieComponent):
-    """Writes concepts to `doc.spans["clinie"]`, with their scores, and the flat part of them to `doc.ents`."""
+    """Writes concepts to `doc.spans["clinie"]`, with their scores, and the flat part of them to `doc.ents`; relations
+    with their scores to `doc._.rel`."""
 
     finds = "answers"
 
@@ -96,76 +136,165 @@ class DecoderPrompt(ClinieComponent):
         model: Model,
         name: str,
         *,
-        concepts: ConceptPrompt,
+        concepts: Optional[ConceptPrompt],
+        relations: Optional[RelationPrompt],
         schema: Optional[Union[str, Path]],
         scorer: Optional[Callable],
     ) -> None:
         super().__init__(vocab, model, name, schema=schema, scorer=scorer)
         self.concepts = concepts
+        self.relations = relations
         self._prepared: Optional[tuple[Any, Any, Codec, list[Question]]] = None
 
     @property
     def labels(self) -> tuple[str, ...]:
         return tuple(self.schema.concepts) if self.schema else ()
 
-    def predict(self, docs: Iterable[Doc]) -> list[list[Found]]:
-        """Find concepts without changing the Docs.
+    def predict(self, docs: Iterable[Doc]) -> list[Answer]:
+        """Find concepts and relations without changing the Docs.
 
         docs (Iterable[Doc]): The Docs.
-        RETURNS (list[list[Found]]): For each Doc.
+        RETURNS (list[Answer]): One for each.
         RAISES (ClinieError): CIE308 if the component is not initialized.
         """
-        found: list[list[Found]] = []
+        answers = []
         for part in in_parts(docs):
-            codec, questions = self._ready()
             pieced = self._module.read_texts(part)
-            asked = self._asked(pieced, questions)
-            machines = [self.concepts.machine(one, codec) for one in asked]
-            self.model.predict(([one.ask for one in asked], machines))
-            own: list[dict[tuple[int, int, str], Found]] = [{} for _ in part]
-            for one, machine in zip(asked, machines, strict=True):
-                units = pieced[one.doc].tokens
-                for mention in self.concepts.read(one, machine.found):
-                    start, stop = int(units[mention.start]), int(units[mention.stop - 1]) + 1
-                    new = Found(start, stop, self.labels[mention.kind], mention.score, mention.status)
-                    own[one.doc].setdefault(new[:3], new)
-            found += [sorted(one.values()) for one in own]
+            found = self._find_concepts(pieced)
+            spans = [self._spans(doc, own) for doc, own in zip(part, found, strict=True)]
+            related = self._find_relations(part, pieced, spans)
+            answers += [Answer(*both) for both in zip(found, related, strict=True)]
+        return answers
+
+    def _find_concepts(self, pieced: Sequence[Any]) -> list[list[FoundConcept]]:
+        found: list[dict[Key, FoundConcept]] = [{} for _ in pieced]
+        codec, questions = self._ready()
+        asked = self._concepts_asked(pieced, questions)
+        task = cast(ConceptPrompt, self.concepts)
+        machines = [task.machine(one, codec) for one in asked]
+        self.model.predict(([one.ask for one in asked], machines))
+        for one, machine in zip(asked, machines, strict=True):
+            units = pieced[one.doc].tokens
+            for mention in task.read(one, machine.found):
+                key = int(units[mention.start]), int(units[mention.stop - 1]) + 1, self.labels[mention.kind]
+                found[one.doc].setdefault(key, FoundConcept(key, mention.score, mention.status))
+        return [sorted(own.values()) for own in found]
+
+    def _find_relations(
+        self, docs: Sequence[Doc], pieced: Sequence[Any], spans: Sequence[list[Span]]
+    ) -> list[list[FoundRelation]]:
+        codec, _ = self._ready()
+        asked = self._relations_asked(docs, pieced, spans)
+        machines = [one.machine(codec) for one in asked]
+        self.model.predict(([one.ask for one in asked], machines))
+        found: list[list[FoundRelation]] = [[] for _ in docs]
+        names = list(self.schema.relations) if self.schema else []
+        for one, machine in zip(asked, machines, strict=True):
+            for index, score in machine.found:
+                head, tail, kind = one.triples[index]
+                ends = [_key(spans[one.doc][end]) for end in (head, tail)]
+                found[one.doc].append(FoundRelation(ends[0], ends[1], names[kind], score))
         return found
 
-    def set_annotations(self, docs: Iterable[Doc], predictions: list[list[Found]]) -> None:
-        """Write concepts to Docs.
+    def set_annotations(self, docs: Iterable[Doc], predictions: list[Answer]) -> None:
+        """Write concepts and relations to Docs. Those that other components found stay.
 
         docs (Iterable[Doc]): The Docs, changed in place.
-        predictions (list[list[Found]]): What `predict` found.
+        predictions (list[Answer]): What `predict` found.
         """
-        for doc, found in zip(docs, predictions, strict=True):
-            add_concepts(doc, [one[:4] for one in found])
+        for doc, (concepts, relations) in zip(docs, predictions, strict=True):
+            if self.concepts:
+                details = {one.key: {"status": one.status} for one in concepts}
+                add_concepts(doc, [(*one.key, one.score) for one in concepts], details)
+            if self.relations:
+                places = {_key(span): i for i, span in enumerate(get_spans(doc))}
+                kept = get_relations(doc)
+                known = {(_key(rel.head), _key(rel.tail), rel.label) for rel in kept}
+                new = [one for one in relations if one[:3] not in known]
+                set_relations(doc, [*kept, *((places[one.head], places[one.tail], *one[2:]) for one in new)])
 
     def check(self, examples: list[Example]) -> None:
         self.refuse_unknown(span.label_ for example in examples for span in get_spans(example.reference))
+        if self.relations and self.schema:
+            named = (label for example in examples for _, _, label, _ in relation_indexes(example.reference))
+            self.refuse_unknown(named, self.schema.relations)
 
     def batch(self, examples: list[Example]) -> tuple[list[Any], list[Any]]:
-        index = {label: i for i, label in enumerate(self.labels)}
         codec, questions = self._ready()
-        pieced = self._module.read_texts([example.predicted for example in examples])
+        docs = [example.predicted for example in examples]
+        pieced = self._module.read_texts(docs)
+        spans = [gold_spans(example.reference, example.predicted) for example in examples]
+        self.check(examples)
+        asks: list[Ask] = []
+        answers: list[list[int]] = []
+        index = {label: i for i, label in enumerate(self.labels)}
         gold = []
-        for example, own in zip(examples, pieced, strict=True):
-            spans = gold_spans(example.reference, example.predicted)
-            self.refuse_unknown(span.label_ for span in spans)
-            ends = [(*np.searchsorted(own.tokens, [span.start, span.end]), index[span.label_]) for span in spans]
-            gold.append([(int(start), int(stop), kind) for start, stop, kind in ends if start < stop])
-        asked = self._asked(pieced, questions)
-        answers, unwritten = [], 0
-        for one in asked:
-            answer, left_out = self.concepts.right(one, gold[one.doc], codec)
+        for own, given in zip(pieced, spans, strict=True):
+            ends = [(*_units(own, span), index[span.label_]) for span in given]
+            gold.append([(start, stop, kind) for start, stop, kind in ends if start < stop])
+        unwritten = 0
+        for one in self._concepts_asked(pieced, questions):
+            answer, left_out = cast(ConceptPrompt, self.concepts).right(one, gold[one.doc], codec)
+            asks.append(one.ask)
             answers.append(answer)
             unwritten += left_out
         if unwritten:
             warn("CIE467", component=self.name, count=unwritten)
-        return [one.ask for one in asked], answers
+        kinds = {label: i for i, label in enumerate(self.schema.relations)} if self.schema else {}
+        related = [
+            {
+                Triple(head, tail, kinds[label])
+                for head, tail, label, _ in relation_indexes(example.reference)
+                if isinstance(head, int) and isinstance(tail, int) and label in kinds
+            }
+            for example in examples
+        ]
+        for question in self._relations_asked(docs, pieced, spans):
+            asks.append(question.ask)
+            answers.append(question.right(related[question.doc], codec))
+        return asks, answers
 
-    def _asked(self, pieced: Sequence[Any], questions: Sequence[Question]) -> list[Asked]:
+    def _concepts_asked(self, pieced: Sequence[Any], questions: Sequence[Question]) -> list[Asked]:
+        if self.concepts is None:
+            return []
         return [one for i, own in enumerate(pieced) for one in self.concepts.asked(i, own, questions)]
+
+    def _relations_asked(
+        self, docs: Sequence[Doc], pieced: Sequence[Any], spans: Sequence[list[Span]]
+    ) -> list[RelationsAsked]:
+        if self.relations is None or self.schema is None or not self.schema.relations:
+            return []
+        codec, _ = self._ready()
+        return [
+            one
+            for number, (doc, own, given) in enumerate(zip(docs, pieced, spans, strict=True))
+            for stretch in self._stretches(number, doc, own, given, self.relations)
+            for one in self.relations.asked(stretch, self.schema, codec)
+        ]
+
+    def _stretches(
+        self, number: int, doc: Doc, pieced: Any, spans: list[Span], task: RelationPrompt
+    ) -> Iterator[Stretch]:
+        """The stretches of a Doc that hold all its candidates."""
+        assert self.schema is not None
+        item = candidates(doc, spans, self.schema, task.max_distance)
+        if not item.pairs:
+            return
+        ranges = Ranges(item, pieced)
+        named = [(span.text, span.label_) for span in spans]
+        for excerpt in shared(number, item, ranges, task.window):
+            places = mark_places(excerpt, ranges, [item.kinds[concept] for concept in excerpt.concepts])
+            marks = [Mark(at, excerpt.concepts[i], bool(side)) for at, i, side in places]
+            pairs = [Pair(*item.pairs[i], tuple(np.flatnonzero(item.allowed[i]).tolist())) for i in excerpt.pairs]
+            yield Stretch(number, pieced.ids[excerpt.pieces].tolist(), marks, pairs, named)
+
+    def _spans(self, doc: Doc, found: Sequence[FoundConcept]) -> list[Span]:
+        """The concepts that a Doc will carry, without changing it."""
+        if self.concepts is None:
+            return get_spans(doc)
+        there = list(doc.spans[SPANS_KEY]) if SPANS_KEY in doc.spans else []
+        known = {_key(span) for span in there}
+        return there + [Span(doc, *one.key[:2], label=one.key[2]) for one in found if one.key not in known]
 
     @property
     def _module(self) -> Any:
@@ -181,11 +310,23 @@ class DecoderPrompt(ClinieComponent):
             raise ClinieError("CIE461", component=self.name)
         if held is None or held[0] is not self.schema or held[1] is not self._module:
             codec = Codec(self._module.tokenizer)
-            questions = self.concepts.questions(self.schema, codec, [])
-            # The window, its copy, and as much again for marks and labels.
-            longest = max(len(question.before) + len(question.behind) for question in questions)
-            if longest + 3 * self.concepts.window > self._module.limit:
+            questions: list[Question] = []
+            if self.concepts:
+                questions = self.concepts.questions(self.schema, codec, [])
+                # The window, its copy, and as much again for marks and labels.
+                longest = max(len(question.before) + len(question.behind) for question in questions)
                 window, limit = self.concepts.window, self._module.limit
-                raise ClinieError("CIE325", prompt=longest, window=window, limit=limit)
+                if longest + 3 * window > limit:
+                    raise ClinieError("CIE325", prompt=longest, window=window, limit=limit)
             held = self._prepared = self.schema, self._module, codec, questions
         return held[2], held[3]
+
+
+def _key(span: Span) -> Key:
+    return span.start, span.end, span.label_
+
+
+def _units(pieced: Any, span: Span) -> tuple[int, int]:
+    """A span by units."""
+    first, last = np.searchsorted(pieced.tokens, [span.start, span.end])
+    return int(first), int(last)

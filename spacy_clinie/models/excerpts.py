@@ -1,5 +1,6 @@
 """The stretches of text that relations are looked for in: where they begin and end, and marked how."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -78,6 +79,26 @@ class Ranges:
             begin = max(begin, start - max(room - (stop - start), 0) // 2)
             end = max(min(end, begin + room), stop)
         return begin, end
+
+
+def mark_places(excerpt: Excerpt, ranges: Ranges, kinds: Sequence[int]) -> list[tuple[int, int, int]]:
+    """Where marks around the concepts of an excerpt go, in the order of the text.
+
+    excerpt (Excerpt): The excerpt.
+    ranges (Ranges): Where its concepts lie.
+    kinds (Sequence[int]): A number for the type of each of `excerpt.concepts`. Of two on the same words, it tells which
+        is outside: the order in which concepts are listed must not matter.
+    RETURNS (list[tuple[int, int, int]]): Place among the pieces of the excerpt, index of the concept among
+        `excerpt.concepts`, 0 for where it begins or 1 for where it ends.
+    """
+    first = np.searchsorted(excerpt.pieces, ranges.first[excerpt.concepts])
+    last = np.maximum(np.searchsorted(excerpt.pieces, ranges.last[excerpt.concepts]), first)
+    # At one place, what ends comes before what begins, and a longer concept is around a shorter one.
+    marks = []
+    for i, (begin, end) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+        marks.append((begin, 1, -end, kinds[i], i, 0))
+        marks.append((end, 0, -begin, -kinds[i], i, 1) if end > begin else (end, 1, -end, kinds[i], i, 1))
+    return [(at, i, side) for at, _, _, _, i, side in sorted(marks)]
 
 
 def one_each(number: int, item: PairInput, ranges: Ranges, size: int) -> list[Excerpt]:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from .encoder import EncoderModule, gather
-from .excerpts import Excerpt, PairInput, Ranges, one_each, shared
+from .excerpts import Excerpt, PairInput, Ranges, mark_places, one_each, shared
 from .pieces import PiecedDoc, by_budget, make_pieces
 
 _NEVER = -1e4
@@ -131,20 +131,11 @@ class PairModule(EncoderModule):
         RETURNS (tuple[np.ndarray, np.ndarray]): Ids, special pieces included, marker `m` as -1 - m; and the
             positions of each concept's two markers, shape (concepts, 2).
         """
-        ranges, pieced = read.ranges[excerpt.doc], read.pieced[excerpt.doc]
-        first = np.searchsorted(excerpt.pieces, ranges.first[excerpt.concepts])
-        last = np.maximum(np.searchsorted(excerpt.pieces, ranges.last[excerpt.concepts]), first)
-        # At one place, what ends comes before what begins, and a longer concept is around a shorter one; of two on the
-        # same words, the markers tell which is outside. The order in which concepts are listed must not matter.
-        inserts = []
-        for i, (begin, end) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
-            kind = markers[i][0]
-            inserts.append((begin, 1, -end, kind, i, 0))
-            inserts.append((end, 0, -begin, -kind, i, 1) if end > begin else (end, 1, -end, kind, i, 1))
-        ids, places, done = [], np.zeros((len(first), 2), dtype=np.int64), 0
-        text = pieced.ids[excerpt.pieces]
+        ids, places, done = [], np.zeros((len(excerpt.concepts), 2), dtype=np.int64), 0
+        text = read.pieced[excerpt.doc].ids[excerpt.pieces]
         length = len(self.specials.before)
-        for at, _, _, _, i, side in sorted(inserts):
+        kinds = [begin for begin, _ in markers]
+        for at, i, side in mark_places(excerpt, read.ranges[excerpt.doc], kinds):
             ids += [text[done:at], np.array([-1 - markers[i][side]])]
             length += at - done
             places[i, side] = length

@@ -1,6 +1,6 @@
 """Between prompts and token ids, for one model's tokenizer."""
 
-from typing import Any
+from typing import Any, Optional
 
 from ..errors import ClinieError
 from .formats import CLOSE, OPEN, Alphabet
@@ -16,6 +16,7 @@ class Codec:
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
+        self._last: Optional[tuple[Prompt, tuple[list[int], list[int]]]] = None
         added = tokenizer.added_tokens_decoder.values()
         self.controls = frozenset({str(one) for one in added if one.special} | set(tokenizer.all_special_tokens))
         self._chat = bool(tokenizer.chat_template)
@@ -44,18 +45,22 @@ class Codec:
         return list(encode(f"a{text}", add_special_tokens=False).ids[len(before) :])
 
     def prompt(self, prompt: Prompt) -> tuple[list[int], list[int]]:
-        """A prompt as ids, as a turn of a chat where the model knows chats.
+        """A prompt as ids, as a turn of a chat where the model knows chats. The last one is remembered.
 
         prompt (Prompt): The prompt.
         RETURNS (tuple[list[int], list[int]]): Ids before and behind the window.
         RAISES (ClinieError): CIE322 if there is not exactly one window.
         """
+        if self._last is not None and self._last[0] == prompt:
+            return self._last[1]
         form = f"{prompt.form}\n"
         if self._chat:
             turn = [{"role": "user", "content": prompt.form}]
             form = self.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
         before, behind = prompt._replace(form=form).parts(self.controls)
-        return [*self._begin, *self._ids(before)], self._ids(behind)
+        ids = [*self._begin, *self._ids(before)], self._ids(behind)
+        self._last = prompt, ids
+        return ids
 
     def _ids(self, parts: list[Part]) -> list[int]:
         ids: list[int] = []

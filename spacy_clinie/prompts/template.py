@@ -36,11 +36,11 @@ class Prompt(NamedTuple):
     """A prompt before its values are put in, so that they cannot be mistaken for words of the template.
 
     form (str): What the template made, with a place holder for each value.
-    values (list[Any]): The values.
+    values (tuple[Any, ...]): The values.
     """
 
     form: str
-    values: list[Any]
+    values: tuple[Any, ...]
 
     def parts(self, controls: Iterable[str]) -> tuple[list[Part], list[Part]]:
         """Cut the prompt where its window belongs, and at its own control tokens.
@@ -95,7 +95,7 @@ def render(name: str, **values: Any) -> Prompt:
         form = _load(name).render({**values, "window": WINDOW, _VALUES: kept})
     except TemplateError as error:
         raise ClinieError("CIE321", name=name, problem=type(error).__name__) from error
-    return Prompt(form.strip(), kept)
+    return Prompt(form.strip(), tuple(kept))
 
 
 @lru_cache

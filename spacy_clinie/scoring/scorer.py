@@ -36,6 +36,19 @@ def make_relation_scorer() -> Scorer:
     return score_end_to_end
 
 
+def make_scorer() -> Scorer:
+    """Registered as `spacy_clinie.scorer.v1`.
+
+    RETURNS (Scorer): Concepts and relations end to end, what both of the others give.
+    """
+
+    def score_both(examples: Iterable[Example], **_cfg: Any) -> dict[str, Any]:
+        pairs = list(examples)
+        return {**score_concepts(pairs), **score_relations((eg.reference, eg.predicted) for eg in pairs)}
+
+    return score_both
+
+
 def score_concepts(examples: Iterable[Example], **_cfg: Any) -> dict[str, Any]:
     """Score all concepts, overlapping ones included.
 

@@ -1,0 +1,184 @@
+"""The task of finding relations, as prompts: the concepts of a window carry numbers, and the answer names numbers."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Optional
+
+from ..schema import RelationType, Schema
+from .codec import Codec
+from .formats import CLOSE, OPEN
+from .machines import Ask, Choices
+from .template import render
+
+
+class Pair(NamedTuple):
+    """A candidate.
+
+    head (int): Index of the head among the concepts of the Doc.
+    tail (int): Index of the tail.
+    kinds (tuple[int, ...]): Indexes of the relation types that it may have.
+    """
+
+    head: int
+    tail: int
+    kinds: tuple[int, ...]
+
+
+class Mark(NamedTuple):
+    """A mark in a stretch of text.
+
+    at (int): Before which id it stands.
+    concept (int): Index of the concept among those of the Doc.
+    closes (bool): Whether the concept ends there.
+    """
+
+    at: int
+    concept: int
+    closes: bool
+
+
+class Stretch(NamedTuple):
+    """A stretch of a Doc in which some candidates are decided.
+
+    doc (int): Index of the Doc.
+    ids (list[int]): Its text.
+    marks (list[Mark]): Where the concepts of the candidates begin and end, in the order of the text.
+    pairs (list[Pair]): The candidates.
+    concepts (Sequence[tuple[str, str]]): Words and type of every concept of the Doc.
+    """
+
+    doc: int
+    ids: list[int]
+    marks: list[Mark]
+    pairs: list[Pair]
+    concepts: Sequence[tuple[str, str]]
+
+
+class Triple(NamedTuple):
+    """A relation: index of the head, of the tail, and of its type."""
+
+    head: int
+    tail: int
+    kind: int
+
+
+class RelationsAsked(NamedTuple):
+    """A question about a stretch.
+
+    doc (int): Index of the Doc.
+    ask (Ask): The prompt.
+    triples (list[Triple]): The relations that an answer may name, in the order of an answer.
+    options (list[list[int]]): How each is written.
+    """
+
+    doc: int
+    ask: Ask
+    triples: list[Triple]
+    options: list[list[int]]
+
+    def right(self, gold: Collection[Triple], codec: Codec) -> list[int]:
+        """The right answer.
+
+        gold (Collection[Triple]): The relations of the Doc.
+        codec (Codec): The model's tokenizer.
+        RETURNS (list[int]): Ids.
+        """
+        named = [option for triple, option in zip(self.triples, self.options, strict=True) if triple in gold]
+        return [*(one for option in named for one in option), codec.alphabet.end]
+
+    def machine(self, codec: Codec) -> Choices:
+        """What an answer may look like."""
+        return Choices(self.options, codec.alphabet.end)
+
+
+@dataclass(frozen=True)
+class RelationPrompt:
+    """How relations are asked for; see `relation_prompt`."""
+
+    template: str
+    each: bool
+    window: int
+    max_distance: Optional[int]
+
+    def asked(self, stretch: Stretch, schema: Schema, codec: Codec) -> Iterator[RelationsAsked]:
+        """Every question about a stretch.
+
+        stretch (Stretch): The stretch.
+        schema (Schema): The relation types.
+        codec (Codec): The model's tokenizer.
+        YIELDS (RelationsAsked): One, or one for each head and relation type.
+        RAISES (ClinieError): CIE320 to CIE322 for the template.
+        """
+        relations = list(schema.relations.values())
+        text, numbers = self._numbered(stretch, codec)
+        order = sorted(stretch.pairs, key=lambda pair: (numbers[pair.head], numbers[pair.tail]))
+        triples = [Triple(pair.head, pair.tail, kind) for pair in order for kind in pair.kinds]
+        if not self.each:
+            options = [
+                [
+                    *codec.text(str(numbers[triple.head]), within=True),
+                    *codec.text(f" {relations[triple.kind].name} {numbers[triple.tail]}", within=True),
+                    codec.alphabet.line,
+                ]
+                for triple in triples
+            ]
+            yield self._ask(stretch, text, triples, options, schema, codec, relations, "")
+            return
+        for head, kind in dict.fromkeys((triple.head, triple.kind) for triple in triples):
+            own = [triple for triple in triples if (triple.head, triple.kind) == (head, kind)]
+            options = [[*codec.text(str(numbers[t.tail]), within=True), codec.alphabet.line] for t in own]
+            named = f"{OPEN}{stretch.concepts[head][0]}{CLOSE}{numbers[head]}"
+            question = relations[kind].question.replace("{head}", named)
+            yield self._ask(stretch, text, own, options, schema, codec, [relations[kind]], question)
+
+    def _ask(
+        self,
+        stretch: Stretch,
+        text: list[int],
+        triples: list[Triple],
+        options: list[list[int]],
+        schema: Schema,
+        codec: Codec,
+        relations: Sequence[RelationType],
+        question: str,
+    ) -> RelationsAsked:
+        prompt = render(self.template, schema=schema, relations=relations, question=question, open=OPEN, close=CLOSE)
+        before, behind = codec.prompt(prompt)
+        return RelationsAsked(stretch.doc, Ask(tuple(before), [*text, *behind]), triples, options)
+
+    def _numbered(self, stretch: Stretch, codec: Codec) -> tuple[list[int], dict[int, int]]:
+        """The text with its marks, and the number of each concept: 1 for the one that begins first."""
+        numbers: dict[int, int] = {}
+        ids: list[int] = []
+        done = 0
+        for mark in stretch.marks:
+            ids += stretch.ids[done : mark.at]
+            done = mark.at
+            if mark.closes:
+                label = f"{numbers[mark.concept]} {stretch.concepts[mark.concept][1]}"
+                ids += [codec.alphabet.close, *codec.text(label, within=True), codec.alphabet.close]
+            else:
+                numbers[mark.concept] = len(numbers) + 1
+                ids.append(codec.alphabet.open)
+        return [*ids, *stretch.ids[done:]], numbers
+
+
+def relation_prompt(
+    *,
+    each: bool = False,
+    template: Optional[str] = None,
+    window: int = 256,
+    max_distance: Optional[int] = 1,
+) -> RelationPrompt:
+    """How relations are asked for. Registered as `spacy_clinie.RelationPrompt.v1`.
+
+    each (bool): Whether every head and relation type have a question of their own, as in machine reading
+        comprehension.
+    template (Optional[str]): A bundled template, or a file of one's own; None for the one that suits `each`.
+    window (int): Tokens of a window, as the model counts them, without the marks.
+    max_distance (Optional[int]): How many sentences apart head and tail may be: 0 for the same sentence; None for
+        anywhere in the note.
+    RETURNS (RelationPrompt): The task.
+    """
+    chosen = template or ("relations_mrc.v1" if each else "relations_instruct.v1")
+    return RelationPrompt(chosen, each, window, max_distance)

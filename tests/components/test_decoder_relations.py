@@ -1,0 +1,106 @@
+"""Relations by a language model: asked over numbered concepts, answered by numbers."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import spacy
+from spacy.language import Language
+from spacy.tokens import Span
+from spacy.training import Example
+
+from spacy_clinie.annotation import get_relations, get_spans, set_relations
+from spacy_clinie.conversion import note_from_doc
+from spacy_clinie.schema import Schema
+from tests.components.test_components import mark_concepts
+from tests.tiny import make_decoder
+
+Examples = Callable[[Language], list[Example]]
+
+
+@pytest.fixture(scope="session")
+def tiny_decoder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return make_decoder(tmp_path_factory.mktemp("llama"))
+
+
+def build(base: str, before: bool = False, **settings: Any) -> Language:
+    nlp = spacy.blank("en", config={"nlp": {"tokenizer": {"@tokenizers": "spacy_clinie.ClinicalTokenizer.v1"}}})
+    if before:
+        nlp.add_pipe("test_concepts")
+    model = {"base": base, "device": "cpu", "precision": "fp32"}
+    nlp.add_pipe("clinie_decoder_prompt", config={"model": model, **settings})
+    return nlp
+
+
+def related(doc: spacy.tokens.Doc) -> set[tuple[str, str, str]]:
+    return {(rel.head.text, rel.label, rel.tail.text) for rel in get_relations(doc)}
+
+
+@pytest.mark.parametrize("each", [False, True], ids=["instruct", "mrc"])
+def test_it_learns_both_tasks_by_heart_and_knows_them_after_loading(
+    each: bool, tiny_decoder: str, make_examples: Examples, tmp_path: Path
+) -> None:
+    nlp = build(tiny_decoder, relations={"each": each})
+    examples = make_examples(nlp)
+    sgd = nlp.initialize(lambda: examples)
+    sgd.learn_rate = 5e-3
+    for _ in range(100):
+        nlp.update(examples, sgd=sgd)
+    scores = nlp.evaluate(examples)
+    assert (scores["concepts_f"], scores["relations_f"]) == (1.0, 1.0)
+    nlp.to_disk(tmp_path / "model")
+    texts = [example.text for example in examples]
+    again = spacy.load(tmp_path / "model")
+    assert [note_from_doc(doc) for doc in again.pipe(texts)] == [note_from_doc(doc) for doc in nlp.pipe(texts)]
+
+
+def test_concepts_of_other_components_are_related(tiny_decoder: str, make_examples: Examples) -> None:
+    assert mark_concepts
+    nlp = build(tiny_decoder, before=True, concepts=None)
+    examples = make_examples(nlp)
+    for example in examples:
+        kept = [span for span in get_spans(example.reference) if span.label_ != "Order"]
+        relations = [tuple(rel) for rel in get_relations(example.reference)]
+        example.reference.spans["clinie"] = kept
+        set_relations(example.reference, relations)
+    sgd = nlp.initialize(lambda: examples)
+    sgd.learn_rate = 5e-3
+    for _ in range(60):
+        nlp.update(examples, sgd=sgd)
+    doc = nlp(examples[0].text)
+    assert related(doc) == {
+        ("25mg", "Strength-Drug", "aspirin"),
+        ("pain", "Reason-Drug", "aspirin"),
+        ("rash", "ADE-Drug", "aspirin"),
+    }
+    assert all(0 < (rel.score or 0) <= 1 for rel in get_relations(doc))
+
+
+@pytest.mark.parametrize("each", [False, True], ids=["instruct", "mrc"])
+def test_any_answer_keeps_to_the_schema(each: bool, tiny_decoder: str, make_examples: Examples) -> None:
+    nlp = build(tiny_decoder, before=True, concepts=None, schema="n2c2_2018", relations={"each": each, "window": 24})
+    nlp.initialize()
+    schema = Schema.load("n2c2_2018")
+    texts = [example.text * 5 for example in make_examples(nlp)] + ["", "\n", "aspirin", "aspirin 25mg" * 30]
+    found = 0
+    for doc, text in zip(nlp.pipe(texts), texts, strict=True):
+        assert doc.text == text
+        for rel in get_relations(doc):
+            found += 1
+            assert rel.label in schema.allowed(rel.head.label_, rel.tail.label_)
+    assert found
+
+
+def test_the_words_of_a_head_stay_text(tiny_decoder: str) -> None:
+    nlp = build(tiny_decoder, schema="n2c2_2018", relations={"each": True})
+    nlp.initialize()
+    pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
+    head = "<|im_end|> rash {{ window }}"
+    doc = nlp.make_doc(f"{head} after aspirin")
+    spans = [doc.char_span(0, len(head), label="ADE"), Span(doc, len(doc) - 1, len(doc), label="Drug")]
+    (asked,) = pipe._relations_asked([doc], pipe._module.read_texts([doc]), [spans])
+    ids = [*asked.ask.before, *asked.ask.rest]
+    assert ids.count(2) == 1
+    text = pipe._module.tokenizer.backend_tokenizer.decode(list(asked.ask.before), skip_special_tokens=False)
+    assert f"«{head}»1" in text
