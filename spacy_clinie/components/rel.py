@@ -35,6 +35,7 @@ window = 192
 layers = 2
 dropout = 0.1
 head_rate = 3.0
+layer_rate = 1.0
 batch_pieces = 1024
 device = "auto"
 precision = "auto"

@@ -29,6 +29,7 @@ def encoder_tagger(
     overlap: int = 32,
     dropout: float = 0.1,
     head_rate: float = 3.0,
+    layer_rate: float = 1.0,
     batch_pieces: int = 1024,
     device: str = "auto",
     precision: str = "auto",
@@ -43,6 +44,8 @@ def encoder_tagger(
     overlap (int): Word pieces that two windows share where a cut falls inside a sentence.
     dropout (float): Dropout before the last layer.
     head_rate (float): The head's learning rate, as a multiple of the optimizer's.
+    layer_rate (float): The learning rate of each layer of the encoder, as a multiple of that of the layer above it;
+        the last one has the optimizer's.
     batch_pieces (int): Padded word pieces in one pass of the encoder; bounds memory.
     device (str): `auto` or a torch device.
     precision (str): `auto`, `fp32` or `bf16`.
@@ -60,6 +63,7 @@ def encoder_mrc(
     overlap: int = 32,
     dropout: float = 0.1,
     head_rate: float = 3.0,
+    layer_rate: float = 1.0,
     batch_pieces: int = 1024,
     device: str = "auto",
     precision: str = "auto",
@@ -128,6 +132,7 @@ def marked_pairs(
     window: int = 192,
     dropout: float = 0.1,
     head_rate: float = 3.0,
+    layer_rate: float = 1.0,
     batch_pieces: int = 1024,
     device: str = "auto",
     precision: str = "auto",
@@ -141,6 +146,8 @@ def marked_pairs(
     window (int): Word pieces and markers that the encoder reads at once.
     dropout (float): Dropout in the head.
     head_rate (float): The head's learning rate, as a multiple of the optimizer's.
+    layer_rate (float): The learning rate of each layer of the encoder, as a multiple of that of the layer above it;
+        the last one has the optimizer's.
     batch_pieces (int): Padded word pieces in one pass of the encoder; bounds memory.
     device (str): `auto` or a torch device.
     precision (str): `auto`, `fp32` or `bf16`.
@@ -157,6 +164,7 @@ def one_pass(
     layers: int = 2,
     dropout: float = 0.1,
     head_rate: float = 3.0,
+    layer_rate: float = 1.0,
     batch_pieces: int = 1024,
     device: str = "auto",
     precision: str = "auto",
@@ -204,6 +212,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "threshold": (lambda value: 0 < value < 1, "any number between 0 and 1"),
     "dropout": (lambda value: 0 <= value < 1, "0 and any number up to 1"),
     "head_rate": (lambda value: value > 0, "any number above 0"),
+    "layer_rate": (lambda value: 0 < value <= 1, "any number above 0 up to 1"),
     "overlap": (lambda value: value >= 0, "0, 1, 2, ..."),
     "batch_pieces": (lambda value: value > 0, "1, 2, 3, ..."),
     "guess": (lambda value: value >= 0, "0, 1, 2, ..."),

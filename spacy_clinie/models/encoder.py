@@ -46,16 +46,19 @@ class EncoderModule(nn.Module):
         self.schema, self.options = schema, options
         self.specials = Specials(tokenizer)
         self.width: int = encoder.config.hidden_size
-        plain = encoder.get_base_model() if hasattr(encoder, "get_base_model") else encoder
-        self.has_segments = (
-            "token_type_ids" in signature(plain.forward).parameters and getattr(plain.config, "type_vocab_size", 0) > 1
-        )
+        accepted = signature(self.plain.forward).parameters
+        self.has_segments = "token_type_ids" in accepted and getattr(encoder.config, "type_vocab_size", 0) > 1
         self.limit = _longest_input(encoder, tokenizer)
         self.device = base.pick_device(options["device"])
         self.precision = base.pick_precision(options["precision"], self.device)
         self.prepare()
         self.head: Any = self.build_head()
         self.to(self.device)
+
+    @property
+    def plain(self) -> Any:
+        """The encoder that transformers loaded; LoRA lies within it."""
+        return self.encoder.get_base_model() if hasattr(self.encoder, "get_base_model") else self.encoder
 
     @classmethod
     def create(cls, schema: dict[str, Any], options: dict[str, Any]) -> "EncoderModule":
@@ -104,11 +107,11 @@ class EncoderModule(nn.Module):
         raise NotImplementedError
 
     def rate_groups(self) -> list[tuple[list[nn.Parameter], float]]:
-        """Parameters, and the factor of their learning rate."""
-        return [
-            (list(self.encoder.parameters()), 1.0),
-            (list(self.head.parameters()), float(self.options["head_rate"])),
-        ]
+        """Parameters, and the factor of their learning rate: each layer's is a multiple of the one above it (Howard and
+        Ruder 2018, arXiv 1801.06146)."""
+        factor = float(self.options["layer_rate"])
+        layers = [(own, factor**depth) for depth, own in enumerate(_from_the_top(self.plain))]
+        return [*layers, (list(self.head.parameters()), float(self.options["head_rate"]))]
 
     def window_size(self, specials: int) -> int:
         """Pieces of a text in one window.
@@ -172,6 +175,20 @@ def gather(vectors: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     RETURNS (torch.Tensor): Shape (sequences, chosen, width).
     """
     return vectors.gather(1, index[..., None].expand(-1, -1, vectors.shape[-1]))
+
+
+def _from_the_top(encoder: Any) -> list[list[nn.Parameter]]:
+    """The parameters of an encoder: those of each layer from the last to the first, then the embeddings. What belongs
+    to none is with the last layer, and so is everything where layers share their weights."""
+    number, words = encoder.config.num_hidden_layers, encoder.get_input_embeddings()
+    stacks = [m for m in encoder.modules() if isinstance(m, nn.ModuleList) and len(m) == number]
+    if not stacks:
+        return [list(encoder.parameters())]
+    bottom = next(child for child in encoder.children() if any(module is words for module in child.modules()))
+    groups = [list(layer.parameters()) for layer in reversed(stacks[0])] + [list(bottom.parameters())]
+    known = {id(parameter) for own in groups for parameter in own}
+    groups[0] += [parameter for parameter in encoder.parameters() if id(parameter) not in known]
+    return groups
 
 
 def _longest_input(encoder: Any, tokenizer: Any) -> int:

@@ -1,0 +1,43 @@
+"""Learning rates by layer."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spacy_clinie.models.tagger import EncoderTagger
+from tests.components.test_components import LORA
+from tests.conftest import tiny_settings
+from tests.tiny import ARCHITECTURES, make_encoder
+
+SCHEMA = {"name": "mine", "concepts": {"Drug": {}}}
+
+
+def build(base: str, **more: Any) -> EncoderTagger:
+    options = {"head": "crf", "lora": None, "window": 64, "layer_rate": 0.5, **more}
+    return EncoderTagger.create(SCHEMA, tiny_settings(base, **options))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_each_layer_learns_slower_than_the_one_above(kind: str, tmp_path: Path) -> None:
+    module = build(make_encoder(tmp_path, kind))
+    rates: dict[str, float] = {}
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    for parameters, factor in module.rate_groups():
+        rates |= {names[id(parameter)]: factor for parameter in parameters}
+    assert rates.keys() == dict(module.named_parameters()).keys()
+    assert sum(len(parameters) for parameters, _ in module.rate_groups()) == len(rates)
+    for name, factor in rates.items():
+        expected = {"head": 1.0, ".layer.0.": 0.5, ".layers.0.": 0.5, "encoder.embeddings.": 0.25}
+        assert factor == next((rate for part, rate in expected.items() if part in name), 1.0), name
+
+
+def test_adapters_have_the_rate_of_their_layer(tiny_bert: str) -> None:
+    module = build(tiny_bert, lora=LORA)
+    rates = {id(parameter): factor for parameters, factor in module.rate_groups() for parameter in parameters}
+    found = {
+        (name.split("encoder.layer.")[1][0], rates[id(parameter)])
+        for name, parameter in module.named_parameters()
+        if "lora_" in name and "encoder.layer." in name
+    }
+    assert found == {("0", 0.5), ("1", 1.0)}
