@@ -1,5 +1,6 @@
 """`clinie_decoder_prompt`: concepts and relations by a language model that is asked for them."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Optional, Union, cast
@@ -18,6 +19,7 @@ from ..prompts.codec import Codec
 from ..prompts.concepts import Asked, ConceptPrompt, Question
 from ..prompts.machines import Ask
 from ..prompts.relations import Mark, Pair, RelationPrompt, RelationsAsked, Stretch, Triple
+from ..schema import Schema
 from .base import ClinieComponent, gold_spans, in_parts
 from .candidates import candidates
 
@@ -38,6 +40,7 @@ each = false
 template = null
 window = 192
 overlap = 32
+grounded = true
 
 [relations]
 @misc = "spacy_clinie.RelationPrompt.v1"
@@ -46,6 +49,9 @@ template = null
 window = 256
 max_distance = 1
 """
+
+# Where a Doc counts what the model named and it does not hold, by reason.
+REJECTED_KEY = "clinie_rejected"
 
 # First token, one past the last, label.
 Key = tuple[int, int, str]
@@ -80,10 +86,16 @@ class FoundRelation(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What the model said about a Doc."""
+    """What the model said about a Doc.
+
+    concepts (list[FoundConcept]): Concepts that the Doc holds.
+    relations (list[FoundRelation]): Relations between them.
+    rejected (Counter[str]): How many concepts it does not hold, by reason; none where answers are grounded.
+    """
 
     concepts: list[FoundConcept]
     relations: list[FoundRelation]
+    rejected: Counter[str]
 
 
 @Language.factory(
@@ -126,7 +138,8 @@ def make_decoder_prompt(
 
 class DecoderPrompt(ClinieComponent):
     """Writes concepts to `doc.spans["clinie"]`, with their scores, and the flat part of them to `doc.ents`; relations
-    with their scores to `doc._.rel`."""
+    with their scores to `doc._.rel`. `doc.user_data["clinie_rejected"]` counts what free answers named and the text
+    does not hold; `rejected` sums it up over all Docs."""
 
     finds = "answers"
 
@@ -144,6 +157,7 @@ class DecoderPrompt(ClinieComponent):
         super().__init__(vocab, model, name, schema=schema, scorer=scorer)
         self.concepts = concepts
         self.relations = relations
+        self.rejected: Counter[str] = Counter()
         self._prepared: Optional[tuple[Any, Any, Codec, list[Question]]] = None
 
     @property
@@ -160,25 +174,30 @@ class DecoderPrompt(ClinieComponent):
         answers = []
         for part in in_parts(docs):
             pieced = self._module.read_texts(part)
-            found = self._find_concepts(pieced)
+            found, rejected = self._find_concepts(part, pieced)
             spans = [self._spans(doc, own) for doc, own in zip(part, found, strict=True)]
             related = self._find_relations(part, pieced, spans)
-            answers += [Answer(*both) for both in zip(found, related, strict=True)]
+            answers += [Answer(*all_) for all_ in zip(found, related, rejected, strict=True)]
         return answers
 
-    def _find_concepts(self, pieced: Sequence[Any]) -> list[list[FoundConcept]]:
-        found: list[dict[Key, FoundConcept]] = [{} for _ in pieced]
+    def _find_concepts(
+        self, docs: Sequence[Doc], pieced: Sequence[Any]
+    ) -> tuple[list[list[FoundConcept]], list[Counter[str]]]:
+        found: list[dict[Key, FoundConcept]] = [{} for _ in docs]
+        rejected: list[Counter[str]] = [Counter() for _ in docs]
         codec, questions = self._ready()
-        asked = self._concepts_asked(pieced, questions)
-        task = cast(ConceptPrompt, self.concepts)
+        asked = self._concepts_asked(docs, pieced, questions)
+        task, schema = cast(ConceptPrompt, self.concepts), cast(Schema, self.schema)
         machines = [task.machine(one, codec) for one in asked]
         self.model.predict(([one.ask for one in asked], machines))
         for one, machine in zip(asked, machines, strict=True):
             units = pieced[one.doc].tokens
-            for mention in task.read(one, machine.found):
+            mentions, refused = task.read(one, machine, schema, codec)
+            rejected[one.doc] += refused
+            for mention in mentions:
                 key = int(units[mention.start]), int(units[mention.stop - 1]) + 1, self.labels[mention.kind]
                 found[one.doc].setdefault(key, FoundConcept(key, mention.score, mention.status))
-        return [sorted(own.values()) for own in found]
+        return [sorted(own.values()) for own in found], rejected
 
     def _find_relations(
         self, docs: Sequence[Doc], pieced: Sequence[Any], spans: Sequence[list[Span]]
@@ -202,7 +221,10 @@ class DecoderPrompt(ClinieComponent):
         docs (Iterable[Doc]): The Docs, changed in place.
         predictions (list[Answer]): What `predict` found.
         """
-        for doc, (concepts, relations) in zip(docs, predictions, strict=True):
+        for doc, (concepts, relations, rejected) in zip(docs, predictions, strict=True):
+            if rejected:
+                doc.user_data[REJECTED_KEY] = dict(rejected + Counter(doc.user_data.get(REJECTED_KEY, {})))
+                self.rejected += rejected
             if self.concepts:
                 details = {one.key: {"status": one.status} for one in concepts}
                 add_concepts(doc, [(*one.key, one.score) for one in concepts], details)
@@ -233,7 +255,7 @@ class DecoderPrompt(ClinieComponent):
             ends = [(*_units(own, span), index[span.label_]) for span in given]
             gold.append([(start, stop, kind) for start, stop, kind in ends if start < stop])
         unwritten = 0
-        for one in self._concepts_asked(pieced, questions):
+        for one in self._concepts_asked(docs, pieced, questions):
             answer, left_out = cast(ConceptPrompt, self.concepts).right(one, gold[one.doc], codec)
             asks.append(one.ask)
             answers.append(answer)
@@ -254,10 +276,14 @@ class DecoderPrompt(ClinieComponent):
             answers.append(question.right(related[question.doc], codec))
         return asks, answers
 
-    def _concepts_asked(self, pieced: Sequence[Any], questions: Sequence[Question]) -> list[Asked]:
+    def _concepts_asked(self, docs: Sequence[Doc], pieced: Sequence[Any], questions: Sequence[Question]) -> list[Asked]:
         if self.concepts is None:
             return []
-        return [one for i, own in enumerate(pieced) for one in self.concepts.asked(i, own, questions)]
+        return [
+            one
+            for i, (doc, own) in enumerate(zip(docs, pieced, strict=True))
+            for one in self.concepts.asked(i, doc.text, own, questions)
+        ]
 
     def _relations_asked(
         self, docs: Sequence[Doc], pieced: Sequence[Any], spans: Sequence[list[Span]]

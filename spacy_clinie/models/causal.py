@@ -289,12 +289,12 @@ def _choose(machine: Any, guess: Sequence[int], scores: np.ndarray) -> tuple[int
     right = 0
     while True:
         permitted = machine.allowed()
-        logits = scores[right][permitted].astype(np.float64)
+        logits = scores[right] if permitted is None else scores[right][permitted]
         best = int(logits.argmax())
-        highest = logits[best]
-        machine.take(permitted[best], float(-np.log(np.exp(logits - highest).sum())))
-        if machine.done or right == len(guess) or permitted[best] != guess[right]:
-            return right, permitted[best]
+        chosen = best if permitted is None else permitted[best]
+        machine.take(chosen, -float(np.log(np.exp(logits - logits[best], dtype=np.float64).sum())))
+        if machine.done or right == len(guess) or chosen != guess[right]:
+            return right, chosen
         right += 1
 
 

@@ -1,5 +1,6 @@
 """The task of finding concepts, as prompts: windows, questions, right answers, and what answers say."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Optional
@@ -10,7 +11,8 @@ from ..schema import Schema
 from ..windows import Window
 from .codec import Codec
 from .formats import Format, InlineMarks, Span
-from .machines import Ask, Labels, Machine, Mention, WindowIds
+from .grounding import ground
+from .machines import Ask, Free, Labels, Machine, Mention, WindowIds
 from .template import Prompt, render
 
 
@@ -36,6 +38,8 @@ class Asked(NamedTuple):
     window (Window): The window, in pieces.
     first (int): Its first unit.
     ids (WindowIds): Its text.
+    text (str): The same as characters.
+    units (np.ndarray): First character of each unit and one past its last, shape (units, 2).
     question (Question): The question.
     """
 
@@ -43,6 +47,8 @@ class Asked(NamedTuple):
     window: Window
     first: int
     ids: WindowIds
+    text: str
+    units: np.ndarray
     question: Question
 
     @property
@@ -60,6 +66,7 @@ class ConceptPrompt:
     each: bool
     window: int
     overlap: int
+    grounded: bool
 
     def questions(self, schema: Schema, codec: Codec, examples: Sequence[Mapping[str, Any]]) -> list[Question]:
         """What is asked about every window.
@@ -100,10 +107,11 @@ class ConceptPrompt:
         explain = self.format.explain(labels)
         return render(self.template, schema=schema, concepts=concepts, explain=explain, examples=shown)
 
-    def asked(self, number: int, pieced: Any, questions: Sequence[Question]) -> Iterator[Asked]:
+    def asked(self, number: int, text: str, pieced: Any, questions: Sequence[Question]) -> Iterator[Asked]:
         """Every question about every window of a Doc.
 
         number (int): Index of the Doc.
+        text (str): Its text.
         pieced (PiecedDoc): Its pieces.
         questions (Sequence[Question]): From `questions`.
         YIELDS (Asked): Windows without a unit are left out: there is nothing in them.
@@ -116,11 +124,15 @@ class ConceptPrompt:
             # A token that reaches over the window's end is not whole in it.
             lasts = np.minimum(pieced.lasts[first:last], window.stop) - window.start
             ids = WindowIds(pieced.ids[window.start : window.stop], firsts, lasts)
+            begin, end = int(pieced.starts[window.start]), int(pieced.ends[window.stop - 1])
+            units = np.stack([pieced.starts[firsts + window.start], pieced.ends[lasts + window.start - 1]], 1) - begin
             for question in questions:
-                yield Asked(number, window, int(first), ids, question)
+                yield Asked(number, window, int(first), ids, text[begin:end], units, question)
 
     def machine(self, asked: Asked, codec: Codec) -> Machine:
         """What an answer may look like."""
+        if not self.grounded:
+            return Free(3 * len(asked.ids.list) + 16, codec.alphabet.end)
         return self.format.machine(asked.ids, asked.question.labels, codec.alphabet)
 
     def right(self, asked: Asked, spans: Sequence[Span], codec: Codec) -> tuple[list[int], int]:
@@ -140,18 +152,44 @@ class ConceptPrompt:
         ]
         return self.format.write(asked.ids, inside, asked.question.labels, codec.alphabet)
 
-    def read(self, asked: Asked, found: Sequence[Mention]) -> Iterator[Mention]:
-        """Mentions of an answer, by units of the Doc; only those that begin where the window answers for the text.
+    def read(self, asked: Asked, machine: Machine, schema: Schema, codec: Codec) -> tuple[list[Mention], Counter[str]]:
+        """What an answer says.
 
         asked (Asked): The question.
-        found (Sequence[Mention]): By units of the window.
-        YIELDS (Mention): By units of the Doc, with the index of the concept type.
+        machine (Machine): What took the answer.
+        schema (Schema): The concept types.
+        codec (Codec): The model's tokenizer.
+        RETURNS (tuple[list[Mention], Counter[str]]): Mentions by units of the Doc, with the index of the concept type,
+            only those that begin where the window answers for the text; and how many were rejected, by reason, see
+            `grounding.ground`.
         """
+        found, rejected = machine.found, Counter[str]()
+        if isinstance(machine, Free):
+            found, rejected = self._ground(asked, machine, schema, codec)
+        mentions = []
         for one in found:
             place = asked.window.start + int(asked.ids.firsts[one.start])
             if asked.window.own_start <= place < asked.window.own_stop:
                 kind = asked.question.kinds[one.kind]
-                yield one._replace(start=one.start + asked.first, stop=one.stop + asked.first, kind=kind)
+                start, stop = one.start + asked.first, one.stop + asked.first
+                mentions.append(one._replace(start=start, stop=stop, kind=kind))
+        return mentions, rejected
+
+    def _ground(self, asked: Asked, machine: Free, schema: Schema, codec: Codec) -> tuple[list[Mention], Counter[str]]:
+        """Find the words of a free answer in the window."""
+        names = list(schema.concepts)
+        labels = [names[kind] for kind in asked.question.kinds]
+        answer = codec.tokenizer.backend_tokenizer.decode(machine.found)
+        found, rejected = ground(asked.text, self.format.parse(answer, labels), labels)
+        mentions = []
+        for one in found:
+            start = int(np.searchsorted(asked.units[:, 1], one.start, side="right"))
+            stop = int(np.searchsorted(asked.units[:, 0], one.stop))
+            if start < stop:
+                mentions.append(Mention(start, stop, labels.index(one.label), one.status, machine.score))
+            else:  # words that the model's tokenizer throws away
+                rejected["text"] += 1
+        return mentions, rejected
 
 
 def concept_prompt(
@@ -161,6 +199,7 @@ def concept_prompt(
     template: Optional[str] = None,
     window: int = 192,
     overlap: int = 32,
+    grounded: bool = True,
 ) -> ConceptPrompt:
     """How concepts are asked for. Registered as `spacy_clinie.ConceptPrompt.v1`.
 
@@ -169,7 +208,9 @@ def concept_prompt(
     template (Optional[str]): A bundled template, or a file of one's own; None for the one that suits `each`.
     window (int): Tokens of a window, as the model counts them.
     overlap (int): Tokens that two windows share where a cut falls inside a sentence.
+    grounded (bool): Whether an answer can hold nothing but labels of the schema and words of the window, at their
+        places. Otherwise it is free, and what it says is looked for in the window, for comparison.
     RETURNS (ConceptPrompt): The task.
     """
     chosen = template or ("concepts_mrc.v1" if each else "concepts_instruct.v1")
-    return ConceptPrompt(chosen, format or InlineMarks(), each, window, overlap)
+    return ConceptPrompt(chosen, format or InlineMarks(), each, window, overlap, grounded)

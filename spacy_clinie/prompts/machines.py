@@ -35,7 +35,7 @@ class Mention(NamedTuple):
     stop (int): One past the last unit.
     kind (int): Index of its label.
     status (str): How its place was found: `exact`, or `order` where the same words stand there more than once and
-        the order of the answer decided.
+        the order of the answer decided; more where the answer was free, see `grounding.Grounded`.
     score (float): Probability of the choices that made it, among the permitted ones, 0 to 1.
     """
 
@@ -98,8 +98,8 @@ class Machine(Protocol):
     done: bool
     found: list[Any]
 
-    def allowed(self) -> Sequence[int]:
-        """The ids that may come next; at least one, until it is done."""
+    def allowed(self) -> Optional[Sequence[int]]:
+        """The ids that may come next; at least one, until it is done. None for any id."""
 
     def take(self, chosen: int, log: float) -> None:
         """Go on with an id.
@@ -325,6 +325,38 @@ class Choices:
         if not self.length or len(self.active) != 1:
             return []
         return list(self.options[self.active[0]][self.length : self.length + most])
+
+
+class Free:
+    """Takes whatever comes: what an answer says has to be found in the text afterwards.
+
+    most (int): Ids after which an answer is cut.
+    end (int): Id that ends an answer.
+    """
+
+    def __init__(self, most: int, end: int) -> None:
+        self.most, self.end = most, end
+        self.log = 0.0
+        self.found: list[int] = []
+        self.done = False
+
+    def allowed(self) -> None:
+        return None
+
+    def take(self, chosen: int, log: float) -> None:
+        self.log += log
+        self.done = chosen == self.end
+        if not self.done:
+            self.found.append(chosen)
+            self.done = len(self.found) == self.most
+
+    def guess(self, most: int) -> list[int]:  # noqa: ARG002
+        return []
+
+    @property
+    def score(self) -> float:
+        """Probability of an id of the answer, as the geometric mean over all of them."""
+        return float(np.exp(self.log / (len(self.found) + 1)))
 
 
 def _only_way(below: Tree, most: int) -> list[int]:

@@ -1,5 +1,6 @@
 """The component that asks a language model, with tiny random ones."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Optional
@@ -14,6 +15,7 @@ from spacy.training import Example
 
 from spacy_clinie.annotation import get_scores, get_spans, set_concepts
 from spacy_clinie.errors import ClinieError
+from spacy_clinie.prompts.codec import Codec
 from tests.tiny import DECODERS, make_decoder
 
 Examples = Callable[[Language], list[Example]]
@@ -130,6 +132,46 @@ def test_every_mention_is_the_text_at_its_offsets(text: str, pipelines: list[Lan
             assert span.label_ in nlp.get_pipe("clinie_decoder_prompt").labels  # type: ignore[attr-defined]
             assert text[span.start_char : span.end_char] == span.text
             assert span.text.strip()
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_free_answers_are_searched_for_in_the_text(form: str, tiny_decoder: str, make_examples: Examples) -> None:
+    nlp = build(tiny_decoder, format={"@misc": form}, grounded=False)
+    examples = make_examples(nlp)
+    sgd = nlp.initialize(lambda: examples)
+    pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
+    texts = [example.text for example in examples]
+    untrained = [nlp(text) for text in texts]
+    sgd.learn_rate = 5e-3
+    for _ in range(120):
+        nlp.update(examples, sgd=sgd)
+    assert nlp.evaluate(examples)["concepts_f"] == 1.0
+    held = Counter[str]()
+    for doc in [*untrained, *nlp.pipe(["Gave morphine and took aspirin 25mg.", HOSTILE])]:
+        held.update(doc.user_data.get("clinie_rejected", {}))
+        for span in get_spans(doc):
+            assert doc.text[span.start_char : span.end_char] == span.text
+    assert held == pipe.rejected
+
+
+def test_what_a_free_answer_makes_up_is_counted(tiny_decoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    nlp = build(tiny_decoder, "n2c2_2018", format={"@misc": FORMATS[1]}, grounded=False)
+    nlp.initialize()
+    pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
+    codec = Codec(pipe._module.tokenizer)
+    answer = codec.text("aspirin»Drug\nibuprofen»Drug\nmg»Form\nRASH»ADE\naspirin»Pill\n")
+
+    def say(_: Any, machines: Any) -> None:
+        for machine in machines:
+            for one in [*answer, codec.alphabet.end]:
+                machine.take(one, -0.5)
+
+    monkeypatch.setattr(pipe._module, "answer", say)
+    doc = nlp("Took aspirin 25mg, then a rash.")
+    details = doc.spans["clinie"].attrs["details"]
+    found = [(span.text, span.label_, details[span.id_]["status"]) for span in get_spans(doc)]
+    assert found == [("aspirin", "Drug", "exact"), ("rash", "ADE", "spelling")]
+    assert doc.user_data["clinie_rejected"] == {"text": 2, "label": 1} == pipe.rejected
 
 
 def test_the_loss_is_that_of_the_answers_alone(tiny_decoder: str, make_examples: Examples) -> None:
