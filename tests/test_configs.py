@@ -18,6 +18,7 @@ from spacy_clinie.components.base import ClinieComponent
 from spacy_clinie.conversion import doc_from_note
 from spacy_clinie.notes import Note
 from spacy_clinie.tokenizer import make_tokenizer
+from tests.tiny import make_decoder
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.cfg"))
 TRAINED = [path for path in CONFIGS if path.stem != "pipeline"]
@@ -56,6 +57,8 @@ def test_trains_saves_the_best_and_loads(path: Path, corpus: str, tiny_bert: str
     for component in config["components"].values():
         if "encoder" in component["model"]:
             component["model"].update(encoder=tiny_bert, window=96)
+        if "base" in component["model"]:
+            component["model"].update(base=make_decoder(tmp_path / "base"))
     nlp = init_nlp(config.interpolate())
     before = _weights(nlp)
     train(nlp, tmp_path, stdout=(tmp_path / "log").open("w"))

@@ -5,7 +5,7 @@ prediction. Answers are generated in batches; what a machine can guess is checke
 it, so that copied text and forced labels cost no passes of their own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from inspect import signature
 from itertools import groupby
 from pathlib import Path
@@ -50,7 +50,7 @@ class CausalModule(nn.Module):
         options (dict[str, Any]): See the class; `base` names the base and `adapter` holds the adapters' settings.
         RETURNS (CausalModule): The module.
         """
-        model, tokenizer = base.load_causal(options["base"]), base.load_tokenizer(options["base"])
+        model, tokenizer = _load(options)(options["base"]), base.load_tokenizer(options["base"])
         mark = ""
         if options["adapter"] is not None:
             mark = base.fingerprint(model, tokenizer)
@@ -65,7 +65,7 @@ class CausalModule(nn.Module):
         options (dict[str, Any]): See the class.
         RETURNS (CausalModule): The trained module.
         """
-        return cls(*base.restore_model(folder / "model", base.load_causal), options).eval()
+        return cls(*base.restore_model(folder / "model", _load(options)), options).eval()
 
     def save(self, folder: Path) -> None:
         """Write everything that `restore` needs.
@@ -237,6 +237,13 @@ class CausalModule(nn.Module):
             **self._last(keep),
         )
         return done.logits[:, -keep:], cache.to_legacy_cache()
+
+
+def _load(options: dict[str, Any]) -> Callable[[str], Any]:
+    """How a base is loaded: one that is never changed lies in memory in the precision that it computes in."""
+    precision = base.pick_precision(options["precision"], base.pick_device(options["device"]))
+    frozen = options["adapter"] is not None and precision is not None
+    return lambda name: base.load_causal(name, {"torch_dtype": precision} if frozen else None)
 
 
 class _Rows:

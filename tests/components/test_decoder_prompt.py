@@ -97,6 +97,25 @@ def test_adapters_learn_and_the_base_does_not(
     assert answers(spacy.load(tmp_path / "model"), [examples[0].text]) == answers(nlp, [examples[0].text])
 
 
+def test_a_frozen_base_lies_in_bf16_and_its_adapter_in_fp32(
+    tiny_decoder: str, make_examples: Examples, tmp_path: Path
+) -> None:
+    nlp = build(tiny_decoder, model={"adapter": LORA, "precision": "bf16"})
+    examples = make_examples(nlp)
+    sgd = nlp.initialize(lambda: examples)
+    sgd.learn_rate = 1e-2
+    first = nlp.update(examples, sgd=sgd)["clinie_decoder_prompt"]
+    for _ in range(30):
+        last = nlp.update(examples, sgd=sgd)["clinie_decoder_prompt"]
+    assert last < 0.8 * first
+    nlp.to_disk(tmp_path / "model")
+    for pipeline in (nlp, spacy.load(tmp_path / "model")):
+        module = pipeline.get_pipe("clinie_decoder_prompt").model.shims[0].module  # type: ignore[attr-defined]
+        kinds = {(parameter.requires_grad, str(parameter.dtype)) for parameter in module.parameters()}
+        assert kinds == {(False, "torch.bfloat16"), (True, "torch.float32")}
+        assert answers(pipeline, [examples[0].text])
+
+
 def test_an_adapter_refuses_another_base(make_examples: Examples, tmp_path: Path) -> None:
     base = tmp_path / "base"
     nlp = build(make_decoder(base), model={"adapter": LORA})
