@@ -58,7 +58,7 @@ def run_spacy(notes: dict[str, list[Any]], schema: Any, seed: int, settings: dic
         "tok2vec": listener,
     }
     nlp.add_pipe("ner", config={"model": parser})
-    train(nlp, notes["train"], seed, settings.get("rate", 1e-4))
+    train(nlp, notes["train"], seed, settings.get("rate", 2e-4))
     return lambda test: _spacy_notes(nlp, test)
 
 
@@ -103,8 +103,8 @@ def run_edsnlp(notes: dict[str, list[Any]], schema: Any, seed: int, settings: di
         module=nlp,
         total_steps=steps,
         groups=[
-            {"selector": "ner[.]embedding", "lr": {**ramp, "max_value": settings.get("rate", 1e-4)}},
-            {"selector": ".*", "lr": {**ramp, "max_value": settings.get("head_rate", 3e-4)}},
+            {"selector": "ner[.]embedding", "lr": {**ramp, "max_value": settings.get("rate", 2e-4)}},
+            {"selector": ".*", "lr": {**ramp, "max_value": settings.get("head_rate", 6e-4)}},
         ],
     )
     data = TrainingData(

@@ -23,8 +23,9 @@ VIEWS = {
 }
 # Relations that are compared, where not all of the schema's are.
 CORE = {"maccrobat2020-core": ("MODIFY", "SUB_PROCEDURE", "IDENTICAL", "CAUSE")}
-# Sentences between head and tail of a candidate. Relations of phee and ddi2013 never leave the sentence.
-DISTANCE = {"phee": 0, "ddi2013": 0, "maccrobat2020-core": 1}
+# Sentences between head and tail of a candidate. Relations hardly ever leave the sentence: of those that count here,
+# more than 99 % of phee's and ddi2013's and 96 % of maccrobat2020's stay in it. The others count as missed.
+DISTANCE = {"phee": 0, "ddi2013": 0, "maccrobat2020-core": 0}
 
 
 def load(name: str, corpora: Path) -> tuple[dict[str, list[Note]], Schema]:

@@ -14,7 +14,7 @@ from spacy_clinie.notes import Note
 
 PASSES, WORDS = 4, 400
 # Learning rates of ours, chosen on dev.
-CONCEPTS, RELATIONS = 3e-4, 1e-4
+CONCEPTS, RELATIONS = 5e-4, 1e-4
 
 
 def blank() -> Language:
