@@ -157,6 +157,7 @@ MESSAGES = {
         "An answer reached the {limit} tokens that the model reads and was ended there: concepts behind that place of "
         "its window are missing. Make the window smaller."
     ),
+    "CIE327": "No examples can be taken from {source}: {problem}. Prompts show examples, so mend it or take others.",
     "CIE312": (
         'The device {device!r} is not there. Choose another in the settings of the architecture (device = "auto"), or '
         'for a trained pipeline with spacy.load(..., config={{"components.NAME.model.device": "auto"}}).'

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -64,6 +65,19 @@ class ClinieComponent(TrainablePipe):
     def label_data(self) -> Optional[dict[str, Any]]:
         """The schema as `spacy init labels` saves it."""
         return self.schema.to_dict() if self.schema else None
+
+    def facts(self) -> dict[str, Any]:
+        """What is saved beside the model: values that JSON can hold, by name."""
+        return {"schema": self.label_data}
+
+    def take_facts(self, facts: dict[str, Any]) -> None:
+        """Go on with what `facts` gave.
+
+        facts (dict[str, Any]): All of it, or a part.
+        """
+        if "schema" in facts:
+            record = facts["schema"]
+            self.schema = Schema.from_dict(record, source=self.name) if record else None
 
     def initialize(
         self,
@@ -153,12 +167,12 @@ class ClinieComponent(TrainablePipe):
         """Write the component as a folder.
 
         path (Union[str, Path]): The folder.
-        exclude (Iterable[str]): `schema`, `model`, `vocab`.
+        exclude (Iterable[str]): `model`, `vocab`, or names of `facts`.
         """
         util.to_disk(
             path,
             {
-                "schema": lambda p: srsly.write_json(p.with_suffix(".json"), self.label_data),
+                **{name: _json_writer(fact) for name, fact in self.facts().items()},
                 "vocab": lambda p: self.vocab.to_disk(p, exclude=exclude),
                 "model": self._save_model,
             },
@@ -169,13 +183,13 @@ class ClinieComponent(TrainablePipe):
         """Load what `to_disk` wrote.
 
         path (Union[str, Path]): The folder.
-        exclude (Iterable[str]): `schema`, `model`, `vocab`.
+        exclude (Iterable[str]): `model`, `vocab`, or names of `facts`.
         RETURNS (ClinieComponent): Itself.
         """
         util.from_disk(
             path,
             {
-                "schema": lambda p: self._take_schema(srsly.read_json(p.with_suffix(".json"))),
+                **{name: self._json_reader(name) for name in self.facts()},
                 "vocab": lambda p: self.vocab.from_disk(p, exclude=exclude),  # type: ignore[dict-item, return-value]
                 "model": self._load_model,
             },
@@ -186,13 +200,13 @@ class ClinieComponent(TrainablePipe):
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
         """The component as bytes.
 
-        exclude (Iterable[str]): `schema`, `model`, `vocab`.
+        exclude (Iterable[str]): `model`, `vocab`, or names of `facts`.
         RETURNS (bytes): For `from_bytes`.
         RAISES (ClinieError): CIE309 if a file of weights is too large for bytes.
         """
         return util.to_bytes(
             {
-                "schema": lambda: srsly.json_dumps(self.label_data).encode("utf8"),
+                **{name: partial(_as_bytes, fact) for name, fact in self.facts().items()},
                 "vocab": lambda: self.vocab.to_bytes(exclude=exclude),
                 "model": self.model.to_bytes,
             },
@@ -203,13 +217,13 @@ class ClinieComponent(TrainablePipe):
         """Load what `to_bytes` gave.
 
         data (bytes): The bytes.
-        exclude (Iterable[str]): `schema`, `model`, `vocab`.
+        exclude (Iterable[str]): `model`, `vocab`, or names of `facts`.
         RETURNS (ClinieComponent): Itself.
         """
         util.from_bytes(
             data,
             {
-                "schema": lambda b: self._take_schema(srsly.json_loads(b)),
+                **{name: self._bytes_reader(name) for name in self.facts()},
                 "vocab": lambda b: self.vocab.from_bytes(b, exclude=exclude),
                 "model": self.model.from_bytes,
             },
@@ -217,8 +231,11 @@ class ClinieComponent(TrainablePipe):
         )
         return self
 
-    def _take_schema(self, record: Optional[dict[str, Any]]) -> None:
-        self.schema = Schema.from_dict(record, source=self.name) if record else None
+    def _json_reader(self, name: str) -> Callable[[Path], None]:
+        return lambda path: self.take_facts({name: srsly.read_json(path.with_suffix(".json"))})
+
+    def _bytes_reader(self, name: str) -> Callable[[bytes], None]:
+        return lambda data: self.take_facts({name: srsly.json_loads(data)})
 
     def _save_model(self, path: Path) -> None:
         self.model.shims[0].to_disk(path / "torch")
@@ -229,6 +246,14 @@ class ClinieComponent(TrainablePipe):
         for layer in self.model.layers:
             layer.from_disk(path / "tok2vec")
         self.model.shims[0].from_disk(path / "torch")
+
+
+def _json_writer(fact: Any) -> Callable[[Path], None]:
+    return lambda path: srsly.write_json(path.with_suffix(".json"), fact)
+
+
+def _as_bytes(fact: Any) -> bytes:
+    return srsly.json_dumps(fact).encode("utf8")
 
 
 def in_parts(docs: Iterable[Doc]) -> Iterator[list[Doc]]:

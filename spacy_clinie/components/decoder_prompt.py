@@ -15,8 +15,10 @@ from thinc.api import Config, Model
 from ..annotation import SPANS_KEY, add_concepts, get_relations, get_spans, relation_indexes, set_relations
 from ..errors import ClinieError, warn
 from ..models.excerpts import Ranges, mark_places, shared
+from ..notes import Note
 from ..prompts.codec import Codec
 from ..prompts.concepts import Asked, ConceptPrompt, Question
+from ..prompts.examples import Examples
 from ..prompts.machines import Ask
 from ..prompts.relations import Mark, Pair, RelationPrompt, RelationsAsked, Stretch, Triple
 from ..schema import Schema
@@ -103,6 +105,7 @@ class Answer(NamedTuple):
     assigns=["doc.ents", "doc.spans", "doc._.rel", "token.ent_iob", "token.ent_type"],
     default_config={
         **Config().from_str(DEFAULT_CONFIG),
+        "examples": None,
         "schema": None,
         "scorer": {"@scorers": "spacy_clinie.scorer.v1"},
     },
@@ -119,6 +122,7 @@ def make_decoder_prompt(
     model: Model,
     concepts: Optional[ConceptPrompt],
     relations: Optional[RelationPrompt],
+    examples: Optional[Examples],
     schema: Optional[Union[str, Path]],
     scorer: Optional[Callable],
 ) -> "DecoderPrompt":
@@ -129,11 +133,21 @@ def make_decoder_prompt(
     model (Model): A language model, see `models.architectures.causal_lm`.
     concepts (Optional[ConceptPrompt]): How concepts are asked for; None if other components find them.
     relations (Optional[RelationPrompt]): How relations are asked for; None if they are not.
+    examples (Optional[Examples]): What the prompts show with its answers, see `prompts.examples`; None for nothing.
     schema (Optional[Union[str, Path]]): Name or file of the schema; None takes the types from the training data.
     scorer (Optional[Callable]): The scorer.
     RETURNS (DecoderPrompt): The component.
     """
-    return DecoderPrompt(nlp.vocab, model, name, concepts=concepts, relations=relations, schema=schema, scorer=scorer)
+    return DecoderPrompt(
+        nlp.vocab,
+        model,
+        name,
+        concepts=concepts,
+        relations=relations,
+        examples=examples,
+        schema=schema,
+        scorer=scorer,
+    )
 
 
 class DecoderPrompt(ClinieComponent):
@@ -151,18 +165,55 @@ class DecoderPrompt(ClinieComponent):
         *,
         concepts: Optional[ConceptPrompt],
         relations: Optional[RelationPrompt],
+        examples: Optional[Examples],
         schema: Optional[Union[str, Path]],
         scorer: Optional[Callable],
     ) -> None:
         super().__init__(vocab, model, name, schema=schema, scorer=scorer)
         self.concepts = concepts
         self.relations = relations
+        self.examples = examples
+        # What the prompts show: settled when the component is initialized, and saved with it.
+        self.shown: list[Note] = []
         self.rejected: Counter[str] = Counter()
         self._prepared: Optional[tuple[Any, Any, Codec, list[Question]]] = None
 
     @property
     def labels(self) -> tuple[str, ...]:
         return tuple(self.schema.concepts) if self.schema else ()
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Optional[Language] = None,
+        labels: Optional[dict[str, Any]] = None,
+    ) -> None:
+        """Settle schema and examples, and load the language model.
+
+        get_examples (Callable[[], Iterable[Example]]): Gives training examples.
+        nlp (Optional[Language]): The pipeline.
+        labels (Optional[dict[str, Any]]): A schema as `label_data` gives it.
+        RAISES (ClinieError): What `ClinieComponent.initialize` raises, CIE327 if there are no examples, CIE463 if
+            they have types that the schema does not have.
+        """
+        super().initialize(get_examples, nlp=nlp, labels=labels)
+        if self.examples:
+            self.shown = self.examples.take(example.reference for example in get_examples())
+            self.refuse_unknown(concept.label for note in self.shown for concept in note.concepts)
+            relations = (relation.label for note in self.shown for relation in note.relations)
+            if self.relations and self.schema:
+                self.refuse_unknown(relations, self.schema.relations)
+        self._prepared = None
+        self._ready()
+
+    def facts(self) -> dict[str, Any]:
+        return {**super().facts(), "examples": [note.to_dict() for note in self.shown]}
+
+    def take_facts(self, facts: dict[str, Any]) -> None:
+        super().take_facts(facts)
+        if "examples" in facts:
+            self.shown = [Note.from_dict(record) for record in facts["examples"]]
 
     def predict(self, docs: Iterable[Doc]) -> list[Answer]:
         """Find concepts and relations without changing the Docs.
@@ -295,7 +346,7 @@ class DecoderPrompt(ClinieComponent):
             one
             for number, (doc, own, given) in enumerate(zip(docs, pieced, spans, strict=True))
             for stretch in self._stretches(number, doc, own, given, self.relations)
-            for one in self.relations.asked(stretch, self.schema, codec)
+            for one in self.relations.asked(stretch, self.schema, codec, self.shown)
         ]
 
     def _stretches(
@@ -338,7 +389,7 @@ class DecoderPrompt(ClinieComponent):
             codec = Codec(self._module.tokenizer)
             questions: list[Question] = []
             if self.concepts:
-                questions = self.concepts.questions(self.schema, codec, [])
+                questions = self.concepts.questions(self.schema, codec, self.shown)
                 # The window, its copy, and as much again for marks and labels.
                 longest = max(len(question.before) + len(question.behind) for question in questions)
                 window, limit = self.concepts.window, self._module.limit

@@ -42,8 +42,18 @@ def sample(notes: Sequence[Note], k: int, seed: int = 0) -> list[Note]:
     seed (int): Another seed gives another sample.
     RETURNS (list[Note]): In the order of `notes`.
     """
-    order = sorted(range(len(notes)), key=lambda i: _digest(f"{seed}:{notes[i].id}"))
-    return [notes[i] for i in sorted(order[: max(k, 0)])]
+    drawn = {id(note) for note in shuffled(notes, seed)[: max(k, 0)]}
+    return [note for note in notes if id(note) in drawn]
+
+
+def shuffled(notes: Sequence[Note], seed: int) -> list[Note]:
+    """Notes in another order, always the same for a seed.
+
+    notes (Sequence[Note]): The notes.
+    seed (int): Another seed gives another order.
+    RETURNS (list[Note]): All of them.
+    """
+    return sorted(notes, key=lambda note: _digest(f"{seed}:{note.id}"))
 
 
 def _shares(ids: Sequence[str], group: str | None, shares: Mapping[str, float]) -> dict[str, str]:

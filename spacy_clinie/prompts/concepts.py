@@ -1,12 +1,13 @@
 """The task of finding concepts, as prompts: windows, questions, right answers, and what answers say."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
+from ..notes import Note
 from ..schema import Schema
 from ..windows import Window
 from .codec import Codec
@@ -68,12 +69,12 @@ class ConceptPrompt:
     overlap: int
     grounded: bool
 
-    def questions(self, schema: Schema, codec: Codec, examples: Sequence[Mapping[str, Any]]) -> list[Question]:
+    def questions(self, schema: Schema, codec: Codec, examples: Sequence[Note]) -> list[Question]:
         """What is asked about every window.
 
         schema (Schema): The concept types.
         codec (Codec): The model's tokenizer.
-        examples (Sequence[Mapping[str, Any]]): Texts with their concepts, for the prompt.
+        examples (Sequence[Note]): Notes that the prompt shows with their answers.
         RETURNS (list[Question]): One, or one for each type.
         RAISES (ClinieError): CIE320 to CIE322 for the template.
         """
@@ -88,21 +89,19 @@ class ConceptPrompt:
             made.append(Question(kinds, tuple(before), tuple(behind), written))
         return made
 
-    def prompt(self, schema: Schema, labels: Sequence[str], examples: Sequence[Mapping[str, Any]]) -> Prompt:
+    def prompt(self, schema: Schema, labels: Sequence[str], examples: Sequence[Note]) -> Prompt:
         """The prompt for some concept types.
 
         schema (Schema): The schema.
         labels (Sequence[str]): The types.
-        examples (Sequence[Mapping[str, Any]]): Each with `text` and `concepts`, tuples of first character, one past
-            the last, and label.
+        examples (Sequence[Note]): Notes that it shows with their answers.
         RETURNS (Prompt): With its window left open.
         """
+        kinds = {label: kind for kind, label in enumerate(labels)}
         shown = []
-        for example in examples:
-            spans = [
-                (start, stop, labels.index(label)) for start, stop, label in example["concepts"] if label in labels
-            ]
-            shown.append({"text": example["text"], "answer": self.format.text(example["text"], spans, labels)})
+        for note in examples:
+            spans = [(one.start, one.end, kinds[one.label]) for one in note.concepts if one.label in kinds]
+            shown.append({"text": note.text, "answer": self.format.text(note.text, spans, labels)})
         concepts = [schema.concepts[label] for label in labels]
         explain = self.format.explain(labels)
         return render(self.template, schema=schema, concepts=concepts, explain=explain, examples=shown)

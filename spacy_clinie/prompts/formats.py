@@ -99,7 +99,7 @@ class InlineMarks:
     def write(
         self, window: WindowIds, spans: Iterable[Span], labels: Labels, alphabet: Alphabet
     ) -> tuple[list[int], int]:
-        events, left_out = _nest(spans)
+        events, left_out = nest(spans)
         ids: list[int] = []
         at = 0
         for place, opens, kind in events:
@@ -112,7 +112,7 @@ class InlineMarks:
     def text(self, words: str, spans: Iterable[Span], labels: Sequence[str]) -> str:
         parts: list[str] = []
         at = 0
-        for place, opens, kind in _nest(spans)[0]:
+        for place, opens, kind in nest(spans)[0]:
             # A token has its blank before it, so the mark stands before the blank.
             target = place - (opens and place > at and words[place - 1] == " ")
             label = "" if len(labels) == 1 else f"{labels[kind]}{CLOSE}"
@@ -190,7 +190,7 @@ def _lines(answer: str) -> list[str]:
     return [line for line in lines if line.strip()]
 
 
-def _nest(spans: Iterable[Span]) -> tuple[list[tuple[int, bool, int]], int]:
+def nest(spans: Iterable[Span]) -> tuple[list[tuple[int, bool, int]], int]:
     """Put marks into the order of the text.
 
     spans (Iterable[Span]): In any order.

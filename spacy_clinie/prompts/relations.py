@@ -4,9 +4,10 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Optional
 
+from ..notes import Note
 from ..schema import RelationType, Schema
 from .codec import Codec
-from .formats import CLOSE, OPEN
+from .formats import CLOSE, OPEN, InlineMarks, nest
 from .machines import Ask, Choices
 from .template import render
 
@@ -100,17 +101,21 @@ class RelationPrompt:
     window: int
     max_distance: Optional[int]
 
-    def asked(self, stretch: Stretch, schema: Schema, codec: Codec) -> Iterator[RelationsAsked]:
+    def asked(
+        self, stretch: Stretch, schema: Schema, codec: Codec, examples: Sequence[Note]
+    ) -> Iterator[RelationsAsked]:
         """Every question about a stretch.
 
         stretch (Stretch): The stretch.
         schema (Schema): The relation types.
         codec (Codec): The model's tokenizer.
+        examples (Sequence[Note]): Notes that the prompt shows with their answers.
         YIELDS (RelationsAsked): One, or one for each head and relation type.
         RAISES (ClinieError): CIE320 to CIE322 for the template.
         """
         relations = list(schema.relations.values())
         text, numbers = self._numbered(stretch, codec)
+        numbered = [_Numbered(note) for note in examples if len(note.concepts) > 1]
         order = sorted(stretch.pairs, key=lambda pair: (numbers[pair.head], numbers[pair.tail]))
         triples = [Triple(pair.head, pair.tail, kind) for pair in order for kind in pair.kinds]
         if not self.each:
@@ -122,14 +127,15 @@ class RelationPrompt:
                 ]
                 for triple in triples
             ]
-            yield self._ask(stretch, text, triples, options, schema, codec, relations, "")
+            shown = [{"text": one.text, "answer": one.answer(schema)} for one in numbered]
+            yield self._ask(stretch, text, triples, options, schema, codec, relations, "", shown)
             return
         for head, kind in dict.fromkeys((triple.head, triple.kind) for triple in triples):
             own = [triple for triple in triples if (triple.head, triple.kind) == (head, kind)]
             options = [[*codec.text(str(numbers[t.tail]), within=True), codec.alphabet.line] for t in own]
-            named = f"{OPEN}{stretch.concepts[head][0]}{CLOSE}{numbers[head]}"
-            question = relations[kind].question.replace("{head}", named)
-            yield self._ask(stretch, text, own, options, schema, codec, [relations[kind]], question)
+            question = _question(relations[kind], stretch.concepts[head][0], numbers[head])
+            shown = [one for note in numbered for one in note.questions(relations[kind])]
+            yield self._ask(stretch, text, own, options, schema, codec, [relations[kind]], question, shown)
 
     def _ask(
         self,
@@ -141,8 +147,17 @@ class RelationPrompt:
         codec: Codec,
         relations: Sequence[RelationType],
         question: str,
+        examples: list[dict[str, str]],
     ) -> RelationsAsked:
-        prompt = render(self.template, schema=schema, relations=relations, question=question, open=OPEN, close=CLOSE)
+        prompt = render(
+            self.template,
+            schema=schema,
+            relations=relations,
+            question=question,
+            examples=examples,
+            open=OPEN,
+            close=CLOSE,
+        )
         before, behind = codec.prompt(prompt)
         return RelationsAsked(stretch.doc, Ask(tuple(before), [*text, *behind]), triples, options)
 
@@ -161,6 +176,49 @@ class RelationPrompt:
                 numbers[mark.concept] = len(numbers) + 1
                 ids.append(codec.alphabet.open)
         return [*ids, *stretch.ids[done:]], numbers
+
+
+class _Numbered:
+    """An example with numbered concepts, as text.
+
+    note (Note): The example. Concepts that cross another one, and their relations, are left out.
+    """
+
+    def __init__(self, note: Note) -> None:
+        concepts = sorted(note.concepts, key=lambda one: (one.start, -one.end, one.label))
+        events, _ = nest((one.start, one.end, i) for i, one in enumerate(concepts))
+        opened = [i for _, opens, i in events if opens]
+        self.numbers = {concepts[i].id: number for number, i in enumerate(opened, start=1)}
+        self.words = {one.id: note.text[one.start : one.end] for one in concepts}
+        names = [f"{self.numbers.get(one.id)} {one.label}" for one in concepts]
+        self.text = InlineMarks().text(note.text, [(one.start, one.end, i) for i, one in enumerate(concepts)], names)
+        known = self.numbers.keys()
+        self.relations = [one for one in note.relations if one.head in known and one.tail in known]
+
+    def answer(self, schema: Schema) -> str:
+        """All relations, as `RelationPrompt.asked` orders and writes them."""
+        kinds = list(schema.relations)
+        rows = sorted((self.numbers[r.head], self.numbers[r.tail], kinds.index(r.label)) for r in self.relations)
+        return "".join(f"{head} {schema.relations[kinds[kind]].name} {tail}\n" for head, tail, kind in rows)
+
+    def questions(self, relation: RelationType) -> list[dict[str, str]]:
+        """A question for each head that has relations of a type, with text and answer."""
+        tails: dict[str, list[int]] = {}
+        for one in self.relations:
+            if one.label == relation.name:
+                tails.setdefault(one.head, []).append(self.numbers[one.tail])
+        return [
+            {
+                "text": self.text,
+                "question": _question(relation, self.words[head], self.numbers[head]),
+                "answer": "".join(f"{tail}\n" for tail in sorted(own)),
+            }
+            for head, own in tails.items()
+        ]
+
+
+def _question(relation: RelationType, words: str, number: int) -> str:
+    return relation.question.replace("{head}", f"{OPEN}{words}{CLOSE}{number}")
 
 
 def relation_prompt(

@@ -6,6 +6,7 @@ import pytest
 
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.models.base import load_tokenizer
+from spacy_clinie.notes import Concept, Note
 from spacy_clinie.prompts.codec import Codec
 from spacy_clinie.prompts.concepts import concept_prompt
 from spacy_clinie.prompts.template import render
@@ -44,7 +45,7 @@ def test_only_the_window_is_missing(codec: Codec) -> None:
     assert text.endswith("Text:\n")
     end = codec.tokenizer.backend_tokenizer.decode(behind, skip_special_tokens=False)
     assert "Text" not in end
-    assert end.startswith("<|im_end|>") == bool(codec.tokenizer.chat_template)
+    assert end.startswith("\nAnswer:<|im_end|>" if codec.tokenizer.chat_template else "\nAnswer:\n")
 
 
 def test_an_answer_ends_as_the_model_ends_one(codec: Codec) -> None:
@@ -63,7 +64,8 @@ def test_each_type_has_its_question(codec: Codec) -> None:
 
 def test_examples_carry_their_answers(codec: Codec) -> None:
     schema = Schema.load("phee")
-    example = {"text": "Rash after aspirin.", "concepts": [(0, 4, "ADE"), (11, 18, "Drug"), (5, 10, "Route")]}
+    concepts = [Concept("1", 0, 4, "ADE"), Concept("2", 11, 18, "Drug"), Concept("3", 5, 10, "Route")]
+    example = Note("example", "Rash after aspirin.", concepts)
     before, _ = codec.prompt(concept_prompt().prompt(schema, ["Drug", "ADE"], [example]))
     assert "«Rash»ADE» after« aspirin»Drug»." in codec.tokenizer.backend_tokenizer.decode(before)
 

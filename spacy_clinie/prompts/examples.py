@@ -1,0 +1,92 @@
+"""Examples for a prompt: notes with their concepts and relations, from a file or drawn from the training data."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol, Union
+
+from spacy.tokens import Doc
+
+from ..conversion import note_from_doc
+from ..corpora import jsonl
+from ..corpora.report import Report
+from ..corpora.splits import shuffled
+from ..errors import ClinieError
+from ..notes import Concept, Note
+from ..windows import sentence_starts
+
+# Words of a drawn sentence: every prompt carries it.
+_LONGEST = 60
+
+
+class Examples(Protocol):
+    """Where examples come from."""
+
+    def take(self, docs: Iterable[Doc]) -> list[Note]:
+        """The examples.
+
+        docs (Iterable[Doc]): The training data.
+        RETURNS (list[Note]): At least one.
+        RAISES (ClinieError): CIE327 if there is none.
+        """
+
+
+class ExampleFile:
+    """Every note of a file of our JSON lines, whole. Registered as `spacy_clinie.ExampleFile.v1`.
+
+    path (Union[str, Path]): The file.
+    """
+
+    def __init__(self, path: Union[str, Path]) -> None:
+        self.path = Path(path)
+
+    def take(self, docs: Iterable[Doc]) -> list[Note]:  # noqa: ARG002
+        report = Report()
+        notes = [sourced.note for sourced in jsonl.read(self.path, report)]
+        for remark in [*report.remarks("dropped"), *report.remarks("mended")]:
+            raise ClinieError("CIE327", source=remark.examples[0], problem=remark.reason)
+        return notes
+
+
+class DrawnExamples:
+    """Sentences of the training data that have concepts, those first that show a type not shown before. Registered as
+    `spacy_clinie.DrawnExamples.v1`.
+
+    number (int): How many.
+    seed (int): Another seed draws others.
+    """
+
+    def __init__(self, number: int, seed: int = 0) -> None:
+        self.number, self.seed = number, seed
+
+    def take(self, docs: Iterable[Doc]) -> list[Note]:
+        sentences = [
+            note
+            for i, doc in enumerate(docs)
+            for note in _sentences(note_from_doc(doc, f"note-{i}"), doc)
+            if note.concepts
+        ]
+        if not sentences:
+            raise ClinieError("CIE327", source="the training data", problem="no short sentence in it has a concept")
+        shown: set[str] = set()
+        first, others = [], []
+        for note in shuffled(sentences, self.seed):
+            types = {one.label for one in (*note.concepts, *note.relations)}
+            (others if types <= shown else first).append(note)
+            shown |= types
+        return [*first, *others][: self.number]
+
+
+def _sentences(note: Note, doc: Doc) -> Iterator[Note]:
+    """The short sentences of a Doc that no concept leaves, as notes of their own."""
+    starts = sentence_starts(doc)
+    for start, stop in zip(starts, [*starts[1:], len(doc)], strict=True):
+        words = doc[start:stop].text.rstrip()
+        begin = doc[start].idx
+        end = begin + len(words)
+        touching = [one for one in note.concepts if one.start < end and one.end > begin]
+        if stop - start > _LONGEST or any(one.start < begin or one.end > end for one in touching):
+            continue
+        moved = [Concept(one.id, one.start - begin, one.end - begin, one.label) for one in touching]
+        ids = {one.id for one in moved}
+        inside = [one for one in note.relations if one.head in ids and one.tail in ids]
+        yield Note(f"{note.id}:{begin}", words, moved, inside)

@@ -1,0 +1,138 @@
+"""Prompts that show examples."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import spacy
+from spacy.language import Language
+from spacy.training import Example
+
+from spacy_clinie.annotation import get_spans
+from spacy_clinie.corpora import jsonl
+from spacy_clinie.errors import ClinieError
+from spacy_clinie.notes import Concept, Note
+from tests.components.test_decoder_relations import build
+from tests.tiny import make_decoder
+
+Examples = Callable[[Language], list[Example]]
+FILE, DRAWN = "spacy_clinie.ExampleFile.v1", "spacy_clinie.DrawnExamples.v1"
+
+
+@pytest.fixture(scope="session")
+def tiny_decoder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return make_decoder(tmp_path_factory.mktemp("llama"))
+
+
+def prompts(nlp: Language, examples: list[Example]) -> list[str]:
+    """What the model is asked about gold notes."""
+    asks, _ = nlp.get_pipe("clinie_decoder_prompt").batch(examples)  # type: ignore[attr-defined]
+    decode = nlp.get_pipe("clinie_decoder_prompt").model.shims[0].module.tokenizer.decode  # type: ignore[attr-defined]
+    return [decode([*ask.before, *ask.rest]) for ask in asks]
+
+
+@pytest.mark.parametrize(
+    ("each", "shown"),
+    [
+        (
+            False,
+            [
+                "took« aspirin»Drug»« 25mg»Strength» for« pain»Reason»",
+                "took« aspirin»1 Drug»« 25mg»2 Strength» for« pain»3 Reason»\nAnswer:\n2 Strength-Drug 1\n3 Reason",
+            ],
+        ),
+        (
+            True,
+            [
+                "Answer:\nShe took« aspirin» 25mg for pain",
+                "« pain»3 Reason»\nAnswer:\n1\n",
+            ],
+        ),
+    ],
+    ids=["instruct", "mrc"],
+)
+def test_notes_of_a_file_are_shown_with_their_answers(
+    each: bool, shown: list[str], tiny_decoder: str, notes: list[Note], make_examples: Examples, tmp_path: Path
+) -> None:
+    words = {"aspirin": "Drug", "25mg": "Strength", "pain": "Reason"}
+    text = "She took aspirin 25mg for pain"
+    concepts = [
+        Concept(f"T{i}", text.index(word), text.index(word) + len(word), label)
+        for i, (word, label) in enumerate(words.items(), start=1)
+    ]
+    jsonl.write([Note("example", text, concepts, notes[0].relations[:2])], tmp_path / "examples.jsonl")
+    file = {"@misc": FILE, "path": str(tmp_path / "examples.jsonl")}
+    nlp = build(tiny_decoder, examples=file, concepts={"each": each}, relations={"each": each})
+    examples = make_examples(nlp)
+    nlp.initialize(lambda: examples)
+    asked = "\n\n".join(prompts(nlp, examples))
+    for part in shown:
+        assert part in asked
+    (tmp_path / "examples.jsonl").unlink()
+    nlp.to_disk(tmp_path / "model")
+    assert prompts(spacy.load(tmp_path / "model"), examples) == prompts(nlp, examples)
+    twin = build(tiny_decoder, examples=file, concepts={"each": each}, relations={"each": each})
+    assert prompts(twin.from_bytes(nlp.to_bytes()), examples) == prompts(nlp, examples)
+
+
+def test_drawn_examples_show_every_type_and_another_seed_draws_others(
+    tiny_decoder: str, make_examples: Examples
+) -> None:
+    def shown(number: int, seed: int) -> list[Note]:
+        nlp = build(tiny_decoder, examples={"@misc": DRAWN, "number": number, "seed": seed})
+        examples = make_examples(nlp)
+        nlp.initialize(lambda: examples)
+        return nlp.get_pipe("clinie_decoder_prompt").shown  # type: ignore[attr-defined]
+
+    assert {one.label for note in shown(2, 0) for one in note.concepts} == {
+        "Drug",
+        "Strength",
+        "Reason",
+        "ADE",
+        "Order",
+    }
+    assert shown(4, 0) == shown(4, 0)
+    assert shown(4, 0)[:2] == shown(2, 0)
+    assert any(shown(4, seed) != shown(4, 0) for seed in range(1, 4))
+    for note in shown(12, 0):
+        note.check()
+        assert "\n" not in note.text
+
+
+@pytest.mark.parametrize("grounded", [True, False])
+def test_what_is_shown_is_not_found_elsewhere(grounded: bool, tiny_decoder: str, make_examples: Examples) -> None:
+    concepts = {"grounded": grounded, "format": {"@misc": "spacy_clinie.MentionList.v1"}}
+    nlp = build(tiny_decoder, examples={"@misc": DRAWN, "number": 6}, concepts=concepts, relations=None)
+    examples = make_examples(nlp)
+    sgd = nlp.initialize(lambda: examples)
+    sgd.learn_rate = 5e-3
+    for _ in range(60):
+        nlp.update(examples, sgd=sgd)
+    shown = {one.label_ for one in get_spans(nlp(examples[0].text))}
+    assert shown == {"Drug", "Strength", "Reason", "ADE", "Order"}
+    # Learnt by heart, the model names what was shown here as well, if nothing holds it to the text.
+    doc = nlp("Seen by the cardiologist on Monday.")
+    assert all(span.text in "Seen by the cardiologist on Monday." for span in get_spans(doc))
+    assert bool(doc.user_data.get("clinie_rejected")) != grounded
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ('{"id": "1", "text": "aspirin", "concepts": [{"start": 0, "end": 99, "label": "Drug"}]}\n', "CIE327.*jsonl:1"),
+        ('{"id": "1", "text": "aspirin", "concepts": [{"start": 0, "end": 7, "label": "Pet"}]}\n', "CIE463.*Pet"),
+        ("nothing\n", "CIE2"),
+    ],
+)
+def test_examples_that_cannot_be_shown_are_refused(lines: str, message: str, tiny_decoder: str, tmp_path: Path) -> None:
+    (tmp_path / "examples.jsonl").write_text(lines, encoding="utf8")
+    file = {"@misc": FILE, "path": str(tmp_path / "examples.jsonl")}
+    nlp = build(tiny_decoder, examples=file, schema="n2c2_2018")
+    with pytest.raises(ClinieError, match=message):
+        nlp.initialize()
+
+
+def test_nothing_to_draw_is_an_error(tiny_decoder: str) -> None:
+    nlp = build(tiny_decoder, examples={"@misc": DRAWN, "number": 3}, schema="n2c2_2018")
+    with pytest.raises(ClinieError, match="CIE327"):
+        nlp.initialize()
