@@ -158,6 +158,10 @@ MESSAGES = {
         "its window are missing. Make the window smaller."
     ),
     "CIE327": "No examples can be taken from {source}: {problem}. Prompts show examples, so mend it or take others.",
+    "CIE328": (
+        "The adapters in {folder} cannot be put on the base ({problem}). Name a folder that peft's save_pretrained "
+        "wrote, and the base that they were trained on."
+    ),
     "CIE312": (
         'The device {device!r} is not there. Choose another in the settings of the architecture (device = "auto"), or '
         'for a trained pipeline with spacy.load(..., config={{"components.NAME.model.device": "auto"}}).'

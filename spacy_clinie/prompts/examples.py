@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Protocol, Union
+from typing import Protocol, Union, runtime_checkable
 
 from spacy.tokens import Doc
 
@@ -18,6 +18,7 @@ from ..windows import sentence_starts
 _LONGEST = 60
 
 
+@runtime_checkable  # spaCy validates settings by their types
 class Examples(Protocol):
     """Where examples come from."""
 
@@ -68,9 +69,10 @@ class DrawnExamples:
         if not sentences:
             raise ClinieError("CIE327", source="the training data", problem="no short sentence in it has a concept")
         shown: set[str] = set()
-        first, others = [], []
+        first: list[Note] = []
+        others: list[Note] = []
         for note in shuffled(sentences, self.seed):
-            types = {one.label for one in (*note.concepts, *note.relations)}
+            types = {one.label for one in note.concepts} | {one.label for one in note.relations}
             (others if types <= shown else first).append(note)
             shown |= types
         return [*first, *others][: self.number]

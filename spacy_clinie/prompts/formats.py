@@ -6,7 +6,7 @@ there is only one label, it is not written.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from .machines import DEEPEST, Inline, Labels, Listed, Machine, WindowIds
 
@@ -31,6 +31,7 @@ class Alphabet(NamedTuple):
     end: int
 
 
+@runtime_checkable  # spaCy validates settings by their types
 class Format(Protocol):
     """How concepts are written."""
 

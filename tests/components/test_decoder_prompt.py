@@ -7,11 +7,16 @@ from typing import Any, Optional
 
 import pytest
 import spacy
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 from spacy.language import Language
 from spacy.tokens import Span
 from spacy.training import Example
+from thinc.config import ConfigValidationError
+from transformers import AutoModelForCausalLM
 
 from spacy_clinie.annotation import get_scores, get_spans, set_concepts
 from spacy_clinie.errors import ClinieError
@@ -114,6 +119,51 @@ def test_a_frozen_base_lies_in_bf16_and_its_adapter_in_fp32(
         kinds = {(parameter.requires_grad, str(parameter.dtype)) for parameter in module.parameters()}
         assert kinds == {(False, "torch.bfloat16"), (True, "torch.float32")}
         assert answers(pipeline, [examples[0].text])
+
+
+def test_an_adapter_that_was_trained_elsewhere_is_taken(
+    tiny_decoder: str, make_examples: Examples, tmp_path: Path
+) -> None:
+    weights = _trained_elsewhere(tiny_decoder, tmp_path / "adapter")
+    nlp = build(tiny_decoder, model={"adapter": str(tmp_path / "adapter")})
+    nlp.initialize(lambda: make_examples(nlp))
+    (tmp_path / "adapter").rename(tmp_path / "gone")
+    nlp.to_disk(tmp_path / "model")
+    for pipeline in (nlp, spacy.load(tmp_path / "model")):
+        module = pipeline.get_pipe("clinie_decoder_prompt").model.shims[0].module  # type: ignore[attr-defined]
+        held = {name: p for name, p in module.model.named_parameters() if "lora" in name}
+        assert len(held) == len(weights)
+        assert all(p.requires_grad and p.equal(weights[name]) for name, p in held.items())
+
+
+def _trained_elsewhere(base: str, folder: Path) -> dict[str, torch.Tensor]:
+    """An adapter as other trainers leave it: peft's files and nothing else."""
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), LoraConfig(task_type="CAUSAL_LM", **LORA))
+    for name, parameter in model.named_parameters():
+        if "lora" in name:
+            torch.nn.init.normal_(parameter)
+    model.save_pretrained(str(folder))
+    return {name: parameter.detach() for name, parameter in model.named_parameters() if "lora" in name}
+
+
+def test_adapters_that_do_not_fit_are_refused(tiny_decoder: str, tmp_path: Path) -> None:
+    _trained_elsewhere(tiny_decoder, tmp_path / "adapter")
+    other = make_decoder(tmp_path / "gpt2", "gpt2")
+    for base, adapter in ((other, tmp_path / "adapter"), (tiny_decoder, tmp_path / "nowhere")):
+        nlp = build(base, "n2c2_2018", model={"adapter": str(adapter)})
+        with pytest.raises(ClinieError, match="CIE328"):
+            nlp.initialize()
+    config = tmp_path / "adapter" / "adapter_config.json"
+    config.write_text(config.read_text("utf8").replace('"r": 16', '"r": 8'), encoding="utf8")
+    nlp = build(tiny_decoder, "n2c2_2018", model={"adapter": str(tmp_path / "adapter")})
+    with pytest.raises(ClinieError, match="CIE328"):
+        nlp.initialize()
+    weights = tmp_path / "adapter" / "adapter_model.safetensors"
+    save_file({name.replace("q_proj", "other"): w for name, w in load_file(weights).items()}, weights)
+    config.write_text(config.read_text("utf8").replace('"r": 8', '"r": 16'), encoding="utf8")
+    nlp = build(tiny_decoder, "n2c2_2018", model={"adapter": str(tmp_path / "adapter")})
+    with pytest.raises(ClinieError, match="CIE328"):
+        nlp.initialize()
 
 
 def test_an_adapter_refuses_another_base(make_examples: Examples, tmp_path: Path) -> None:
@@ -238,3 +288,9 @@ def test_concepts_that_cannot_be_written_are_counted(tiny_decoder: str, make_exa
     set_concepts(doc, [Span(doc, 0, 2, label="Drug"), Span(doc, 1, 3, label="Drug")])
     with pytest.warns(UserWarning, match="CIE467.* 1 concepts"):
         nlp.update(examples[:1], sgd=None)
+
+
+def test_settings_of_another_kind_are_refused_by_name(tiny_decoder: str) -> None:
+    assert build(tiny_decoder, "phee", format=None).get_pipe("clinie_decoder_prompt").labels  # type: ignore[attr-defined]
+    with pytest.raises(ConfigValidationError, match="format"):
+        build(tiny_decoder, "phee", format=3)
