@@ -97,6 +97,16 @@ class ClinieComponent(TrainablePipe):
         """
         validate_get_examples(get_examples, f"{type(self).__name__}.initialize")
         examples = list(get_examples())
+        self.settle(examples, labels)
+        self.model.initialize(X=[example.predicted for example in examples[:10]])
+
+    def settle(self, examples: list[Example], labels: Optional[dict[str, Any]] = None) -> None:
+        """Settle the schema, without the model.
+
+        examples (list[Example]): Training examples.
+        labels (Optional[dict[str, Any]]): A schema as `label_data` gives it.
+        RAISES (ClinieError): See `initialize`.
+        """
         if labels is not None:
             self.schema = Schema.from_dict(labels, source="labels")
         elif self.schema is None and self._schema_name:
@@ -108,7 +118,6 @@ class ClinieComponent(TrainablePipe):
             raise ClinieError("CIE461", component=self.name)
         self.check(examples)
         self.model.attrs["schema"] = self.schema.to_dict()
-        self.model.initialize(X=[example.predicted for example in examples[:10]])
 
     def update(
         self,

@@ -182,30 +182,22 @@ class DecoderPrompt(ClinieComponent):
     def labels(self) -> tuple[str, ...]:
         return tuple(self.schema.concepts) if self.schema else ()
 
-    def initialize(
-        self,
-        get_examples: Callable[[], Iterable[Example]],
-        *,
-        nlp: Optional[Language] = None,
-        labels: Optional[dict[str, Any]] = None,
-    ) -> None:
-        """Settle schema and examples, and load the language model.
+    def settle(self, examples: list[Example], labels: Optional[dict[str, Any]] = None) -> None:
+        """Settle schema and examples, without the model.
 
-        get_examples (Callable[[], Iterable[Example]]): Gives training examples.
-        nlp (Optional[Language]): The pipeline.
+        examples (list[Example]): Training examples.
         labels (Optional[dict[str, Any]]): A schema as `label_data` gives it.
-        RAISES (ClinieError): What `ClinieComponent.initialize` raises, CIE327 if there are no examples, CIE463 if
-            they have types that the schema does not have.
+        RAISES (ClinieError): What `ClinieComponent.initialize` raises; CIE327 if there is nothing to show; CIE463 if
+            that has types that the schema does not have.
         """
-        super().initialize(get_examples, nlp=nlp, labels=labels)
-        if self.examples:
-            self.shown = self.examples.take(example.reference for example in get_examples())
-            self.refuse_unknown(concept.label for note in self.shown for concept in note.concepts)
-            relations = (relation.label for note in self.shown for relation in note.relations)
-            if self.relations and self.schema:
-                self.refuse_unknown(relations, self.schema.relations)
+        super().settle(examples, labels)
         self._prepared = None
-        self._ready()
+        if self.examples:
+            self.shown = self.examples.take(example.reference for example in examples)
+            self.refuse_unknown(concept.label for note in self.shown for concept in note.concepts)
+            if self.relations and self.schema:
+                named = (relation.label for note in self.shown for relation in note.relations)
+                self.refuse_unknown(named, self.schema.relations)
 
     def facts(self) -> dict[str, Any]:
         return {**super().facts(), "examples": [note.to_dict() for note in self.shown]}
