@@ -316,6 +316,31 @@ def show(
         typer.echo(f"\nWritten: {page}")
 
 
+@app.command("export-instructions", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@guarded
+def export_instructions(
+    ctx: typer.Context,
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A training config, as for `spacy train`.")],
+    target: Annotated[Path, typer.Argument(metavar="OUTPUT.jsonl", help="File to write.")],
+) -> None:
+    """Write what clinie_decoder_prompt would learn from, for other trainers.
+
+    Each line holds a question about a window (`prompt`) and the right answer (`completion`) as messages of a chat, as
+    TRL takes them; axolotl wants both in one list. The adapter that such a trainer writes is named in the config as
+    `adapter`. Values of the config are changed as with `spacy train`.
+
+    \b
+    Example:
+      python -m spacy_clinie export-instructions configs/decoder_lora.cfg train.jsonl --paths.train train.spacy
+    """
+    from spacy.cli._util import parse_config_overrides
+
+    from .instructions import export
+
+    lines = export(config, target, parse_config_overrides(ctx.args))
+    typer.echo(f"{lines:,} questions with their answers\nWritten: {target}")
+
+
 @app.command()
 @guarded
 def download(

@@ -162,6 +162,11 @@ MESSAGES = {
         "The adapters in {folder} cannot be put on the base ({problem}). Name a folder that peft's save_pretrained "
         "wrote, and the base that they were trained on."
     ),
+    "CIE329": "{config} has no clinie_decoder_prompt, so there are no instructions. See configs/decoder_lora.cfg.",
+    "CIE330": (
+        "The config {config} or its training data cannot be read ({problem}). Try `python -m spacy debug config "
+        "{config}` with the same arguments."
+    ),
     "CIE312": (
         'The device {device!r} is not there. Choose another in the settings of the architecture (device = "auto"), or '
         'for a trained pipeline with spacy.load(..., config={{"components.NAME.model.device": "auto"}}).'

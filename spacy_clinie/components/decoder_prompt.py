@@ -19,7 +19,6 @@ from ..notes import Note
 from ..prompts.codec import Codec
 from ..prompts.concepts import Asked, ConceptPrompt, Question
 from ..prompts.examples import Examples
-from ..prompts.machines import Ask
 from ..prompts.relations import Mark, Pair, RelationPrompt, RelationsAsked, Stretch, Triple
 from ..schema import Schema
 from .base import ClinieComponent, gold_spans, in_parts
@@ -176,6 +175,8 @@ class DecoderPrompt(ClinieComponent):
         # What the prompts show: settled when the component is initialized, and saved with it.
         self.shown: list[Note] = []
         self.rejected: Counter[str] = Counter()
+        # A `models.causal.Reader`, to make prompts without the language model.
+        self.reader: Optional[Any] = None
         self._prepared: Optional[tuple[Any, Any, Codec, list[Question]]] = None
 
     @property
@@ -216,7 +217,7 @@ class DecoderPrompt(ClinieComponent):
         """
         answers = []
         for part in in_parts(docs):
-            pieced = self._module.read_texts(part)
+            pieced = self._reader.read_texts(part)
             found, rejected = self._find_concepts(part, pieced)
             spans = [self._spans(doc, own) for doc, own in zip(part, found, strict=True)]
             related = self._find_relations(part, pieced, spans)
@@ -285,13 +286,34 @@ class DecoderPrompt(ClinieComponent):
             self.refuse_unknown(named, self.schema.relations)
 
     def batch(self, examples: list[Example]) -> tuple[list[Any], list[Any]]:
+        lessons = list(self.lessons(examples))
+        return [asked.ask for asked, _ in lessons], [answer for _, answer in lessons]
+
+    def instructions(self, examples: list[Example]) -> Iterator[dict[str, Any]]:
+        """What the model learns from, as text for other trainers.
+
+        examples (list[Example]): Examples with gold concepts and relations.
+        YIELDS (dict[str, Any]): `prompt` and `completion`, each a list of one message with `role` and `content`.
+        """
+        codec, _ = self._ready()
+        for asked, answer in self.lessons(examples):
+            yield {
+                "prompt": [{"role": "user", "content": asked.prompt}],
+                "completion": [{"role": "assistant", "content": codec.decode(answer[:-1])}],
+            }
+
+    def lessons(self, examples: list[Example]) -> Iterator[tuple[Union[Asked, RelationsAsked], list[int]]]:
+        """Every question about some Docs with its right answer.
+
+        examples (list[Example]): Examples with gold concepts and relations.
+        YIELDS (tuple[Union[Asked, RelationsAsked], list[int]]): A question, and ids.
+        RAISES (ClinieError): CIE463 for types that the schema does not have.
+        """
         codec, questions = self._ready()
         docs = [example.predicted for example in examples]
-        pieced = self._module.read_texts(docs)
+        pieced = self._reader.read_texts(docs)
         spans = [gold_spans(example.reference, example.predicted) for example in examples]
         self.check(examples)
-        asks: list[Ask] = []
-        answers: list[list[int]] = []
         index = {label: i for i, label in enumerate(self.labels)}
         gold = []
         for own, given in zip(pieced, spans, strict=True):
@@ -300,8 +322,7 @@ class DecoderPrompt(ClinieComponent):
         unwritten = 0
         for one in self._concepts_asked(docs, pieced, questions):
             answer, left_out = cast(ConceptPrompt, self.concepts).right(one, gold[one.doc], codec)
-            asks.append(one.ask)
-            answers.append(answer)
+            yield one, answer
             unwritten += left_out
         if unwritten:
             warn("CIE467", component=self.name, count=unwritten)
@@ -315,9 +336,7 @@ class DecoderPrompt(ClinieComponent):
             for example in examples
         ]
         for question in self._relations_asked(docs, pieced, spans):
-            asks.append(question.ask)
-            answers.append(question.right(related[question.doc], codec))
-        return asks, answers
+            yield question, question.right(related[question.doc], codec)
 
     def _concepts_asked(self, docs: Sequence[Doc], pieced: Sequence[Any], questions: Sequence[Question]) -> list[Asked]:
         if self.concepts is None:
@@ -366,8 +385,8 @@ class DecoderPrompt(ClinieComponent):
         return there + [Span(doc, *one.key[:2], label=one.key[2]) for one in found if one.key not in known]
 
     @property
-    def _module(self) -> Any:
-        return cast(Any, self.model.shims[0]).module
+    def _reader(self) -> Any:
+        return self.reader or cast(Any, self.model.shims[0]).module.reader
 
     def _ready(self) -> tuple[Codec, list[Question]]:
         """The prompts for this schema and model, made once.
@@ -377,17 +396,17 @@ class DecoderPrompt(ClinieComponent):
         held = self._prepared
         if self.schema is None:
             raise ClinieError("CIE461", component=self.name)
-        if held is None or held[0] is not self.schema or held[1] is not self._module:
-            codec = Codec(self._module.tokenizer)
+        if held is None or held[0] is not self.schema or held[1] is not self._reader:
+            codec = Codec(self._reader.tokenizer)
             questions: list[Question] = []
             if self.concepts:
                 questions = self.concepts.questions(self.schema, codec, self.shown)
                 # The window, its copy, and as much again for marks and labels.
                 longest = max(len(question.before) + len(question.behind) for question in questions)
-                window, limit = self.concepts.window, self._module.limit
+                window, limit = self.concepts.window, self._reader.limit
                 if longest + 3 * window > limit:
                     raise ClinieError("CIE325", prompt=longest, window=window, limit=limit)
-            held = self._prepared = self.schema, self._module, codec, questions
+            held = self._prepared = self.schema, self._reader, codec, questions
         return held[2], held[3]
 
 

@@ -113,6 +113,18 @@ def load_tokenizer(name: str) -> Any:
     return tokenizer
 
 
+def load_config(name: str) -> Any:
+    """Load the configuration of a base model.
+
+    name (str): See `locate`.
+    RETURNS (PretrainedConfig): The configuration.
+    RAISES (ClinieError): CIE303 if it cannot be loaded.
+    """
+    from transformers import AutoConfig
+
+    return _load(name, AutoConfig.from_pretrained)
+
+
 def load_encoder(name: str) -> "PreTrainedModel":
     """Load the weights of an encoder in fp32, without a pooling layer where the architecture allows it.
 

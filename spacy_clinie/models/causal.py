@@ -25,6 +25,35 @@ from .pieces import PiecedDoc, by_budget, make_pieces
 _Read = Optional[tuple[tuple[torch.Tensor, torch.Tensor], ...]]
 
 
+class Reader:
+    """What prompts need to know of a language model.
+
+    tokenizer (PreTrainedTokenizerFast): Its tokenizer.
+    config (PretrainedConfig): Its configuration.
+    """
+
+    def __init__(self, tokenizer: Any, config: Any) -> None:
+        self.tokenizer = tokenizer
+        self.limit: int = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
+
+    @classmethod
+    def create(cls, name: str) -> "Reader":
+        """Load it without the model's weights.
+
+        name (str): See `base.locate`.
+        RETURNS (Reader): The reader.
+        """
+        return cls(base.load_tokenizer(name), base.load_config(name))
+
+    def read_texts(self, docs: Sequence[Any]) -> list[PiecedDoc]:
+        """Docs as the model's tokens.
+
+        docs (Sequence[Doc]): The Docs.
+        RETURNS (list[PiecedDoc]): One for each.
+        """
+        return make_pieces(docs, self.tokenizer)
+
+
 class CausalModule(nn.Module):
     """A causal language model with or without adapters.
 
@@ -39,7 +68,7 @@ class CausalModule(nn.Module):
         self.model, self.tokenizer, self.fingerprint, self.options = model, tokenizer, fingerprint, options
         self.device = base.pick_device(options["device"])
         self.precision = base.pick_precision(options["precision"], self.device)
-        self.limit: int = getattr(model.config, "max_position_embeddings", None) or tokenizer.model_max_length
+        self.reader = Reader(tokenizer, model.config)
         self.to(self.device)
 
     @classmethod
@@ -81,14 +110,6 @@ class CausalModule(nn.Module):
     def rate_groups(self) -> list[tuple[list[nn.Parameter], float]]:
         """Parameters, and the factor of their learning rate."""
         return [(list(self.model.parameters()), 1.0)]
-
-    def read_texts(self, docs: Sequence[Any]) -> list[PiecedDoc]:
-        """Docs as the model's tokens.
-
-        docs (Sequence[Doc]): The Docs.
-        RETURNS (list[PiecedDoc]): One for each.
-        """
-        return make_pieces(docs, self.tokenizer)
 
     def predict(self, asked: tuple[Sequence[Ask], Sequence[Any]]) -> Sequence[Any]:
         """Answer prompts; see `answer`.
@@ -171,9 +192,9 @@ class CausalModule(nn.Module):
             rows.forget(wrong)
             for machine, used in zip(machines, rows.lengths(), strict=True):
                 # Only a model that marks everything within everything gets here; what it named so far stands.
-                if used + self.options["guess"] >= self.limit and not machine.done:
+                if used + self.options["guess"] >= self.reader.limit and not machine.done:
                     machine.done = True
-                    warn("CIE326", limit=self.limit)
+                    warn("CIE326", limit=self.reader.limit)
             live = [row for row, machine in enumerate(machines) if not machine.done]
             if len(live) < len(machines):
                 machines, waiting = [machines[i] for i in live], [waiting[i] for i in live]

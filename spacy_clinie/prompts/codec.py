@@ -1,5 +1,6 @@
 """Between prompts and token ids, for one model's tokenizer."""
 
+from collections.abc import Sequence
 from typing import Any, Optional
 
 from ..errors import ClinieError
@@ -43,6 +44,14 @@ class Codec:
             return list(encode(text, add_special_tokens=False).ids)
         before = encode("a", add_special_tokens=False).ids
         return list(encode(f"a{text}", add_special_tokens=False).ids[len(before) :])
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Ids as a text.
+
+        ids (Sequence[int]): Ids of the tokenizer; those of control tokens are left out.
+        RETURNS (str): The text.
+        """
+        return str(self.tokenizer.backend_tokenizer.decode(list(ids)))
 
     def prompt(self, prompt: Prompt) -> tuple[list[int], list[int]]:
         """A prompt as ids, as a turn of a chat where the model knows chats. The last one is remembered.

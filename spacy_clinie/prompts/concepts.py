@@ -21,12 +21,14 @@ class Question(NamedTuple):
     """What is asked about every window.
 
     kinds (tuple[int, ...]): Indexes of the concept types that are asked for.
+    prompt (Prompt): The prompt.
     before (tuple[int, ...]): Ids of the prompt before the window.
     behind (tuple[int, ...]): Ids of the prompt behind it.
     labels (Labels): How their labels are written.
     """
 
     kinds: tuple[int, ...]
+    prompt: Prompt
     before: tuple[int, ...]
     behind: tuple[int, ...]
     labels: Labels
@@ -53,8 +55,13 @@ class Asked(NamedTuple):
     question: Question
 
     @property
+    def prompt(self) -> str:
+        """The prompt as text."""
+        return self.question.prompt.text(self.text)
+
+    @property
     def ask(self) -> Ask:
-        """The prompt."""
+        """The prompt as ids."""
         return Ask(self.question.before, [*self.ids.list, *self.question.behind])
 
 
@@ -86,7 +93,7 @@ class ConceptPrompt:
             prompt = self.prompt(schema, labels, examples)
             before, behind = codec.prompt(prompt)
             written = self.format.label_ids([codec.text(label, within=True) for label in labels], codec.alphabet)
-            made.append(Question(kinds, tuple(before), tuple(behind), written))
+            made.append(Question(kinds, prompt, tuple(before), tuple(behind), written))
         return made
 
     def prompt(self, schema: Schema, labels: Sequence[str], examples: Sequence[Note]) -> Prompt:
@@ -178,7 +185,7 @@ class ConceptPrompt:
         """Find the words of a free answer in the window."""
         names = list(schema.concepts)
         labels = [names[kind] for kind in asked.question.kinds]
-        answer = codec.tokenizer.backend_tokenizer.decode(machine.found)
+        answer = codec.decode(machine.found)
         found, rejected = ground(asked.text, self.format.parse(answer, labels), labels)
         mentions = []
         for one in found:

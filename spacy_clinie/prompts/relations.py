@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple, Optional
 
 from ..notes import Note
@@ -67,12 +68,14 @@ class RelationsAsked(NamedTuple):
     """A question about a stretch.
 
     doc (int): Index of the Doc.
-    ask (Ask): The prompt.
+    prompt (str): The prompt as text.
+    ask (Ask): The same as ids.
     triples (list[Triple]): The relations that an answer may name, in the order of an answer.
     options (list[list[int]]): How each is written.
     """
 
     doc: int
+    prompt: str
     ask: Ask
     triples: list[Triple]
     options: list[list[int]]
@@ -115,7 +118,7 @@ class RelationPrompt:
         """
         relations = list(schema.relations.values())
         text, numbers = self._numbered(stretch, codec)
-        numbered = [_Numbered(note) for note in examples if len(note.concepts) > 1]
+        numbered = [one for note in examples if (one := _Numbered(note, schema)).relations]
         order = sorted(stretch.pairs, key=lambda pair: (numbers[pair.head], numbers[pair.tail]))
         triples = [Triple(pair.head, pair.tail, kind) for pair in order for kind in pair.kinds]
         if not self.each:
@@ -159,7 +162,8 @@ class RelationPrompt:
             close=CLOSE,
         )
         before, behind = codec.prompt(prompt)
-        return RelationsAsked(stretch.doc, Ask(tuple(before), [*text, *behind]), triples, options)
+        words = prompt.text(codec.decode(text))
+        return RelationsAsked(stretch.doc, words, Ask(tuple(before), [*text, *behind]), triples, options)
 
     def _numbered(self, stretch: Stretch, codec: Codec) -> tuple[list[int], dict[int, int]]:
         """The text with its marks, and the number of each concept: 1 for the one that begins first."""
@@ -182,10 +186,14 @@ class _Numbered:
     """An example with numbered concepts, as text.
 
     note (Note): The example. Concepts that cross another one, and their relations, are left out.
+    schema (Schema): Concepts that cannot be related carry no number, as in a stretch.
     """
 
-    def __init__(self, note: Note) -> None:
-        concepts = sorted(note.concepts, key=lambda one: (one.start, -one.end, one.label))
+    def __init__(self, note: Note, schema: Schema) -> None:
+        kinds = {one.label for one in note.concepts}
+        paired = {kind for pair in product(kinds, kinds) if schema.allowed(*pair) for kind in pair}
+        usable = [one for one in note.concepts if one.label in paired]
+        concepts = sorted(usable, key=lambda one: (one.start, -one.end, one.label))
         events, _ = nest((one.start, one.end, i) for i, one in enumerate(concepts))
         opened = [i for _, opens, i in events if opens]
         self.numbers = {concepts[i].id: number for number, i in enumerate(opened, start=1)}

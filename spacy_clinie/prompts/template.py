@@ -42,6 +42,16 @@ class Prompt(NamedTuple):
     form: str
     values: tuple[Any, ...]
 
+    def text(self, window: str) -> str:
+        """The prompt as plain text, for engines that take nothing else.
+
+        window (str): What comes where its window belongs.
+        RETURNS (str): The text.
+        RAISES (ClinieError): CIE322 if there is not exactly one window.
+        """
+        before, behind = ("".join(part.text for part in side) for side in self.parts(()))
+        return f"{before}{window}{behind}"
+
     def parts(self, controls: Iterable[str]) -> tuple[list[Part], list[Part]]:
         """Cut the prompt where its window belongs, and at its own control tokens.
 

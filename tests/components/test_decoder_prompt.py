@@ -275,7 +275,7 @@ def test_an_answer_that_never_ends_is_cut_with_a_warning(tiny_decoder: str) -> N
     nlp.initialize()
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
     nlp("rash")
-    pipe.model.shims[0].module.limit = 20
+    pipe.model.shims[0].module.reader.limit = 20
     with pytest.warns(UserWarning, match="CIE326"):
         nlp("aspirin po bid and rash " * 8)
 

@@ -1,0 +1,67 @@
+"""What the decoder learns from, as text for other trainers."""
+
+import json
+from pathlib import Path
+
+import pytest
+from spacy.tokens import DocBin
+from typer.testing import CliRunner
+
+from spacy_clinie.cli import app
+from spacy_clinie.conversion import doc_from_note
+from spacy_clinie.models import base
+from spacy_clinie.notes import Note
+from spacy_clinie.tokenizer import make_tokenizer
+from tests.tiny import make_decoder
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+@pytest.fixture
+def train(notes: list[Note], nlp, tmp_path: Path) -> Path:  # type: ignore[no-untyped-def]
+    docs = [doc_from_note(make_tokenizer(nlp.vocab), note)[0] for note in notes]
+    DocBin(docs=docs, store_user_data=True).to_disk(tmp_path / "train.spacy")
+    return tmp_path / "train.spacy"
+
+
+def run(config: Path, target: Path, train: Path, *more: str) -> tuple[int, str]:
+    result = CliRunner().invoke(
+        app, ["export-instructions", str(config), str(target), "--paths.train", str(train), *more]
+    )
+    return result.exit_code, result.output
+
+
+def test_each_question_has_its_answer(
+    train: Path, notes: list[Note], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_decoder(tmp_path / "base")
+    monkeypatch.setattr(base, "load_causal", lambda *_: pytest.fail("no weights are needed"))
+    more = ("--components.clinie_decoder_prompt.model.base", folder)
+    status, said = run(CONFIGS / "decoder_lora.cfg", tmp_path / "out.jsonl", train, *more)
+    assert status == 0, said
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf8").splitlines()]
+    assert f"{len(lines)} questions" in said
+    assert len(lines) == 2 * len(notes)
+    for line in lines:
+        assert [(one["role"]) for side in ("prompt", "completion") for one in line[side]] == ["user", "assistant"]
+    concepts = [line for line in lines if f"Text:\n{notes[0].text}\nAnswer:" in line["prompt"][0]["content"]]
+    copy = "Took«« aspirin»Drug»« 25mg»Strength»»Order» for« pain»Reason».\nThen developed« rash»ADE»."
+    assert [line["completion"][0]["content"] for line in concepts] == [copy] * 2
+    related = [line for line in lines if "Took« aspirin»1 Drug»« 25mg»2 Strength» for" in line["prompt"][0]["content"]]
+    assert {line["completion"][0]["content"] for line in related} == {
+        "2 Strength-Drug 1\n3 Reason-Drug 1\n4 ADE-Drug 1\n"
+    }
+
+
+def test_what_cannot_be_exported_is_said(train: Path, tmp_path: Path) -> None:
+    cases = [
+        ((CONFIGS / "ner_encoder.cfg", tmp_path / "out.jsonl", train), "CIE329"),
+        ((CONFIGS / "decoder_lora.cfg", tmp_path / "out.jsonl", tmp_path / "none.spacy"), "CIE330"),
+        ((tmp_path / "none.cfg", tmp_path / "out.jsonl", train), "CIE"),
+        ((CONFIGS / "decoder_lora.cfg", CONFIGS / "decoder_lora.cfg", train), "CIE"),
+    ]
+    for arguments, code in cases:
+        status, said = run(*arguments)
+        assert (status, code in said) == (1, True), said
+    assert not (tmp_path / "out.jsonl").exists()
+    assert (CONFIGS / "decoder_lora.cfg").stat().st_size
