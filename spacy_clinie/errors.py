@@ -167,6 +167,10 @@ MESSAGES = {
         "The config {config} or its training data cannot be read ({problem}). Try `python -m spacy debug config "
         "{config}` with the same arguments."
     ),
+    "CIE331": (
+        "{count} prompts are longer than the {limit} tokens that the model reads, and were left out: what they ask "
+        "about is missing. Make the windows smaller or give fewer examples."
+    ),
     "CIE312": (
         'The device {device!r} is not there. Choose another in the settings of the architecture (device = "auto"), or '
         'for a trained pipeline with spacy.load(..., config={{"components.NAME.model.device": "auto"}}).'

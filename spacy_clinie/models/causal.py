@@ -135,7 +135,7 @@ class CausalModule(nn.Module):
         self.train()
         weight, total = sum(map(len, answers)), 0.0
         lengths = [len(ask.rest) + len(answer) for ask, answer in zip(asks, answers, strict=True)]
-        for before, members in _by_beginning(asks):
+        for before, members in self._groups(asks, lengths):
             for batch in by_budget([lengths[i] for i in members], self.options["batch_pieces"]):
                 rows = [members[i] for i in batch]
                 with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None):
@@ -143,6 +143,20 @@ class CausalModule(nn.Module):
                 (loss / weight).backward()
                 total += loss.item()
         return total / max(weight, 1)
+
+    def _groups(self, asks: Sequence[Ask], lengths: Sequence[int]) -> Iterator[tuple[tuple[int, ...], list[int]]]:
+        """Indexes of prompts, grouped by how they begin, without those that are longer than the model reads.
+
+        asks (Sequence[Ask]): Prompts.
+        lengths (Sequence[int]): How much of each is read behind its beginning.
+        YIELDS (tuple[tuple[int, ...], list[int]]): A beginning, and indexes.
+        """
+        order = sorted(range(len(asks)), key=lambda i: asks[i].before)
+        fitting = [i for i in order if len(asks[i].before) + lengths[i] < self.reader.limit]
+        if len(fitting) < len(order):
+            warn("CIE331", count=len(order) - len(fitting), limit=self.reader.limit)
+        for before, members in groupby(fitting, key=lambda i: asks[i].before):
+            yield before, list(members)
 
     def _loss(self, before: tuple[int, ...], asked: list[Sequence[int]], answers: list[Sequence[int]]) -> torch.Tensor:
         read = self._begin(before)
@@ -169,7 +183,7 @@ class CausalModule(nn.Module):
             torch.inference_mode(),
             torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None),
         ):
-            for before, members in _by_beginning(asks):
+            for before, members in self._groups(asks, [length + self.options["guess"] for length in lengths]):
                 read = self._begin(before)
                 for batch in by_budget([lengths[i] for i in members], self.options["batch_pieces"]):
                     rows = [members[i] for i in batch]
@@ -327,13 +341,6 @@ def _choose(machine: Any, guess: Sequence[int], scores: np.ndarray) -> tuple[int
         if machine.done or right == len(guess) or chosen != guess[right]:
             return right, chosen
         right += 1
-
-
-def _by_beginning(asks: Sequence[Ask]) -> Iterator[tuple[tuple[int, ...], list[int]]]:
-    """Indexes of prompts, grouped by how they begin."""
-    order = sorted(range(len(asks)), key=lambda i: asks[i].before)
-    for before, members in groupby(order, key=lambda i: asks[i].before):
-        yield before, list(members)
 
 
 def _length(read: _Read) -> int:

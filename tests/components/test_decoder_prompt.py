@@ -21,6 +21,7 @@ from transformers import AutoModelForCausalLM
 from spacy_clinie.annotation import get_scores, get_spans, set_concepts
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.prompts.codec import Codec
+from spacy_clinie.prompts.machines import Free
 from tests.tiny import DECODERS, make_decoder
 
 Examples = Callable[[Language], list[Example]]
@@ -275,9 +276,25 @@ def test_an_answer_that_never_ends_is_cut_with_a_warning(tiny_decoder: str) -> N
     nlp.initialize()
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
     nlp("rash")
-    pipe.model.shims[0].module.reader.limit = 20
+    module = pipe.model.shims[0].module
+    asks, _ = pipe.batch([Example(doc := nlp.make_doc("aspirin po bid and rash " * 8), doc)])
+    module.reader.limit = len(asks[0].before) + len(asks[0].rest) + module.options["guess"] + 5
     with pytest.warns(UserWarning, match="CIE326"):
-        nlp("aspirin po bid and rash " * 8)
+        nlp(doc.text)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_prompts_that_are_too_long_are_counted(kind: str, tmp_path: Path, make_examples: Examples) -> None:
+    nlp = build(make_decoder(tmp_path, kind), window=60)
+    examples = make_examples(nlp)[:1]
+    nlp.initialize(lambda: examples)
+    pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
+    asks, answers = pipe.batch(examples)
+    module = pipe.model.shims[0].module
+    module.reader.limit = len(asks[0].before) + len(asks[0].rest)
+    for use in (lambda: pipe.model.predict((asks, [Free(9, 0)])), lambda: module.learn(asks, answers)):
+        with pytest.warns(UserWarning, match="CIE331.* 1 prompts"):
+            use()
 
 
 def test_concepts_that_cannot_be_written_are_counted(tiny_decoder: str, make_examples: Examples) -> None:
