@@ -62,12 +62,12 @@ class FoundConcept(NamedTuple):
     """A concept that the model named.
 
     key (Key): First token, one past the last, label.
-    score (float): Probability of the choices that made it.
+    score (Optional[float]): Probability of the choices that made it; None where a model does not tell.
     status (str): How its place was found, see `prompts.machines.Mention`.
     """
 
     key: Key
-    score: float
+    score: Optional[float]
     status: str
 
 
@@ -77,13 +77,13 @@ class FoundRelation(NamedTuple):
     head (Key): First token, one past the last, label of the head.
     tail (Key): Of the tail.
     label (str): Relation type.
-    score (float): Probability of the choices that made it.
+    score (Optional[float]): Probability of the choices that made it; None where a model does not tell.
     """
 
     head: Key
     tail: Key
     label: str
-    score: float
+    score: Optional[float]
 
 
 class Answer(NamedTuple):
@@ -227,27 +227,41 @@ class DecoderPrompt(ClinieComponent):
     def _find_concepts(
         self, docs: Sequence[Doc], pieced: Sequence[Any]
     ) -> tuple[list[list[FoundConcept]], list[Counter[str]]]:
-        found: list[dict[Key, FoundConcept]] = [{} for _ in docs]
-        rejected: list[Counter[str]] = [Counter() for _ in docs]
-        codec, questions = self._ready()
-        asked = self._concepts_asked(docs, pieced, questions)
-        task, schema = cast(ConceptPrompt, self.concepts), cast(Schema, self.schema)
-        machines = [task.machine(one, codec) for one in asked]
+        codec, _ = self.ready()
+        asked = self.concepts_asked(docs, pieced)
+        machines = [cast(ConceptPrompt, self.concepts).machine(one, codec) for one in asked]
         self.model.predict(([one.ask for one in asked], machines))
+        return self.read_concepts(pieced, asked, machines)
+
+    def read_concepts(
+        self, pieced: Sequence[Any], asked: Sequence[Asked], machines: Sequence[Any]
+    ) -> tuple[list[list[FoundConcept]], list[Counter[str]]]:
+        """What answers say about concepts.
+
+        pieced (Sequence[PiecedDoc]): The Docs.
+        asked (Sequence[Asked]): Questions about them.
+        machines (Sequence[Machine]): What took the answer to each.
+        RETURNS (tuple[list[list[FoundConcept]], list[Counter[str]]]): For each Doc its concepts in the order of the
+            text, and how many were rejected, by reason.
+        """
+        codec, _ = self.ready()
+        found: list[dict[Key, FoundConcept]] = [{} for _ in pieced]
+        rejected: list[Counter[str]] = [Counter() for _ in pieced]
         for one, machine in zip(asked, machines, strict=True):
             units = pieced[one.doc].tokens
+            task, schema = cast(ConceptPrompt, self.concepts), cast(Schema, self.schema)
             mentions, refused = task.read(one, machine, schema, codec)
             rejected[one.doc] += refused
             for mention in mentions:
                 key = int(units[mention.start]), int(units[mention.stop - 1]) + 1, self.labels[mention.kind]
                 found[one.doc].setdefault(key, FoundConcept(key, mention.score, mention.status))
-        return [sorted(own.values()) for own in found], rejected
+        return [sorted(own.values(), key=lambda one: one.key) for own in found], rejected
 
     def _find_relations(
         self, docs: Sequence[Doc], pieced: Sequence[Any], spans: Sequence[list[Span]]
     ) -> list[list[FoundRelation]]:
-        codec, _ = self._ready()
-        asked = self._relations_asked(docs, pieced, spans)
+        codec, _ = self.ready()
+        asked = self.relations_asked(docs, pieced, spans)
         machines = [one.machine(codec) for one in asked]
         self.model.predict(([one.ask for one in asked], machines))
         found: list[list[FoundRelation]] = [[] for _ in docs]
@@ -295,7 +309,7 @@ class DecoderPrompt(ClinieComponent):
         examples (list[Example]): Examples with gold concepts and relations.
         YIELDS (dict[str, Any]): `prompt` and `completion`, each a list of one message with `role` and `content`.
         """
-        codec, _ = self._ready()
+        codec, _ = self.ready()
         for asked, answer in self.lessons(examples):
             yield {
                 "prompt": [{"role": "user", "content": asked.prompt}],
@@ -309,7 +323,7 @@ class DecoderPrompt(ClinieComponent):
         YIELDS (tuple[Union[Asked, RelationsAsked], list[int]]): A question, and ids.
         RAISES (ClinieError): CIE463 for types that the schema does not have.
         """
-        codec, questions = self._ready()
+        codec, _ = self.ready()
         docs = [example.predicted for example in examples]
         pieced = self._reader.read_texts(docs)
         spans = [gold_spans(example.reference, example.predicted) for example in examples]
@@ -320,7 +334,7 @@ class DecoderPrompt(ClinieComponent):
             ends = [(*_units(own, span), index[span.label_]) for span in given]
             gold.append([(start, stop, kind) for start, stop, kind in ends if start < stop])
         unwritten = 0
-        for one in self._concepts_asked(docs, pieced, questions):
+        for one in self.concepts_asked(docs, pieced):
             answer, left_out = cast(ConceptPrompt, self.concepts).right(one, gold[one.doc], codec)
             yield one, answer
             unwritten += left_out
@@ -335,24 +349,38 @@ class DecoderPrompt(ClinieComponent):
             }
             for example in examples
         ]
-        for question in self._relations_asked(docs, pieced, spans):
+        for question in self.relations_asked(docs, pieced, spans):
             yield question, question.right(related[question.doc], codec)
 
-    def _concepts_asked(self, docs: Sequence[Doc], pieced: Sequence[Any], questions: Sequence[Question]) -> list[Asked]:
+    def concepts_asked(self, docs: Sequence[Doc], pieced: Sequence[Any]) -> list[Asked]:
+        """Every question about the concepts of some Docs.
+
+        docs (Sequence[Doc]): The Docs.
+        pieced (Sequence[PiecedDoc]): The same as the reader gives them.
+        RETURNS (list[Asked]): Questions; none if concepts are not asked for.
+        """
         if self.concepts is None:
             return []
+        _, questions = self.ready()
         return [
             one
             for i, (doc, own) in enumerate(zip(docs, pieced, strict=True))
             for one in self.concepts.asked(i, doc.text, own, questions)
         ]
 
-    def _relations_asked(
+    def relations_asked(
         self, docs: Sequence[Doc], pieced: Sequence[Any], spans: Sequence[list[Span]]
     ) -> list[RelationsAsked]:
+        """Every question about the relations of some Docs.
+
+        docs (Sequence[Doc]): The Docs.
+        pieced (Sequence[PiecedDoc]): The same as the reader gives them.
+        spans (Sequence[list[Span]]): The concepts of each.
+        RETURNS (list[RelationsAsked]): Questions; none if relations are not asked for.
+        """
         if self.relations is None or self.schema is None or not self.schema.relations:
             return []
-        codec, _ = self._ready()
+        codec, _ = self.ready()
         return [
             one
             for number, (doc, own, given) in enumerate(zip(docs, pieced, spans, strict=True))
@@ -388,7 +416,7 @@ class DecoderPrompt(ClinieComponent):
     def _reader(self) -> Any:
         return self.reader or cast(Any, self.model.shims[0]).module.reader
 
-    def _ready(self) -> tuple[Codec, list[Question]]:
+    def ready(self) -> tuple[Codec, list[Question]]:
         """The prompts for this schema and model, made once.
 
         RAISES (ClinieError): CIE461 if there is no schema yet, CIE325 if a prompt does not fit into the model.
@@ -397,7 +425,7 @@ class DecoderPrompt(ClinieComponent):
         if self.schema is None:
             raise ClinieError("CIE461", component=self.name)
         if held is None or held[0] is not self.schema or held[1] is not self._reader:
-            codec = Codec(self._reader.tokenizer)
+            codec = self._reader.codec
             questions: list[Question] = []
             if self.concepts:
                 questions = self.concepts.questions(self.schema, codec, self.shown)

@@ -6,6 +6,7 @@ it, so that copied text and forced labels cost no passes of their own.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from inspect import signature
 from itertools import groupby
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import nn
 from transformers import DynamicCache
 
 from ..errors import warn
+from ..prompts.codec import Codec
 from ..prompts.machines import Ask
 from . import base
 from .pieces import PiecedDoc, by_budget, make_pieces
@@ -35,6 +37,14 @@ class Reader:
     def __init__(self, tokenizer: Any, config: Any) -> None:
         self.tokenizer = tokenizer
         self.limit: int = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
+
+    @cached_property
+    def codec(self) -> Codec:
+        """The tokenizer for prompts.
+
+        RAISES (ClinieError): CIE323 and CIE324, see there.
+        """
+        return Codec(self.tokenizer)
 
     @classmethod
     def create(cls, name: str) -> "Reader":

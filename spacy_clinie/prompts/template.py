@@ -92,6 +92,11 @@ def cut_at(controls: Iterable[str]) -> re.Pattern[str]:
     return re.compile(f"({'|'.join(cuts)})")
 
 
+def only_the_window() -> Prompt:
+    """A prompt that says nothing of its own."""
+    return Prompt(f"{_BEGIN}0{_END}", (WINDOW,))
+
+
 def render(name: str, **values: Any) -> Prompt:
     """Fill a template in.
 
