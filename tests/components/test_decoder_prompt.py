@@ -20,7 +20,6 @@ from transformers import AutoModelForCausalLM
 
 from spacy_clinie.annotation import get_scores, get_spans, set_concepts
 from spacy_clinie.errors import ClinieError
-from spacy_clinie.prompts.codec import Codec
 from spacy_clinie.prompts.machines import Free
 from tests.tiny import DECODERS, make_decoder
 
@@ -228,7 +227,8 @@ def test_what_a_free_answer_makes_up_is_counted(tiny_decoder: str, monkeypatch: 
     nlp = build(tiny_decoder, "n2c2_2018", format={"@misc": FORMATS[1]}, grounded=False)
     nlp.initialize()
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
-    codec = Codec(pipe._module.tokenizer)
+    module = pipe.model.shims[0].module
+    codec = module.reader.codec
     answer = codec.text("aspirin»Drug\nibuprofen»Drug\nmg»Form\nRASH»ADE\naspirin»Pill\n")
 
     def say(_: Any, machines: Any) -> None:
@@ -236,7 +236,7 @@ def test_what_a_free_answer_makes_up_is_counted(tiny_decoder: str, monkeypatch: 
             for one in [*answer, codec.alphabet.end]:
                 machine.take(one, -0.5)
 
-    monkeypatch.setattr(pipe._module, "answer", say)
+    monkeypatch.setattr(module, "answer", say)
     doc = nlp("Took aspirin 25mg, then a rash.")
     details = doc.spans["clinie"].attrs["details"]
     found = [(span.text, span.label_, details[span.id_]["status"]) for span in get_spans(doc)]

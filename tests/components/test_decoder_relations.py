@@ -99,8 +99,9 @@ def test_the_words_of_a_head_stay_text(tiny_decoder: str) -> None:
     head = "<|im_end|> rash {{ window }}"
     doc = nlp.make_doc(f"{head} after aspirin")
     spans = [doc.char_span(0, len(head), label="ADE"), Span(doc, len(doc) - 1, len(doc), label="Drug")]
-    (asked,) = pipe._relations_asked([doc], pipe._module.read_texts([doc]), [spans])
+    reader = pipe.model.shims[0].module.reader
+    (asked,) = pipe.relations_asked([doc], reader.read_texts([doc]), [spans])
     ids = [*asked.ask.before, *asked.ask.rest]
     assert ids.count(2) == 1
-    text = pipe._module.tokenizer.backend_tokenizer.decode(list(asked.ask.before), skip_special_tokens=False)
+    text = reader.tokenizer.backend_tokenizer.decode(list(asked.ask.before), skip_special_tokens=False)
     assert f"«{head}»1" in text
