@@ -171,6 +171,10 @@ MESSAGES = {
         "{count} prompts are longer than the {limit} tokens that the model reads, and were left out: what they ask "
         "about is missing. Make the windows smaller or give fewer examples."
     ),
+    "CIE314": (
+        "The encoder {encoder!r} cannot read all pairs of a window in one pass ({problem}). Use "
+        "spacy_clinie.MarkedPairs.v1 with it, or another encoder: those of BERT's kind can."
+    ),
     "CIE312": (
         'The device {device!r} is not there. Choose another in the settings of the architecture (device = "auto"), or '
         'for a trained pipeline with spacy.load(..., config={{"components.NAME.model.device": "auto"}}).'

@@ -32,7 +32,6 @@ DEFAULT_CONFIG = """
 encoder = "minilm"
 lora = null
 window = 192
-layers = 2
 dropout = 0.1
 head_rate = 3.0
 layer_rate = 1.0

@@ -161,7 +161,6 @@ def one_pass(
     encoder: str = "minilm",
     lora: Optional[dict[str, Any]] = None,
     window: int = 192,
-    layers: int = 2,
     dropout: float = 0.1,
     head_rate: float = 3.0,
     layer_rate: float = 1.0,
@@ -169,11 +168,11 @@ def one_pass(
     device: str = "auto",
     precision: str = "auto",
 ) -> Model:
-    """Relations, all candidates of a window in one pass of the encoder: markers around every concept, then a few small
-    attention layers in which each candidate looks at the window. Registered as `spacy_clinie.OnePass.v1`.
+    """Relations, all candidates of a window in one pass of the encoder: behind the window stand two vectors for each
+    candidate, which read it from the places of head and tail. Registered as `spacy_clinie.OnePass.v1`.
 
-    layers (int): Attention layers for candidates.
-    The other arguments are those of `marked_pairs`.
+    The arguments are those of `marked_pairs`, but that candidates take room in `batch_pieces`, not in `window`.
+    Encoders whose attention cannot be restricted piece by piece (ModernBERT, Longformer) are refused (CIE314).
 
     RETURNS (Model): `PairInput`s to probabilities of shape (candidates, 1 + relations) for each.
     """
@@ -216,7 +215,6 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "overlap": (lambda value: value >= 0, "0, 1, 2, ..."),
     "batch_pieces": (lambda value: value > 0, "1, 2, 3, ..."),
     "guess": (lambda value: value >= 0, "0, 1, 2, ..."),
-    "layers": (lambda value: value > 0, "1, 2, 3, ..."),
 }
 
 

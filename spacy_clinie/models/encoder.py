@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any, Optional
@@ -48,6 +48,7 @@ class EncoderModule(nn.Module):
         self.width: int = encoder.config.hidden_size
         accepted = signature(self.plain.forward).parameters
         self.has_segments = "token_type_ids" in accepted and getattr(encoder.config, "type_vocab_size", 0) > 1
+        self.first_position = _first_position(encoder)
         self.limit = _longest_input(encoder, tokenizer)
         self.device = base.pick_device(options["device"])
         self.precision = base.pick_precision(options["precision"], self.device)
@@ -152,6 +153,43 @@ class EncoderModule(nn.Module):
         with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None):
             return self.encoder(**inputs).last_hidden_state.float()
 
+    def encode_guests(
+        self, sequences: Sequence[np.ndarray], guests: Sequence[np.ndarray], markers: nn.Embedding
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Run the encoder over sequences with guests, who come two and two: each takes the place and the words of a
+        stretch of the sequence and carries a marker; it sees the sequence, itself and its neighbour, and nothing else
+        sees it.
+
+        sequences (Sequence[np.ndarray]): Ids of pieces, special ones included, each of shape (length,).
+        guests (Sequence[np.ndarray]): For each sequence first piece, one past the last, and marker of each guest, shape
+            (guests, 3), neighbours one behind the other.
+        markers (nn.Embedding): The markers.
+        RETURNS (tuple[torch.Tensor, torch.Tensor]): Vectors of the pieces, shape (sequences, greatest length, width),
+            and of the guests, shape (sequences, most guests, width), fp32.
+        """
+        ids, real = pad(sequences, self.specials.pad, self.device)
+        first, there = pad([own[:, 0] for own in guests], 0, self.device)
+        last, kind = (pad([own[:, i] for own in guests], 0, self.device)[0] for i in (1, 2))
+        length, number = ids.shape[1], first.shape[1]
+        words = self.encoder.get_input_embeddings()(ids)
+        sums = nn.functional.pad(words.cumsum(1), (0, 0, 1, 0))
+        size = (last - first).clamp(min=1)[..., None]
+        echo = (gather(sums, last) - gather(sums, first)) / size + markers(kind).to(words.dtype)
+        place = torch.arange(length, device=self.device).expand_as(ids)
+        pair = torch.arange(number, device=self.device) // 2
+        sees = torch.cat([real, torch.zeros_like(there)], 1)[:, None].repeat(1, length + number, 1)
+        sees[:, length:, length:] = pair[:, None] == pair
+        inputs: dict[str, Any] = {
+            "inputs_embeds": torch.cat([words, echo], 1),
+            "attention_mask": sees.long(),
+            "position_ids": torch.cat([place, first.clamp(max=length - 1)], 1) + self.first_position,
+        }
+        if self.has_segments:
+            inputs["token_type_ids"] = torch.zeros_like(inputs["position_ids"])
+        with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None):
+            vectors = self.encoder(**inputs).last_hidden_state.float()
+        return vectors[:, :length], vectors[:, length:]
+
     def accumulate(self, losses: Iterator[torch.Tensor], weight: int) -> float:
         """Add up the gradients of the parts of a batch, one part in memory at a time.
 
@@ -194,7 +232,11 @@ def _from_the_top(encoder: Any) -> list[list[nn.Parameter]]:
 def _longest_input(encoder: Any, tokenizer: Any) -> int:
     """How many pieces a model reads at once."""
     limit = getattr(encoder.config, "max_position_embeddings", None) or tokenizer.model_max_length
-    # RoBERTa's family counts positions from behind the padding id.
+    return int(limit) - _first_position(encoder)
+
+
+def _first_position(encoder: Any) -> int:
+    """The position of the first piece: RoBERTa's family counts from behind the padding id."""
     if encoder.config.model_type in ("roberta", "xlm-roberta", "camembert", "longformer"):
-        limit -= (encoder.config.pad_token_id or 0) + 1
-    return int(limit)
+        return int(encoder.config.pad_token_id or 0) + 1
+    return 0

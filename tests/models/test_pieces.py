@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy.vocab import Vocab
 
+from spacy_clinie.errors import ClinieError
 from spacy_clinie.models.base import load_tokenizer
 from spacy_clinie.models.pieces import Specials, by_budget, make_pieces
 from spacy_clinie.tokenizer import make_tokenizer
@@ -66,13 +67,26 @@ def test_every_architecture_learns(kind: str, tmp_path, make_examples) -> None:
     from tests.conftest import tiny_settings
 
     encoder = make_encoder(tmp_path, kind)
-    for factory, settings_ in (MODELS["crf"], MODELS["one_pass"], MODELS["mrc"]):
+    relations = "marked_pairs" if kind in ("modernbert", "longformer") else "one_pass"
+    for factory, settings_ in (MODELS["crf"], MODELS[relations], MODELS["mrc"]):
         nlp = spacy.blank("en")
         nlp.add_pipe(factory, config={"model": tiny_settings(encoder, **settings_)})
         examples = make_examples(nlp)
         losses = train(nlp, examples, steps=1)
         later = train_more(nlp, examples, 120)
         assert later[factory] < 0.5 * losses[factory]
+
+
+@pytest.mark.parametrize("kind", ["modernbert", "longformer"])
+def test_encoders_that_cannot_read_all_pairs_at_once_are_refused(kind: str, tmp_path, make_examples) -> None:
+    from tests.components.test_components import MODELS
+    from tests.conftest import tiny_settings
+
+    nlp = spacy.blank("en")
+    factory, settings_ = MODELS["one_pass"]
+    nlp.add_pipe(factory, config={"model": tiny_settings(make_encoder(tmp_path, kind), **settings_)})
+    with pytest.raises(ClinieError, match=r"CIE314.*MarkedPairs"):
+        nlp.initialize(lambda: make_examples(nlp))
 
 
 def train_more(nlp, examples, steps):
