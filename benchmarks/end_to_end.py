@@ -25,7 +25,7 @@ def work(run: Run) -> Row:
     model = {"@architectures": ARCHITECTURES[run.system], "precision": "fp32"}
     relations.add_pipe("clinie_rel", config={"model": model, "max_distance": DISTANCE[run.corpus]})
     begin = time.perf_counter()
-    for nlp, rate in ((tagger, CONCEPTS), (relations, RELATIONS)):
+    for nlp, rate in ((tagger, CONCEPTS), (relations, RELATIONS[run.system])):
         pipe = nlp.get_pipe(nlp.pipe_names[0])
         pipe.schema = schema
         train(nlp, notes["train"], run.seed, rate)

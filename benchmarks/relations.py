@@ -38,7 +38,7 @@ def work(run: Run) -> Row:
     if run.system in ARCHITECTURES:
         begin = time.perf_counter()
         seen = sample(notes["train"], run.settings.get("documents", len(notes["train"])))
-        train(nlp, seen, run.seed, run.settings.get("rate", RELATIONS), run.settings.get("passes", PASSES))
+        train(nlp, seen, run.seed, run.settings.get("rate", RELATIONS[run.system]), run.settings.get("passes", PASSES))
         row["train_seconds"] = time.perf_counter() - begin
     docs = to_docs(notes[run.split], nlp.vocab)
     pairs = [pipe.candidates(doc, list(doc.spans["clinie"])).pairs for doc in docs]
