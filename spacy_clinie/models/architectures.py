@@ -172,7 +172,8 @@ def one_pass(
     candidate, which read it from the places of head and tail. Registered as `spacy_clinie.OnePass.v1`.
 
     The arguments are those of `marked_pairs`, but that candidates take room in `batch_pieces`, not in `window`.
-    Encoders whose attention cannot be restricted piece by piece (ModernBERT, Longformer) are refused (CIE314).
+    Encoders whose attention is local (ModernBERT, Longformer) or relative to the place in the sequence (DeBERTa) cannot
+    read this way and are refused (CIE314).
 
     RETURNS (Model): `PairInput`s to probabilities of shape (candidates, 1 + relations) for each.
     """
