@@ -157,24 +157,24 @@ class EncoderModule(nn.Module):
         self, sequences: Sequence[np.ndarray], guests: Sequence[np.ndarray], markers: nn.Embedding
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Run the encoder over sequences with guests, who come two and two: each takes the place and the words of a
-        stretch of the sequence and carries a marker; it sees the sequence, itself and its neighbour, and nothing else
+        stretch of the sequence and carries markers; it sees the sequence, itself and its neighbour, and nothing else
         sees it.
 
         sequences (Sequence[np.ndarray]): Ids of pieces, special ones included, each of shape (length,).
-        guests (Sequence[np.ndarray]): For each sequence first piece, one past the last, and marker of each guest, shape
-            (guests, 3), neighbours one behind the other.
+        guests (Sequence[np.ndarray]): For each sequence first piece, one past the last, and markers of each guest,
+            shape (guests, 2 + markers), neighbours one behind the other.
         markers (nn.Embedding): The markers.
         RETURNS (tuple[torch.Tensor, torch.Tensor]): Vectors of the pieces, shape (sequences, greatest length, width),
             and of the guests, shape (sequences, most guests, width), fp32.
         """
         ids, real = pad(sequences, self.specials.pad, self.device)
-        first, there = pad([own[:, 0] for own in guests], 0, self.device)
-        last, kind = (pad([own[:, i] for own in guests], 0, self.device)[0] for i in (1, 2))
+        columns = [pad([own[:, i] for own in guests], 0, self.device) for i in range(guests[0].shape[1])]
+        there, (first, last, *marks) = columns[0][1], [values for values, _ in columns]
         length, number = ids.shape[1], first.shape[1]
         words = self.encoder.get_input_embeddings()(ids)
         sums = nn.functional.pad(words.cumsum(1), (0, 0, 1, 0))
         size = (last - first).clamp(min=1)[..., None]
-        echo = (gather(sums, last) - gather(sums, first)) / size + markers(kind).to(words.dtype)
+        echo = (gather(sums, last) - gather(sums, first)) / size + markers(torch.stack(marks)).sum(0).to(words.dtype)
         place = torch.arange(length, device=self.device).expand_as(ids)
         pair = torch.arange(number, device=self.device) // 2
         sees = torch.cat([real, torch.zeros_like(there)], 1)[:, None].repeat(1, length + number, 1)

@@ -60,6 +60,22 @@ class Ranges:
         starts = [item.doc[i].idx for i in sentence_starts(item.doc)]
         self.sentences = np.append(np.searchsorted(pieced.starts, starts), self.length)
 
+    def rivals(self, pairs: np.ndarray, kinds: np.ndarray) -> np.ndarray:
+        """How many concepts of the type of either end of a pair stand nearer to the other end than it does.
+
+        pairs (np.ndarray): Heads and tails, shape (pairs, 2).
+        kinds (np.ndarray): Type of each concept, shape (concepts,).
+        RETURNS (np.ndarray): Rivals of the head and of the tail, shape (pairs, 2).
+        """
+        counts = np.zeros(pairs.shape, dtype=np.int64)
+        for side in (0, 1):
+            end, other = pairs[:, side], pairs[:, 1 - side]
+            behind, before = self.first - self.last[other, None], self.first[other, None] - self.last
+            gaps = np.maximum(behind, before).clip(0)
+            nearer = (gaps < gaps[np.arange(len(pairs)), end][:, None]) & (kinds == kinds[end, None])
+            counts[:, side] = nearer.sum(1) - nearer[np.arange(len(pairs)), other]
+        return counts
+
     def hull(self, head: int, tail: int) -> tuple[int, int]:
         """First piece and one past the last of two concepts together."""
         return int(min(self.first[head], self.first[tail])), int(max(self.last[head], self.last[tail]))

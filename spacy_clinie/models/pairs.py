@@ -176,7 +176,7 @@ class MarkedPairs(PairModule):
 class OnePass(PairModule):
     """All candidates of a window in one pass: each has two guests, for its head and its tail, that read the window from
     the places of these. Such are the levitated markers of PURE and PL-Marker (arXiv 2010.12812 and 2109.06067); ours
-    bring the words of their concept along."""
+    bring the words of their concept along, and how many other concepts of its type stand nearer to its partner."""
 
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
@@ -187,9 +187,13 @@ class OnePass(PairModule):
         return nn.ModuleDict({"markers": self._make_markers(), "output": output})
 
     def _make_markers(self) -> nn.Embedding:
-        """A vector for each type as head, and one as tail: small, as it is added to words."""
-        markers = nn.Embedding(2 * len(self.kinds), self.encoder.get_input_embeddings().weight.shape[1])
-        nn.init.normal_(markers.weight, std=0.3 * self.encoder.get_input_embeddings().weight.std().item())
+        """A vector for each type as head, and one as tail: small, as it is added to words. And one for each number of
+        rivals, before the partner and behind it, to begin with nothing."""
+        words, kinds = self.encoder.get_input_embeddings().weight.detach(), 2 * len(self.kinds)
+        markers = nn.Embedding(kinds + 2 * (MOST_RIVALS + 1), words.shape[1])
+        with torch.no_grad():
+            markers.weight[:kinds].normal_(std=0.3 * words.std().item())
+            markers.weight[kinds:].zero_()
         return markers
 
     def excerpts(self, number: int, item: PairInput, ranges: Ranges) -> list[Excerpt]:
@@ -210,9 +214,12 @@ class OnePass(PairModule):
             concepts = np.array([item.pairs[i] for i in excerpt.pairs])
             first = np.searchsorted(excerpt.pieces, ranges.first[concepts])
             last = np.maximum(np.searchsorted(excerpt.pieces, ranges.last[concepts]), first)
-            kinds = 2 * np.array(item.kinds)[concepts] + [0, 1]
+            types = np.array(item.kinds)
+            rivals = ranges.rivals(concepts, types).clip(max=MOST_RIVALS)
+            kinds = 2 * types[concepts] + [0, 1]
+            places = 2 * (len(self.kinds) + rivals) + (first > first[:, ::-1])
             before = len(self.specials.before)
-            guests.append(np.stack([first + before, last + before, kinds], -1).reshape(-1, 3))
+            guests.append(np.stack([first + before, last + before, kinds, places], -1).reshape(-1, 4))
         words, read_on = self.encode_guests(sequences, guests, self.head["markers"])
         ends, real = pad([(own[:, :2] - [0, 1]).clip(0).ravel() for own in guests], 0, self.device)
         pairs = len(guests), ends.shape[1] // 4
@@ -251,5 +258,7 @@ class OnePass(PairModule):
             raise ClinieError("CIE314", encoder=self.options["encoder"], problem="it does not heed who sees whom")
 
 
+# More rivals than these are counted as so many.
+MOST_RIVALS = 3
 # Candidates in one pass; bounds memory, which grows with their square.
 MOST_TOGETHER = 128

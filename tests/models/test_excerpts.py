@@ -76,3 +76,24 @@ def test_sentences_that_no_candidate_connects_are_read_apart(tiny_bert: str) -> 
         "Took aspirin for pain. Took aspirin for pain.",
         "Took aspirin for pain.",
     ]
+
+
+def test_rivals_stand_nearer_to_the_other_end_and_are_of_the_same_type(tiny_bert: str) -> None:
+    text = "Took aspirin 81 mg daily , ibuprofen , morphine 20 mg daily for pain"
+    doc = spacy.blank("en")(text)
+    found = list(re.finditer("aspirin|ibuprofen|morphine|81 mg|20 mg|pain", text))
+    spans = [cover(doc, match.start(), match.end(), "X") for match in found]
+    kinds = np.array([1 if "mg" in span.text else 2 if span.text == "pain" else 0 for span in spans])
+    item = PairInput(doc, spans, kinds.tolist(), [], np.zeros((0, 1), dtype=bool))
+    (pieced,) = make_pieces([doc], load_tokenizer(tiny_bert))
+    at = {span.text: i for i, span in enumerate(spans)}
+
+    def rivals(head: str, tail: str) -> list[int]:
+        return Ranges(item, pieced).rivals(np.array([[at[head], at[tail]]]), kinds)[0].tolist()
+
+    assert rivals("81 mg", "aspirin") == [0, 0]
+    assert rivals("aspirin", "81 mg") == [0, 0]
+    assert rivals("20 mg", "ibuprofen") == [0, 1], "morphine is nearer to 20 mg"
+    assert rivals("20 mg", "aspirin") == [1, 2]
+    assert rivals("aspirin", "morphine") == [1, 1], "ibuprofen lies between; none is its own rival"
+    assert rivals("aspirin", "pain") == [2, 0]
