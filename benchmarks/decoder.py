@@ -1,0 +1,78 @@
+"""Concepts by a language model tuned with LoRA: both formats of its answers, grounded and free, beside our tagger.
+
+    python benchmarks/decoder.py phee --corpora ../shared/corpora --seeds 0 --settings '{"documents": 800, "passes": 2}'
+
+All on the same notes and passes. `documents` trains on a part of train, `scored` scores a part of the split; without
+them it is all of it, which takes hours on two cores. Needs `python -m spacy_clinie download minilm smollm2`.
+"""
+
+import time
+from dataclasses import replace
+from typing import Any
+
+from data import load
+from runs import Row, Run, interval, main, number
+from training import CONCEPTS, PASSES, blank, train
+
+from spacy_clinie.conversion import note_from_doc
+from spacy_clinie.corpora.splits import sample
+from spacy_clinie.notes import Note
+from spacy_clinie.scoring.scores import score
+
+FORMATS = {"inline marks": "spacy_clinie.InlineMarks.v1", "mention list": "spacy_clinie.MentionList.v1"}
+TAGGER = "tagger"
+DECODER = 5e-4
+
+
+def work(run: Run) -> Row:
+    """Train one system and score it; a language model once grounded and once free."""
+    notes, schema = load(run.corpus, run.corpora)
+    seen = sample(notes["train"], run.settings.get("documents", len(notes["train"])))
+    gold = sample(notes[run.split], run.settings.get("scored", len(notes[run.split])))
+    nlp = blank()
+    if run.system == TAGGER:
+        pipe: Any = nlp.add_pipe("clinie_ner_encoder")
+    else:
+        asked = {"@misc": "spacy_clinie.ConceptPrompt.v1", "format": {"@misc": FORMATS[run.system]}}
+        model = {"@architectures": "spacy_clinie.CausalLM.v1", "base": "smollm2", **run.settings.get("model", {})}
+        lora = {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "target_modules": "all-linear"}
+        settings = {"model": {"adapter": lora, **model}, "concepts": asked, "relations": None}
+        pipe = nlp.add_pipe("clinie_decoder_prompt", config=settings)
+    pipe.schema = schema
+    begin = time.perf_counter()
+    rate = CONCEPTS if run.system == TAGGER else run.settings.get("rate", DECODER)
+    train(nlp, seen, run.seed, rate, run.settings.get("passes", PASSES))
+    row: Row = {"train_seconds": time.perf_counter() - begin}
+    row["grounded"] = _read(nlp, gold)
+    if run.system != TAGGER:
+        pipe.concepts = replace(pipe.concepts, grounded=False)
+        row["free"] = {**_read(nlp, gold), "rejected": sum(pipe.rejected.values())}
+    return row
+
+
+def _read(nlp: Any, gold: list[Note]) -> Row:
+    """Scores, and seconds for each note."""
+    begin = time.perf_counter()
+    docs = list(nlp.pipe((note.text for note in gold), batch_size=256))
+    seconds = (time.perf_counter() - begin) / len(gold)
+    found = [note_from_doc(doc, note.id) for doc, note in zip(docs, gold, strict=True)]
+    scores = score(gold, found)["concepts"]
+    return {"strict": scores["strict"]["micro"], "lenient": scores["lenient"]["micro"], "seconds": seconds}
+
+
+if __name__ == "__main__":
+    main(
+        __doc__,
+        ["phee", "maccrobat2020"],
+        [*FORMATS, TAGGER],
+        work,
+        {
+            "strict F1 (95 %)": lambda row: interval(row["grounded"]["strict"]),
+            "lenient F1 (95 %)": lambda row: interval(row["grounded"]["lenient"]),
+            "s a note": lambda row: number(row["grounded"], "seconds", 3),
+            "free: strict F1 (95 %)": lambda row: interval(row.get("free", {}).get("strict")),
+            "free: s a note": lambda row: number(row.get("free", {}), "seconds", 3),
+            "free: rejected": lambda row: number(row.get("free", {}), "rejected"),
+            "s to train": lambda row: number(row, "train_seconds"),
+        },
+    )
