@@ -1,6 +1,7 @@
 """Concepts: our tagger beside stock spaCy (spacy-transformers, `ner`) and edsnlp (`eds.transformer`, `eds.ner_crf`).
 
-All on the same notes, encoder, passes and words a step, in the same precision, each run in a process of its own:
+All on the same notes, encoder, passes and words a step, in the same precision, each run in a process of its own. Stock
+spaCy computes in fp32 whatever `--precision` says: on a processor it has nothing else.
 
     python benchmarks/concepts.py phee --corpora ../shared/corpora --seeds 0 1
 
@@ -20,19 +21,20 @@ from training import CONCEPTS, PASSES, blank, notes_a_step, train
 Predict = Callable[[list[Any]], list[Any]]
 
 
-def run_spacy_clinie(notes: dict[str, list[Any]], schema: Any, seed: int, settings: dict[str, Any]) -> Predict:
+def run_spacy_clinie(notes: dict[str, list[Any]], run: Run) -> Predict:
     nlp = blank()
-    model = {"@architectures": "spacy_clinie.EncoderTagger.v1", "precision": "fp32", **settings.get("model", {})}
+    model = {"@architectures": "spacy_clinie.EncoderTagger.v1", "precision": run.precision}
+    model |= run.settings.get("model", {})
     nlp.add_pipe("clinie_ner_encoder", config={"model": model})
-    train(nlp, notes["train"], seed, settings.get("rate", CONCEPTS))
+    train(nlp, notes["train"], run.seed, run.settings.get("rate", CONCEPTS))
     return lambda test: _spacy_notes(nlp, test)
 
 
-def run_spacy(notes: dict[str, list[Any]], schema: Any, seed: int, settings: dict[str, Any]) -> Predict:
+def run_spacy(notes: dict[str, list[Any]], run: Run) -> Predict:
     from spacy_clinie.models.base import locate
 
     nlp = blank()
-    window = settings.get("window", 128)
+    window = run.settings.get("window", 128)
     spans = {"@span_getters": "spacy-transformers.strided_spans.v1", "window": window, "stride": window * 3 // 4}
     nlp.add_pipe(
         "transformer",
@@ -58,7 +60,7 @@ def run_spacy(notes: dict[str, list[Any]], schema: Any, seed: int, settings: dic
         "tok2vec": listener,
     }
     nlp.add_pipe("ner", config={"model": parser})
-    train(nlp, notes["train"], seed, settings.get("rate", 2e-4))
+    train(nlp, notes["train"], run.seed, run.settings.get("rate", 2e-4))
     return lambda test: _spacy_notes(nlp, test)
 
 
@@ -69,7 +71,7 @@ def _spacy_notes(nlp: Any, notes: list[Any]) -> list[Any]:
     return [note_from_doc(doc, note.id) for doc, note in zip(docs, notes, strict=True)]
 
 
-def run_edsnlp(notes: dict[str, list[Any]], schema: Any, seed: int, settings: dict[str, Any]) -> Predict:
+def run_edsnlp(notes: dict[str, list[Any]], run: Run) -> Predict:
     import edsnlp
     import torch
     from edsnlp.training import ScheduledOptimizer, TrainingData
@@ -79,10 +81,10 @@ def run_edsnlp(notes: dict[str, list[Any]], schema: Any, seed: int, settings: di
     from spacy_clinie.notes import Concept, Note
     from spacy_clinie.tokenizer import make_tokenizer
 
-    torch.manual_seed(seed)
+    torch.manual_seed(run.seed)
     nlp = edsnlp.blank("eds")
     nlp.tokenizer = make_tokenizer(nlp.vocab)
-    window = settings.get("window", 128)
+    window = run.settings.get("window", 128)
     embedding = edsnlp.pipes.transformer(model=locate("minilm"), window=window, stride=window * 3 // 4)
     nlp.add_pipe(
         edsnlp.pipes.ner_crf(
@@ -90,7 +92,7 @@ def run_edsnlp(notes: dict[str, list[Any]], schema: Any, seed: int, settings: di
             mode="joint",
             target_span_getter="clinie",
             span_setter={"clinie": True},
-            **settings.get("model", {}),
+            **run.settings.get("model", {}),
         ),
         name="ner",
     )
@@ -103,8 +105,8 @@ def run_edsnlp(notes: dict[str, list[Any]], schema: Any, seed: int, settings: di
         module=nlp,
         total_steps=steps,
         groups=[
-            {"selector": "ner[.]embedding", "lr": {**ramp, "max_value": settings.get("rate", 2e-4)}},
-            {"selector": ".*", "lr": {**ramp, "max_value": settings.get("head_rate", 6e-4)}},
+            {"selector": "ner[.]embedding", "lr": {**ramp, "max_value": run.settings.get("rate", 2e-4)}},
+            {"selector": ".*", "lr": {**ramp, "max_value": run.settings.get("head_rate", 6e-4)}},
         ],
     )
     data = TrainingData(
@@ -116,8 +118,9 @@ def run_edsnlp(notes: dict[str, list[Any]], schema: Any, seed: int, settings: di
             train_data=[data],
             max_steps=steps,
             optimizer=optimizer,
-            seed=seed,
+            seed=run.seed,
             cpu=True,
+            mixed_precision="bf16" if run.precision == "bf16" else "no",
             save_model=False,
             output_dir=folder,
             logger=False,
@@ -125,7 +128,7 @@ def run_edsnlp(notes: dict[str, list[Any]], schema: Any, seed: int, settings: di
 
     def predict(test: list[Any]) -> list[Any]:
         stream = edsnlp.data.from_iterable([make_doc(note.text) for note in test]).map_pipeline(nlp)
-        found = stream.set_processing(batch_size="1024 words", autocast=False)
+        found = stream.set_processing(batch_size="1024 words", autocast=run.precision == "bf16")
         return [
             Note(note.id, doc.text, [_concept(i, span, Concept) for i, span in enumerate(doc.spans["clinie"])])
             for doc, note in zip(found, test, strict=True)
@@ -139,7 +142,7 @@ def _concept(number: int, span: Any, kind: Any) -> Any:
     return kind(f"C{number}", span.start_char, span.end_char, span.label_)
 
 
-def run_encoder(notes: dict[str, list[Any]], schema: Any, seed: int, settings: dict[str, Any]) -> Predict:
+def run_encoder(notes: dict[str, list[Any]], run: Run) -> Predict:
     """The encoder alone with its tokenizer: sorted by length, about 1,024 padded pieces a batch, nothing found."""
     import torch
 
@@ -151,7 +154,7 @@ def run_encoder(notes: dict[str, list[Any]], schema: Any, seed: int, settings: d
     def predict(test: list[Any]) -> list[Any]:
         encoded = tokenizer.backend_tokenizer.encode_batch([note.text for note in test])
         pieces = [part for one in encoded for part in _cut(one.ids, 128)]
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=run.precision == "bf16"):
             for batch in by_budget([len(part) for part in pieces], 1024):
                 longest = max(len(pieces[i]) for i in batch)
                 ids = torch.zeros(len(batch), longest, dtype=torch.long)
@@ -174,9 +177,9 @@ def work(run: Run) -> Row:
     """Train and run one system."""
     from spacy_clinie.scoring.scores import score
 
-    notes, schema = load(run.corpus, run.corpora)
+    notes, _ = load(run.corpus, run.corpora)
     begin = time.perf_counter()
-    predict = SYSTEMS[run.system](notes, schema, run.seed, run.settings)
+    predict = SYSTEMS[run.system](notes, run)
     row: Row = {"train_seconds": time.perf_counter() - begin}
     predict(notes[run.split][:20])
     speeds = []

@@ -31,10 +31,15 @@ def work(run: Run) -> Row:
     gold = sample(notes[run.split], run.settings.get("scored", len(notes[run.split])))
     nlp = blank()
     if run.system == TAGGER:
-        pipe: Any = nlp.add_pipe("clinie_ner_encoder")
+        pipe: Any = nlp.add_pipe("clinie_ner_encoder", config={"model": {"precision": run.precision}})
     else:
         asked = {"@misc": "spacy_clinie.ConceptPrompt.v1", "format": {"@misc": FORMATS[run.system]}}
-        model = {"@architectures": "spacy_clinie.CausalLM.v1", "base": "smollm2", **run.settings.get("model", {})}
+        model = {
+            "@architectures": "spacy_clinie.CausalLM.v1",
+            "base": "smollm2",
+            "precision": run.precision,
+            **run.settings.get("model", {}),
+        }
         lora = {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "target_modules": "all-linear"}
         settings = {"model": {"adapter": lora, **model}, "concepts": asked, "relations": None}
         pipe = nlp.add_pipe("clinie_decoder_prompt", config=settings)

@@ -21,8 +21,8 @@ def work(run: Run) -> Row:
     """Train both components, and score them together and apart."""
     notes, schema = load(run.corpus, run.corpora)
     tagger, relations = blank(), blank()
-    tagger.add_pipe("clinie_ner_encoder", config={"model": {"precision": "fp32"}})
-    model = {"@architectures": ARCHITECTURES[run.system], "precision": "fp32"}
+    tagger.add_pipe("clinie_ner_encoder", config={"model": {"precision": run.precision}})
+    model = {"@architectures": ARCHITECTURES[run.system], "precision": run.precision}
     relations.add_pipe("clinie_rel", config={"model": model, "max_distance": DISTANCE[run.corpus]})
     begin = time.perf_counter()
     for nlp, rate in ((tagger, CONCEPTS), (relations, RELATIONS[run.system])):

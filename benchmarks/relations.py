@@ -30,7 +30,8 @@ def work(run: Run) -> Row:
     nlp = blank()
     settings = {"max_distance": DISTANCE[run.corpus]}
     if run.system in ARCHITECTURES:
-        model = {"@architectures": ARCHITECTURES[run.system], "precision": "fp32", **run.settings.get("model", {})}
+        model = {"@architectures": ARCHITECTURES[run.system], "precision": run.precision}
+        model |= run.settings.get("model", {})
         settings["model"] = model
     pipe = nlp.add_pipe("clinie_rel", config=settings)
     pipe.schema = schema

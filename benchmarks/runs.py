@@ -23,6 +23,7 @@ class Run:
     system (str): What is measured.
     seed (int): Its seed.
     split (str): What it is measured on: `test`, or `dev` while settings are chosen.
+    precision (str): `fp32` or `bf16`, for every system.
     settings (Row): Settings that differ from the script's.
     """
 
@@ -31,6 +32,7 @@ class Run:
     system: str
     seed: int
     split: str
+    precision: str
     settings: Row
 
 
@@ -68,6 +70,7 @@ def main(
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--systems", nargs="+", choices=systems, default=list(systems))
     parser.add_argument("--split", choices=["dev", "test"], default="test")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="of every system")
     parser.add_argument("--settings", type=json.loads, default={}, help="JSON, to choose settings on dev")
     parser.add_argument("--out", type=Path, help="file that gets one line of JSON for each run")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
@@ -77,7 +80,7 @@ def main(
 
         # With `taskset`, runs that choose settings stand side by side.
         torch.set_num_threads(len(os.sched_getaffinity(0)))
-        run = Run(args.corpus, args.corpora, args.systems[0], args.seeds[0], args.split, args.settings)
+        run = Run(args.corpus, args.corpora, args.systems[0], args.seeds[0], args.split, args.precision, args.settings)
         args.out.write_text(json.dumps(work(run)), encoding="utf8")
         return
     print("| system | seed | " + " | ".join(columns) + " |\n|---|---|" + "---|" * len(columns), flush=True)
@@ -90,7 +93,8 @@ def main(
                 continue
             print(f"| {system} | {seed} | " + " | ".join(cell(row) for cell in columns.values()) + " |", flush=True)
             if args.out:
-                record = {"corpus": args.corpus, "split": args.split, "system": system, "seed": seed, **row}
+                record = {"corpus": args.corpus, "split": args.split, "precision": args.precision}
+                record |= {"system": system, "seed": seed, **row}
                 with args.out.open("a", encoding="utf8") as file:
                     file.write(json.dumps(record) + "\n")
     if failed:
@@ -102,7 +106,8 @@ def _apart(args: argparse.Namespace, system: str, seed: int) -> Optional[Row]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "row.json"
         command = [sys.executable, sys.argv[0], args.corpus, "--corpora", str(args.corpora), "--seeds", str(seed)]
-        command += ["--systems", system, "--split", args.split, "--settings", json.dumps(args.settings)]
+        command += ["--systems", system, "--split", args.split]
+        command += ["--precision", args.precision, "--settings", json.dumps(args.settings)]
         done = subprocess.run([*command, "--out", str(out), "--here"], capture_output=True, text=True, check=False)
         if done.returncode:
             print(f"{system}, seed {seed}, failed:\n{done.stderr[-2000:]}", file=sys.stderr, flush=True)

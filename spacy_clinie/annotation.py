@@ -8,6 +8,7 @@
 - `doc._.rel` gives and takes relations; they lie as primitives in `doc.user_data["clinie_rel"]`, so that they
   survive DocBin, `to_bytes` and `nlp.pipe(n_process=2)`.
 - `doc.user_data["clinie_id"]` is the id of the note.
+- `doc.user_data["clinie_schema"]` names the schema that the Doc is to be read with, where that is not the component's.
 """
 
 import operator
@@ -23,6 +24,7 @@ from .errors import ClinieError, warn
 SPANS_KEY = "clinie"
 RELATIONS_KEY = "clinie_rel"
 ID_KEY = "clinie_id"
+SCHEMA_KEY = "clinie_schema"
 
 # Length of the text that the relations were set on: a Doc cut out of another must not read them by old offsets.
 _LENGTH_KEY = "clinie_length"

@@ -171,6 +171,10 @@ MESSAGES = {
         "{count} prompts are longer than the {limit} tokens that the model reads, and were left out: what they ask "
         "about is missing. Make the windows smaller or give fewer examples."
     ),
+    "CIE315": (
+        "A tagger can only look for types that it was trained on, and {types} are none of them (it knows {known}). "
+        "Train it on a corpus with these types, or use spacy_clinie.EncoderMRC.v1, which is asked questions."
+    ),
     "CIE314": (
         "The encoder {encoder!r} cannot read all pairs of a window in one pass ({problem}). Use "
         "spacy_clinie.MarkedPairs.v1 with it, or another encoder: those of BERT's kind can."
@@ -246,6 +250,10 @@ MESSAGES = {
         "check its concepts."
     ),
     "CIE465": "The component {component!r} finds {finds}, and its model ({model}) does not. Use another architecture.",
+    "CIE468": (
+        "The weight {weight} of {name!r} cannot be used: give a number above 0 to some of the corpora {corpora}, and "
+        "leave those out that are not wanted."
+    ),
     "CIE467": (
         "{component}: {count} concepts of this batch cross others of one question or lie too deep within others, so "
         "the answer that is learnt leaves them out. With a question for each type (each = true) they seldom do."

@@ -183,7 +183,7 @@ class ConceptTask(_Task):
 
     def _read(self, doc: Doc, answers: list[str]) -> Answer:
         [found], [rejected] = self._component.read_concepts(
-            READER.read_texts([doc]), self._asked(doc), [_heard(answer) for answer in answers]
+            [doc], READER.read_texts([doc]), self._asked(doc), [_heard(answer) for answer in answers]
         )
         # Such models do not tell how sure they are.
         return Answer([one._replace(score=None) for one in found], [], rejected)

@@ -165,6 +165,29 @@ class Schema:
             },
         )
 
+    @classmethod
+    def union(cls, schemas: Iterable["Schema"], name: str) -> "Schema":
+        """All types of several schemas. Types of one name become one: the first description and question stand, and a
+        relation may have the type pairs of all.
+
+        schemas (Iterable[Schema]): At least one; where it is the only one, it is returned as it is.
+        name (str): Name of the new schema.
+        RETURNS (Schema): The schema.
+        """
+        schemas = list(schemas)
+        if len(schemas) == 1:
+            return schemas[0]
+        concepts: dict[str, ConceptType] = {}
+        relations: dict[str, RelationType] = {}
+        for schema in schemas:
+            for label, concept in schema.concepts.items():
+                concepts.setdefault(label, concept)
+            for label, relation in schema.relations.items():
+                known = relations.setdefault(label, relation)
+                relations[label] = replace(known, pairs=tuple(dict.fromkeys((*known.pairs, *relation.pairs))))
+        description = " ".join(dict.fromkeys(schema.description for schema in schemas))
+        return cls(name, description, concepts, relations)
+
     def allowed(self, head_label: str, tail_label: str) -> tuple[str, ...]:
         """The relations that are possible between two types.
 

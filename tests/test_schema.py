@@ -461,3 +461,29 @@ def test_draft_of_nothing():
         Schema.draft([Note("n1", "text")], "first")
     with pytest.raises(ClinieError, match="CIE006"):
         Schema.draft([note("a Drug 0 4", "a NEAR gone")], "first")
+
+
+def test_union_of_schemas():
+    first = Schema.from_dict(
+        {
+            "name": "a",
+            "description": "One.",
+            "concepts": {"Drug": {"description": "A medicine."}, "ADE": {}},
+            "relations": {"ADE-Drug": {"pairs": [["ADE", "Drug"]]}},
+        }
+    )
+    second = Schema.from_dict(
+        {
+            "name": "b",
+            "description": "Two.",
+            "concepts": {"Drug": {"description": "Other."}, "Symptom": {}},
+            "relations": {"ADE-Drug": {"pairs": [["Symptom", "Drug"]]}},
+        }
+    )
+    both = Schema.union([first, second], "both")
+    assert list(both.concepts) == ["Drug", "ADE", "Symptom"]
+    assert both.concepts["Drug"].description == "A medicine."
+    assert both.relations["ADE-Drug"].pairs == (("ADE", "Drug"), ("Symptom", "Drug"))
+    assert both.description == "One. Two."
+    assert Schema.from_dict(both.to_dict()) == both
+    assert Schema.union([first], "same") is first

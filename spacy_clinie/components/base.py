@@ -15,7 +15,7 @@ from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer, set_dropout_rate
 
-from ..annotation import cover, get_spans, register_extension
+from ..annotation import SCHEMA_KEY, cover, get_spans, register_extension
 from ..conversion import note_from_doc
 from ..errors import ClinieError
 from ..schema import Schema
@@ -53,6 +53,8 @@ class ClinieComponent(TrainablePipe):
         self.scorer = scorer
         self._schema_name = schema
         self.schema: Optional[Schema] = None
+        # Those that Docs name, by that name.
+        self.schemas: dict[str, Schema] = {}
         if schema:
             # A trained component carries its own, and must load where there is no such file: `initialize` raises.
             with suppress(ClinieError):
@@ -68,7 +70,8 @@ class ClinieComponent(TrainablePipe):
 
     def facts(self) -> dict[str, Any]:
         """What is saved beside the model: values that JSON can hold, by name."""
-        return {"schema": self.label_data}
+        named = {name: schema.to_dict() for name, schema in self.schemas.items()}
+        return {"schema": self.label_data, "schemas": named}
 
     def take_facts(self, facts: dict[str, Any]) -> None:
         """Go on with what `facts` gave.
@@ -78,6 +81,24 @@ class ClinieComponent(TrainablePipe):
         if "schema" in facts:
             record = facts["schema"]
             self.schema = Schema.from_dict(record, source=self.name) if record else None
+        if "schemas" in facts:
+            self.schemas = {name: Schema.from_dict(record, source=name) for name, record in facts["schemas"].items()}
+
+    def schema_of(self, doc: Doc) -> Schema:
+        """The schema that a Doc is to be read with: the one that it names, or else the component's.
+
+        doc (Doc): The Doc.
+        RETURNS (Schema): The schema.
+        RAISES (ClinieError): CIE461 if there is none; CIE101 to CIE109 for one that the Doc names.
+        """
+        name = doc.user_data.get(SCHEMA_KEY)
+        if name is not None:
+            if name not in self.schemas:
+                self.schemas[name] = Schema.load(name)
+            return self.schemas[name]
+        if self.schema is None:
+            raise ClinieError("CIE461", component=self.name)
+        return self.schema
 
     def initialize(
         self,
@@ -112,12 +133,18 @@ class ClinieComponent(TrainablePipe):
         elif self.schema is None and self._schema_name:
             self.schema = Schema.load(self._schema_name)
         elif self.schema is None:
-            notes = (note_from_doc(example.reference) for example in examples)
-            self.schema = Schema.draft(notes, name=self.name)
+            self.schema = self._drafted([example.reference for example in examples])
         if not self.labels:
             raise ClinieError("CIE461", component=self.name)
         self.check(examples)
         self.model.attrs["schema"] = self.schema.to_dict()
+
+    def _drafted(self, docs: list[Doc]) -> Schema:
+        """All types of training data: of the schemas that Docs name, and of the concepts of the others."""
+        named = {doc.user_data[SCHEMA_KEY]: self.schema_of(doc) for doc in docs if SCHEMA_KEY in doc.user_data}
+        others = [note_from_doc(doc) for doc in docs if SCHEMA_KEY not in doc.user_data]
+        drafts = [Schema.draft(others, name=self.name)] if others or not named else []
+        return Schema.union([*named.values(), *drafts], name=self.name)
 
     def update(
         self,
@@ -157,14 +184,14 @@ class ClinieComponent(TrainablePipe):
         """
         raise NotImplementedError
 
-    def refuse_unknown(self, labels: Iterable[str], known: Optional[Iterable[str]] = None) -> None:
-        """Raise if there are labels that the component does not have.
+    def refuse_unknown(self, labels: Iterable[str], known: Iterable[str]) -> None:
+        """Raise if there are labels that a schema does not have.
 
         labels (Iterable[str]): Labels of training data.
-        known (Optional[Iterable[str]]): Those that it has; None for `labels`.
+        known (Iterable[str]): Those of the schema.
         RAISES (ClinieError): CIE463.
         """
-        unknown = sorted(set(labels) - set(self.labels if known is None else known))
+        unknown = sorted(set(labels) - set(known))
         if unknown:
             raise ClinieError("CIE463", component=self.name, types=", ".join(unknown))
 

@@ -29,12 +29,12 @@ def candidates(doc: Doc, spans: list[Span], schema: Schema, max_distance: Option
         (CIE464), if there are more than `MOST_CANDIDATES`.
     """
     kinds = {kind: i for i, kind in enumerate(schema.concepts)}
-    symmetric = np.array([relation.symmetric for relation in schema.relations.values()])
+    symmetric = np.array([relation.symmetric for relation in schema.relations.values()], dtype=bool)
     # Of types of head and tail, and whether the head is named first.
     allowed = {}
     for head, tail in product(kinds, kinds):
         names = schema.allowed(head, tail)
-        row = np.array([label in names for label in schema.relations])
+        row = np.array([label in names for label in schema.relations], dtype=bool)
         for head_first in (True, False):
             if (own := row & (head_first | ~symmetric)).any():
                 allowed[head, tail, head_first] = own

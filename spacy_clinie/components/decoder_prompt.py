@@ -12,11 +12,18 @@ from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Config, Model
 
-from ..annotation import SPANS_KEY, add_concepts, get_relations, get_spans, relation_indexes, set_relations
+from ..annotation import (
+    SCHEMA_KEY,
+    SPANS_KEY,
+    add_concepts,
+    get_relations,
+    get_spans,
+    relation_indexes,
+    set_relations,
+)
 from ..errors import ClinieError, warn
 from ..models.excerpts import Ranges, mark_places, shared
 from ..notes import Note
-from ..prompts.codec import Codec
 from ..prompts.concepts import Asked, ConceptPrompt, Question
 from ..prompts.examples import Examples
 from ..prompts.relations import Mark, Pair, RelationPrompt, RelationsAsked, Stretch, Triple
@@ -172,12 +179,12 @@ class DecoderPrompt(ClinieComponent):
         self.concepts = concepts
         self.relations = relations
         self.examples = examples
-        # What the prompts show: settled when the component is initialized, and saved with it.
-        self.shown: list[Note] = []
+        # What the prompts of each schema show: settled when the component is initialized, and saved with it.
+        self.shown: dict[str, list[Note]] = {}
         self.rejected: Counter[str] = Counter()
         # A `models.causal.Reader`, to make prompts without the language model.
         self.reader: Optional[Any] = None
-        self._prepared: Optional[tuple[Any, Any, Codec, list[Question]]] = None
+        self._prepared: dict[str, tuple[Schema, Any, list[Question]]] = {}
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -192,21 +199,27 @@ class DecoderPrompt(ClinieComponent):
             that has types that the schema does not have.
         """
         super().settle(examples, labels)
-        self._prepared = None
-        if self.examples:
-            self.shown = self.examples.take(example.reference for example in examples)
-            self.refuse_unknown(concept.label for note in self.shown for concept in note.concepts)
-            if self.relations and self.schema:
-                named = (relation.label for note in self.shown for relation in note.relations)
-                self.refuse_unknown(named, self.schema.relations)
+        self._prepared = {}
+        if not self.examples:
+            return
+        by_schema: dict[str, list[Doc]] = {} if examples else {"": []}
+        for example in examples:
+            by_schema.setdefault(_schema_key(example.reference), []).append(example.reference)
+        for key, docs in by_schema.items():
+            schema = self.schemas.get(key) or cast(Schema, self.schema)
+            self.shown[key] = self.examples.take(docs)
+            self.refuse_unknown((one.label for note in self.shown[key] for one in note.concepts), schema.concepts)
+            if self.relations:
+                self.refuse_unknown((one.label for note in self.shown[key] for one in note.relations), schema.relations)
 
     def facts(self) -> dict[str, Any]:
-        return {**super().facts(), "examples": [note.to_dict() for note in self.shown]}
+        shown = {key: [note.to_dict() for note in notes] for key, notes in self.shown.items()}
+        return {**super().facts(), "examples": shown}
 
     def take_facts(self, facts: dict[str, Any]) -> None:
         super().take_facts(facts)
         if "examples" in facts:
-            self.shown = [Note.from_dict(record) for record in facts["examples"]]
+            self.shown = {key: list(map(Note.from_dict, notes)) for key, notes in facts["examples"].items()}
 
     def predict(self, docs: Iterable[Doc]) -> list[Answer]:
         """Find concepts and relations without changing the Docs.
@@ -217,7 +230,7 @@ class DecoderPrompt(ClinieComponent):
         """
         answers = []
         for part in in_parts(docs):
-            pieced = self._reader.read_texts(part)
+            pieced = self.active_reader.read_texts(part)
             found, rejected = self._find_concepts(part, pieced)
             spans = [self._spans(doc, own) for doc, own in zip(part, found, strict=True)]
             related = self._find_relations(part, pieced, spans)
@@ -227,50 +240,50 @@ class DecoderPrompt(ClinieComponent):
     def _find_concepts(
         self, docs: Sequence[Doc], pieced: Sequence[Any]
     ) -> tuple[list[list[FoundConcept]], list[Counter[str]]]:
-        codec, _ = self.ready()
+        codec = self.active_reader.codec
         asked = self.concepts_asked(docs, pieced)
         machines = [cast(ConceptPrompt, self.concepts).machine(one, codec) for one in asked]
         self.model.predict(([one.ask for one in asked], machines))
-        return self.read_concepts(pieced, asked, machines)
+        return self.read_concepts(docs, pieced, asked, machines)
 
     def read_concepts(
-        self, pieced: Sequence[Any], asked: Sequence[Asked], machines: Sequence[Any]
+        self, docs: Sequence[Doc], pieced: Sequence[Any], asked: Sequence[Asked], machines: Sequence[Any]
     ) -> tuple[list[list[FoundConcept]], list[Counter[str]]]:
         """What answers say about concepts.
 
-        pieced (Sequence[PiecedDoc]): The Docs.
+        docs (Sequence[Doc]): The Docs.
+        pieced (Sequence[PiecedDoc]): The same as the reader gives them.
         asked (Sequence[Asked]): Questions about them.
         machines (Sequence[Machine]): What took the answer to each.
         RETURNS (tuple[list[list[FoundConcept]], list[Counter[str]]]): For each Doc its concepts in the order of the
             text, and how many were rejected, by reason.
         """
-        codec, _ = self.ready()
+        codec = self.active_reader.codec
+        names = [tuple(self.schema_of(doc).concepts) for doc in docs]
         found: list[dict[Key, FoundConcept]] = [{} for _ in pieced]
         rejected: list[Counter[str]] = [Counter() for _ in pieced]
         for one, machine in zip(asked, machines, strict=True):
             units = pieced[one.doc].tokens
-            task, schema = cast(ConceptPrompt, self.concepts), cast(Schema, self.schema)
-            mentions, refused = task.read(one, machine, schema, codec)
+            mentions, refused = cast(ConceptPrompt, self.concepts).read(one, machine, names[one.doc], codec)
             rejected[one.doc] += refused
             for mention in mentions:
-                key = int(units[mention.start]), int(units[mention.stop - 1]) + 1, self.labels[mention.kind]
+                key = int(units[mention.start]), int(units[mention.stop - 1]) + 1, names[one.doc][mention.kind]
                 found[one.doc].setdefault(key, FoundConcept(key, mention.score, mention.status))
         return [sorted(own.values(), key=lambda one: one.key) for own in found], rejected
 
     def _find_relations(
         self, docs: Sequence[Doc], pieced: Sequence[Any], spans: Sequence[list[Span]]
     ) -> list[list[FoundRelation]]:
-        codec, _ = self.ready()
         asked = self.relations_asked(docs, pieced, spans)
-        machines = [one.machine(codec) for one in asked]
+        machines = [one.machine(self.active_reader.codec) for one in asked]
         self.model.predict(([one.ask for one in asked], machines))
         found: list[list[FoundRelation]] = [[] for _ in docs]
-        names = list(self.schema.relations) if self.schema else []
+        names = [tuple(self.schema_of(doc).relations) for doc in docs]
         for one, machine in zip(asked, machines, strict=True):
             for index, score in machine.found:
                 head, tail, kind = one.triples[index]
                 ends = [_key(spans[one.doc][end]) for end in (head, tail)]
-                found[one.doc].append(FoundRelation(ends[0], ends[1], names[kind], score))
+                found[one.doc].append(FoundRelation(ends[0], ends[1], names[one.doc][kind], score))
         return found
 
     def set_annotations(self, docs: Iterable[Doc], predictions: list[Answer]) -> None:
@@ -294,10 +307,11 @@ class DecoderPrompt(ClinieComponent):
                 set_relations(doc, [*kept, *((places[one.head], places[one.tail], *one[2:]) for one in new)])
 
     def check(self, examples: list[Example]) -> None:
-        self.refuse_unknown(span.label_ for example in examples for span in get_spans(example.reference))
-        if self.relations and self.schema:
-            named = (label for example in examples for _, _, label, _ in relation_indexes(example.reference))
-            self.refuse_unknown(named, self.schema.relations)
+        for gold in (example.reference for example in examples):
+            schema = self.schema_of(gold)
+            self.refuse_unknown((span.label_ for span in get_spans(gold)), schema.concepts)
+            if self.relations:
+                self.refuse_unknown((label for _, _, label, _ in relation_indexes(gold)), schema.relations)
 
     def batch(self, examples: list[Example]) -> tuple[list[Any], list[Any]]:
         lessons = list(self.lessons(examples))
@@ -309,7 +323,7 @@ class DecoderPrompt(ClinieComponent):
         examples (list[Example]): Examples with gold concepts and relations.
         YIELDS (dict[str, Any]): `prompt` and `completion`, each a list of one message with `role` and `content`.
         """
-        codec, _ = self.ready()
+        codec = self.active_reader.codec
         for asked, answer in self.lessons(examples):
             yield {
                 "prompt": [{"role": "user", "content": asked.prompt}],
@@ -323,15 +337,18 @@ class DecoderPrompt(ClinieComponent):
         YIELDS (tuple[Union[Asked, RelationsAsked], list[int]]): A question, and ids.
         RAISES (ClinieError): CIE463 for types that the schema does not have.
         """
-        codec, _ = self.ready()
+        codec = self.active_reader.codec
+        for example in examples:
+            if SCHEMA_KEY in example.reference.user_data:
+                example.predicted.user_data[SCHEMA_KEY] = example.reference.user_data[SCHEMA_KEY]
         docs = [example.predicted for example in examples]
-        pieced = self._reader.read_texts(docs)
+        pieced = self.active_reader.read_texts(docs)
         spans = [gold_spans(example.reference, example.predicted) for example in examples]
         self.check(examples)
-        index = {label: i for i, label in enumerate(self.labels)}
         gold = []
-        for own, given in zip(pieced, spans, strict=True):
-            ends = [(*_units(own, span), index[span.label_]) for span in given]
+        for doc, own, given in zip(docs, pieced, spans, strict=True):
+            names = list(self.schema_of(doc).concepts)
+            ends = [(*_units(own, span), names.index(span.label_)) for span in given]
             gold.append([(start, stop, kind) for start, stop, kind in ends if start < stop])
         unwritten = 0
         for one in self.concepts_asked(docs, pieced):
@@ -340,17 +357,18 @@ class DecoderPrompt(ClinieComponent):
             unwritten += left_out
         if unwritten:
             warn("CIE467", component=self.name, count=unwritten)
-        kinds = {label: i for i, label in enumerate(self.schema.relations)} if self.schema else {}
-        related = [
-            {
-                Triple(head, tail, kinds[label])
-                for head, tail, label, _ in relation_indexes(example.reference)
-                if isinstance(head, int) and isinstance(tail, int) and label in kinds
-            }
-            for example in examples
-        ]
+        related = [self._triples(example.reference) for example in examples]
         for question in self.relations_asked(docs, pieced, spans):
             yield question, question.right(related[question.doc], codec)
+
+    def _triples(self, gold: Doc) -> set[Triple]:
+        """The relations between concepts of a Doc that can be learnt."""
+        kinds = {label: i for i, label in enumerate(self.schema_of(gold).relations)}
+        return {
+            Triple(head, tail, kinds[label])
+            for head, tail, label, _ in relation_indexes(gold)
+            if isinstance(head, int) and isinstance(tail, int) and label in kinds
+        }
 
     def concepts_asked(self, docs: Sequence[Doc], pieced: Sequence[Any]) -> list[Asked]:
         """Every question about the concepts of some Docs.
@@ -361,11 +379,10 @@ class DecoderPrompt(ClinieComponent):
         """
         if self.concepts is None:
             return []
-        _, questions = self.ready()
         return [
             one
             for i, (doc, own) in enumerate(zip(docs, pieced, strict=True))
-            for one in self.concepts.asked(i, doc.text, own, questions)
+            for one in self.concepts.asked(i, doc.text, own, self.questions(doc))
         ]
 
     def relations_asked(
@@ -378,22 +395,21 @@ class DecoderPrompt(ClinieComponent):
         spans (Sequence[list[Span]]): The concepts of each.
         RETURNS (list[RelationsAsked]): Questions; none if relations are not asked for.
         """
-        if self.relations is None or self.schema is None or not self.schema.relations:
+        if self.relations is None:
             return []
-        codec, _ = self.ready()
+        codec = self.active_reader.codec
         return [
             one
             for number, (doc, own, given) in enumerate(zip(docs, pieced, spans, strict=True))
             for stretch in self._stretches(number, doc, own, given, self.relations)
-            for one in self.relations.asked(stretch, self.schema, codec, self.shown)
+            for one in self.relations.asked(stretch, self.schema_of(doc), codec, self.shown.get(_schema_key(doc), ()))
         ]
 
     def _stretches(
         self, number: int, doc: Doc, pieced: Any, spans: list[Span], task: RelationPrompt
     ) -> Iterator[Stretch]:
         """The stretches of a Doc that hold all its candidates."""
-        assert self.schema is not None
-        item = candidates(doc, spans, self.schema, task.max_distance)
+        item = candidates(doc, spans, self.schema_of(doc), task.max_distance)
         if not item.pairs:
             return
         ranges = Ranges(item, pieced)
@@ -413,29 +429,33 @@ class DecoderPrompt(ClinieComponent):
         return there + [Span(doc, *one.key[:2], label=one.key[2]) for one in found if one.key not in known]
 
     @property
-    def _reader(self) -> Any:
+    def active_reader(self) -> Any:
+        """What makes the prompts: `reader` where there is one, or else the model's."""
         return self.reader or cast(Any, self.model.shims[0]).module.reader
 
-    def ready(self) -> tuple[Codec, list[Question]]:
-        """The prompts for this schema and model, made once.
+    def questions(self, doc: Doc) -> list[Question]:
+        """What is asked about the concepts of a Doc; made once for each schema and model.
 
-        RAISES (ClinieError): CIE461 if there is no schema yet, CIE325 if a prompt does not fit into the model.
+        doc (Doc): The Doc.
+        RETURNS (list[Question]): At least one.
+        RAISES (ClinieError): CIE461 if there is no schema, CIE325 if a prompt does not fit into the model.
         """
-        held = self._prepared
-        if self.schema is None:
-            raise ClinieError("CIE461", component=self.name)
-        if held is None or held[0] is not self.schema or held[1] is not self._reader:
-            codec = self._reader.codec
-            questions: list[Question] = []
-            if self.concepts:
-                questions = self.concepts.questions(self.schema, codec, self.shown)
-                # The window, its copy, and as much again for marks and labels.
-                longest = max(len(question.before) + len(question.behind) for question in questions)
-                window, limit = self.concepts.window, self._reader.limit
-                if longest + 3 * window > limit:
-                    raise ClinieError("CIE325", prompt=longest, window=window, limit=limit)
-            held = self._prepared = self.schema, self._reader, codec, questions
-        return held[2], held[3]
+        task, schema, reader = cast(ConceptPrompt, self.concepts), self.schema_of(doc), self.active_reader
+        key = _schema_key(doc)
+        held = self._prepared.get(key)
+        if held is None or held[0] is not schema or held[1] is not reader:
+            questions = task.questions(schema, reader.codec, self.shown.get(key, ()))
+            # The window, its copy, and as much again for marks and labels.
+            longest = max(len(question.before) + len(question.behind) for question in questions)
+            if longest + 3 * task.window > reader.limit:
+                raise ClinieError("CIE325", prompt=longest, window=task.window, limit=reader.limit)
+            held = self._prepared[key] = schema, reader, questions
+        return held[2]
+
+
+def _schema_key(doc: Doc) -> str:
+    """The name of the schema that a Doc names; empty for the component's own."""
+    return str(doc.user_data.get(SCHEMA_KEY, ""))
 
 
 def _key(span: Span) -> Key:

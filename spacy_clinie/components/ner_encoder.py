@@ -10,6 +10,7 @@ from spacy.training import Example
 from thinc.api import Config, Model
 
 from ..annotation import add_concepts, get_spans
+from ..models.pieces import Sought
 from .base import ClinieComponent, gold_spans, in_parts
 
 DEFAULT_CONFIG = """
@@ -64,34 +65,45 @@ class NerEncoder(ClinieComponent):
     def labels(self) -> tuple[str, ...]:
         return tuple(self.schema.concepts) if self.schema else ()
 
-    def predict(self, docs: Iterable[Doc]) -> list[list[tuple[int, int, int, float]]]:
+    def predict(self, docs: Iterable[Doc]) -> list[list[tuple[int, int, str, float]]]:
         """Find concepts without changing the Docs.
 
         docs (Iterable[Doc]): The Docs.
-        RETURNS (list[list[tuple[int, int, int, float]]]): For each Doc first token, one past the last, index into
-            `labels`, score.
-        RAISES (ClinieError): CIE308 if the component is not trained.
+        RETURNS (list[list[tuple[int, int, str, float]]]): For each Doc first token, one past the last, label, score.
+        RAISES (ClinieError): CIE308 if the component is not trained; CIE315 if a Doc names a schema with types that
+            its tagger has not learnt.
         """
-        return [found for part in in_parts(docs) for found in self.model.predict(part)]
+        answers = []
+        for part in in_parts(docs):
+            items = [self._sought(doc, doc) for doc in part]
+            for item, found in zip(items, self.model.predict(items), strict=True):
+                answers.append([(start, end, item.labels[kind], score) for start, end, kind, score in found])
+        return answers
 
-    def set_annotations(self, docs: Iterable[Doc], predictions: list[list[tuple[int, int, int, float]]]) -> None:
+    def set_annotations(self, docs: Iterable[Doc], predictions: list[list[tuple[int, int, str, float]]]) -> None:
         """Write concepts to Docs.
 
         docs (Iterable[Doc]): The Docs, changed in place.
-        predictions (list[list[tuple[int, int, int, float]]]): What `predict` found.
+        predictions (list[list[tuple[int, int, str, float]]]): What `predict` found.
         """
-        labels = self.labels
         for doc, found in zip(docs, predictions, strict=True):
-            add_concepts(doc, [(start, end, labels[kind], score) for start, end, kind, score in found])
+            add_concepts(doc, found)
 
     def check(self, examples: list[Example]) -> None:
-        self.refuse_unknown(span.label_ for example in examples for span in get_spans(example.reference))
+        for example in examples:
+            known = self.schema_of(example.reference).concepts
+            self.refuse_unknown((span.label_ for span in get_spans(example.reference)), known)
 
     def batch(self, examples: list[Example]) -> tuple[list[Any], list[Any]]:
-        index = {label: i for i, label in enumerate(self.labels)}
+        self.check(examples)
+        items = [self._sought(example.predicted, example.reference) for example in examples]
         gold = []
-        for example in examples:
+        for example, item in zip(examples, items, strict=True):
             spans = gold_spans(example.reference, example.predicted)
-            self.refuse_unknown(span.label_ for span in spans)
-            gold.append([(span.start, span.end, index[span.label_]) for span in spans])
-        return [example.predicted for example in examples], gold
+            gold.append([(span.start, span.end, item.labels.index(span.label_)) for span in spans])
+        return items, gold
+
+    def _sought(self, doc: Doc, named: Doc) -> Sought:
+        """A Doc with what is looked for in it, which another may name."""
+        concepts = self.schema_of(named).concepts
+        return Sought(doc, tuple(concepts), tuple(concept.question for concept in concepts.values()))

@@ -147,7 +147,7 @@ class RelationClassifier(ClinieComponent):
 
     def check(self, examples: list[Example]) -> None:
         relations = [found for example in examples for found in relation_indexes(example.reference)]
-        self.refuse_unknown(label for _, _, label, _ in relations)
+        self.refuse_unknown((label for _, _, label, _ in relations), self.labels)
         loose = sum(not (isinstance(head, int) and isinstance(tail, int)) for head, tail, _, _ in relations)
         if loose:
             warn("CIE466", component=self.name, count=loose)
@@ -161,7 +161,7 @@ class RelationClassifier(ClinieComponent):
             place = {pair: i for i, pair in enumerate(item.pairs)}
             answers = np.zeros(len(item.pairs), dtype=np.int64)
             for head, tail, label, _ in relation_indexes(example.reference):
-                self.refuse_unknown([label])
+                self.refuse_unknown([label], self.labels)
                 # A gold relation that is no candidate cannot be learnt; scoring counts it as a miss.
                 pair = (head, tail)
                 if pair in place and item.allowed[place[pair]][index[label]]:

@@ -53,7 +53,17 @@ def shuffled(notes: Sequence[Note], seed: int) -> list[Note]:
     seed (int): Another seed gives another order.
     RETURNS (list[Note]): All of them.
     """
-    return sorted(notes, key=lambda note: _digest(f"{seed}:{note.id}"))
+    return [notes[i] for i in ranked([note.id for note in notes], seed)]
+
+
+def ranked(ids: Sequence[str], seed: int) -> list[int]:
+    """Indexes of notes in an order that a seed and their ids decide.
+
+    ids (Sequence[str]): Ids of notes.
+    seed (int): Another seed gives another order.
+    RETURNS (list[int]): All indexes.
+    """
+    return sorted(range(len(ids)), key=lambda i: _digest(f"{seed}:{ids[i]}"))
 
 
 def _shares(ids: Sequence[str], group: str | None, shares: Mapping[str, float]) -> dict[str, str]:

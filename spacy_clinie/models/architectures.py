@@ -1,7 +1,7 @@
 """The registered thinc architectures. Building one is cheap: weights come in at initialization, or when a trained
 pipeline is loaded, and torch is imported no sooner.
 
-Every model here has the same two uses: `model.predict(docs)`, and `model.begin_update((docs, gold))`, which adds
+Every model here has the same two uses: `model.predict(inputs)`, and `model.begin_update((inputs, gold))`, which adds
 gradients and returns the loss; the second value must then be called with 1.0 (it passes gradients on to a
 `tok2vec`, if there is one).
 """
@@ -49,7 +49,7 @@ def encoder_tagger(
     batch_pieces (int): Padded word pieces in one pass of the encoder; bounds memory.
     device (str): `auto` or a torch device.
     precision (str): `auto`, `fp32` or `bf16`.
-    RETURNS (Model): docs to a list of (first token, one past the last, type index, score) for each.
+    RETURNS (Model): `Sought`s to a list of (first token, one past the last, type index, score) for each.
     RAISES (ClinieError): CIE307 for a setting that makes no sense.
     """
     return _torch_model("clinie_encoder_tagger", "concepts", "tagger", "EncoderTagger", dict(locals()))
@@ -73,7 +73,7 @@ def encoder_mrc(
 
     The arguments are those of `encoder_tagger`; `window` holds the question too.
 
-    RETURNS (Model): docs to a list of (first token, one past the last, type index, score) for each.
+    RETURNS (Model): `Sought`s to a list of (first token, one past the last, type index, score) for each.
     """
     return _torch_model("clinie_encoder_mrc", "concepts", "mrc", "EncoderMRC", dict(locals()))
 
@@ -89,7 +89,7 @@ def tok2vec_tagger(
     threshold (float): See `encoder_tagger`.
     dropout (float): Dropout before the last layer.
     head_rate (float): The head's learning rate, as a multiple of the optimizer's.
-    RETURNS (Model): docs to a list of (first token, one past the last, type index, score) for each.
+    RETURNS (Model): `Sought`s to a list of (first token, one past the last, type index, score) for each.
     RAISES (ClinieError): CIE307 for a setting that makes no sense.
     """
     options = _checked({"head": head, "threshold": threshold, "dropout": dropout, "head_rate": head_rate})
@@ -102,10 +102,10 @@ def tok2vec_tagger(
     def forward(model: Model, inputs: Any, is_train: bool) -> tuple[Any, Callable]:
         module = _shim(model).module
         if not is_train:
-            return module.predict(inputs, tok2vec.predict(inputs)), lambda gradient: []
-        docs, gold = inputs
-        vectors, backprop = tok2vec.begin_update(docs)
-        loss, gradients = module.learn(docs, vectors, gold)
+            return module.predict(inputs, tok2vec.predict([item.doc for item in inputs])), lambda gradient: []
+        items, gold = inputs
+        vectors, backprop = tok2vec.begin_update([item.doc for item in items])
+        loss, gradients = module.learn(items, vectors, gold)
 
         def finish(gradient: float) -> list:
             backprop(gradients)

@@ -10,12 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from spacy.tokens import Doc
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from .encoder import EncoderModule, gather
-from .pieces import PiecedDoc, by_budget, make_pieces, pad
+from .pieces import PiecedDoc, Sought, by_budget, make_pieces, pad
 from .tagger import GoldSpan, to_units
 
 # Weights of the three losses: starts, ends, spans.
@@ -81,24 +80,16 @@ class EncoderMRC(EncoderModule):
     def build_head(self) -> nn.Module:
         return SpanHead(self.width, self.options["dropout"])
 
-    def prepare(self) -> None:
-        backend = self.tokenizer.backend_tokenizer
-        asked = [kind["question"] for kind in self.schema["concepts"].values()]
-        self.questions = [
-            np.asarray(encoding.ids, dtype=np.int64)
-            for encoding in backend.encode_batch(asked, add_special_tokens=False)
-        ]
-
-    def learn(self, docs: Sequence[Doc], gold: Sequence[list[GoldSpan]]) -> float:
+    def learn(self, items: Sequence[Sought], gold: Sequence[list[GoldSpan]]) -> float:
         """Add the gradient of a batch.
 
-        docs (Sequence[Doc]): The Docs.
-        gold (Sequence[list[GoldSpan]]): Concepts of each Doc by tokens.
+        items (Sequence[Sought]): The Docs, and the questions.
+        gold (Sequence[list[GoldSpan]]): Concepts of each Doc by tokens and index of the question.
         RETURNS (float): Loss for each question.
         """
-        pieced = make_pieces(docs, self.tokenizer)
+        pieced = make_pieces([item.doc for item in items], self.tokenizer)
         answers = [to_units(doc, spans) for doc, spans in zip(pieced, gold, strict=True)]
-        asks = self._asks(pieced)
+        asks = self._asks(items, pieced)
 
         def losses() -> Iterator[torch.Tensor]:
             for batch in self._batches(asks):
@@ -125,18 +116,18 @@ class EncoderMRC(EncoderModule):
 
         return self.accumulate(losses(), len(asks))
 
-    def predict(self, docs: Sequence[Doc]) -> list[list[tuple[int, int, int, float]]]:
-        """Find concepts.
+    def predict(self, items: Sequence[Sought]) -> list[list[tuple[int, int, int, float]]]:
+        """Find concepts, of types that were never learnt too.
 
-        docs (Sequence[Doc]): The Docs.
+        items (Sequence[Sought]): The Docs, and the questions.
         RETURNS (list[list[tuple[int, int, int, float]]]): For each Doc first token, one past the last, index of the
-            type, score (the least of the three probabilities).
+            question, score (the least of the three probabilities).
         """
         self.eval()
-        pieced = make_pieces(docs, self.tokenizer)
-        found: list[dict[tuple[int, int, int], float]] = [{} for _ in docs]
+        pieced = make_pieces([item.doc for item in items], self.tokenizer)
+        found: list[dict[tuple[int, int, int], float]] = [{} for _ in items]
         with torch.inference_mode():
-            for batch in self._batches(self._asks(pieced)):
+            for batch in self._batches(self._asks(items, pieced)):
                 vectors, mask = self._unit_vectors(batch)
                 starts, ends = self.head.edges(vectors)
                 where = _candidates((starts > 0) & mask, (ends > 0) & mask)
@@ -154,12 +145,15 @@ class EncoderMRC(EncoderModule):
                         found[ask.doc][span] = score
         return [[(*span, score) for span, score in sorted(own.items())] for own in found]
 
-    def _asks(self, pieced: Sequence[PiecedDoc]) -> list[_Ask]:
+    def _asks(self, items: Sequence[Sought], pieced: Sequence[PiecedDoc]) -> list[_Ask]:
+        asked = sorted({question for item in items for question in item.questions})
+        encoded = self.tokenizer.backend_tokenizer.encode_batch(asked, add_special_tokens=False)
+        ids_of = {text: np.asarray(one.ids, dtype=np.int64) for text, one in zip(asked, encoded, strict=True)}
         asks = []
-        for kind, question in enumerate(self.questions):
-            size = self.window_size(self.specials.pair + len(question))
-            ahead = len(self.specials.before) + len(question) + len(self.specials.between)
-            for number, doc in enumerate(pieced):
+        for number, (item, doc) in enumerate(zip(items, pieced, strict=True)):
+            for kind, question in enumerate(ids_of[text] for text in item.questions):
+                size = self.window_size(self.specials.pair + len(question))
+                ahead = len(self.specials.before) + len(question) + len(self.specials.between)
                 for window in doc.windows(size, min(self.options["overlap"], (size - 1) // 2)):
                     first, last, own_first, own_last = np.searchsorted(doc.firsts, window)
                     if own_first == own_last:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 import numpy as np
 from spacy.attrs import IDX, IS_SPACE, LENGTH
@@ -16,6 +16,19 @@ if TYPE_CHECKING:
 
 # Behind a line break, or behind the end of a sentence: where a window is best cut.
 _BREAK = re.compile(r"\n+|[.!?]\s+")
+
+
+class Sought(NamedTuple):
+    """A Doc, and which concept types are looked for in it.
+
+    doc (Doc): The Doc.
+    labels (tuple[str, ...]): The types.
+    questions (tuple[str, ...]): A question for each.
+    """
+
+    doc: Doc
+    labels: tuple[str, ...]
+    questions: tuple[str, ...]
 
 
 @dataclass

@@ -1,17 +1,17 @@
 """Concepts by tagging: a chain of BIOLU tags for each concept type, over vectors of tokens."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from spacy.tokens import Doc
 from torch import nn
 
+from ..errors import ClinieError
 from ..windows import Window
 from . import chain
 from .encoder import EncoderModule, gather
-from .pieces import PiecedDoc, by_budget, make_pieces, pad
+from .pieces import PiecedDoc, Sought, by_budget, make_pieces, pad
 
 # First token, one past the last, index of the concept type.
 GoldSpan = tuple[int, int, int]
@@ -44,25 +44,68 @@ class TagHead(nn.Module):
         scores = self.output(self.drop(vectors)).float()
         return scores.view(*scores.shape[:-1], self.kinds, chain.TAGS)
 
-    def loss(self, vectors: torch.Tensor, tags: torch.Tensor, mask: torch.Tensor, cut: torch.Tensor) -> torch.Tensor:
+    def loss(
+        self, vectors: torch.Tensor, tags: torch.Tensor, mask: torch.Tensor, cut: torch.Tensor, sought: torch.Tensor
+    ) -> torch.Tensor:
         """Loss of gold tags, summed over units and types.
 
         vectors (torch.Tensor): Shape (windows, units, width).
         tags (torch.Tensor): Shape (windows, units, kinds).
         mask (torch.Tensor): Which units are there, shape (windows, units).
         cut (torch.Tensor): Whether the text goes on before and behind a window, shape (windows, 2).
+        sought (torch.Tensor): Which types count in a window, shape (windows, kinds).
         RETURNS (torch.Tensor): A scalar.
         """
         scores = self(vectors)
         if not self.crf:
-            return nn.functional.cross_entropy(scores[mask].flatten(0, 1), tags[mask].flatten(), reduction="sum")
-        windows, units = mask.shape
+            chosen = mask[..., None] & sought[:, None]
+            return nn.functional.cross_entropy(scores[chosen], tags[chosen], reduction="sum")
+        window, kind = sought.nonzero(as_tuple=True)
         return chain.crf_loss(
-            scores.transpose(1, 2).reshape(windows * self.kinds, units, chain.TAGS),
-            tags.transpose(1, 2).reshape(windows * self.kinds, units),
-            mask.repeat_interleave(self.kinds, 0),
-            cut.repeat_interleave(self.kinds, 0),
+            scores.transpose(1, 2)[window, kind], tags.transpose(1, 2)[window, kind], mask[window], cut[window]
         )
+
+
+class Chains:
+    """Which chain of a head stands for which type.
+
+    schema (dict[str, Any]): The schema that the head answers in.
+    """
+
+    def __init__(self, schema: dict[str, Any]) -> None:
+        self._columns = {label: i for i, label in enumerate(schema["concepts"])}
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def of(self, labels: Sequence[str]) -> list[int]:
+        """The chains of some types.
+
+        labels (Sequence[str]): The types.
+        RETURNS (list[int]): One for each.
+        RAISES (ClinieError): CIE315 if there is none for one.
+        """
+        unknown = [label for label in labels if label not in self._columns]
+        if unknown:
+            raise ClinieError("CIE315", types=", ".join(unknown), known=", ".join(self._columns))
+        return [self._columns[label] for label in labels]
+
+    def answer(
+        self, item: Sought, tokens: np.ndarray, found: Sequence[chain.Found]
+    ) -> list[tuple[int, int, int, float]]:
+        """What was found of the types that are looked for, by tokens.
+
+        item (Sought): The Doc.
+        tokens (np.ndarray): Token of each unit, shape (units,).
+        found (Sequence[chain.Found]): Concepts by units and chains.
+        RETURNS (list[tuple[int, int, int, float]]): First token, one past the last, index of the type, score.
+        """
+        kinds = {column: kind for kind, column in enumerate(self.of(item.labels))}
+        return [
+            (int(tokens[f.start]), int(tokens[f.stop - 1]) + 1, kinds[f.kind], f.score)
+            for f in found
+            if f.kind in kinds
+        ]
 
 
 class _Item(NamedTuple):
@@ -80,21 +123,24 @@ class EncoderTagger(EncoderModule):
     """An encoder with a `TagHead`, over windows of whole notes."""
 
     def build_head(self) -> nn.Module:
-        kinds = len(self.schema["concepts"])
-        return TagHead(self.width, kinds, self.options["head"] == "crf", self.options["dropout"])
+        self.chains = Chains(self.schema)
+        return TagHead(self.width, len(self.chains), self.options["head"] == "crf", self.options["dropout"])
 
-    def learn(self, docs: Sequence[Doc], gold: Sequence[list[GoldSpan]]) -> float:
+    def learn(self, items: Sequence[Sought], gold: Sequence[list[GoldSpan]]) -> float:
         """Add the gradient of a batch.
 
-        docs (Sequence[Doc]): The Docs.
-        gold (Sequence[list[GoldSpan]]): Concepts of each Doc by tokens.
+        items (Sequence[Sought]): The Docs. Types that are not looked for in one are not learnt from it.
+        gold (Sequence[list[GoldSpan]]): Concepts of each Doc by tokens and index of the type among those looked for.
         RETURNS (float): Loss for each unit.
+        RAISES (ClinieError): CIE315 for a type that there is no chain for.
         """
-        pieced = make_pieces(docs, self.tokenizer)
-        tags = [
-            chain.encode(len(doc.tokens), self.head.kinds, to_units(doc, spans))
-            for doc, spans in zip(pieced, gold, strict=True)
-        ]
+        pieced = make_pieces([item.doc for item in items], self.tokenizer)
+        tags, sought = [], []
+        for item, doc, spans in zip(items, pieced, gold, strict=True):
+            columns = self.chains.of(item.labels)
+            own = [(start, stop, columns[kind]) for start, stop, kind in to_units(doc, spans)]
+            tags.append(chain.encode(len(doc.tokens), self.head.kinds, own))
+            sought.append(np.isin(np.arange(self.head.kinds), columns))
 
         def losses() -> Iterator[torch.Tensor]:
             for batch in self._batches(pieced):
@@ -106,21 +152,22 @@ class EncoderTagger(EncoderModule):
                 for i, answer in enumerate(answers):
                     table[i, : len(answer)] = answer
                 cut = [[item.first_unit > 0, item.last_unit < len(pieced[item.doc].tokens)] for item in batch]
-                yield self.head.loss(
-                    vectors, torch.from_numpy(table).to(self.device), mask, torch.tensor(cut, device=self.device)
-                )
+                counts = np.stack([sought[item.doc] for item in batch])
+                given = (torch.from_numpy(table), mask, torch.tensor(cut), torch.from_numpy(counts))
+                yield self.head.loss(vectors, *(part.to(self.device) for part in given))
 
         return self.accumulate(losses(), sum(len(doc.tokens) for doc in pieced))
 
-    def predict(self, docs: Sequence[Doc]) -> list[list[tuple[int, int, int, float]]]:
+    def predict(self, items: Sequence[Sought]) -> list[list[tuple[int, int, int, float]]]:
         """Find concepts.
 
-        docs (Sequence[Doc]): The Docs.
+        items (Sequence[Sought]): The Docs.
         RETURNS (list[list[tuple[int, int, int, float]]]): For each Doc first token, one past the last, index of the
-            type, score.
+            type among those looked for, score.
+        RAISES (ClinieError): CIE315 for a type that there is no chain for.
         """
         self.eval()
-        pieced = make_pieces(docs, self.tokenizer)
+        pieced = make_pieces([item.doc for item in items], self.tokenizer)
         scores = [np.zeros((len(doc.tokens), self.head.kinds, chain.TAGS), dtype=np.float32) for doc in pieced]
         with torch.inference_mode():
             for batch in self._batches(pieced):
@@ -128,7 +175,7 @@ class EncoderTagger(EncoderModule):
                 for item, row in zip(batch, rows, strict=True):
                     scores[item.doc][item.first_unit : item.last_unit] = row[: len(item.positions)]
         found = chain.decode(scores, self.options["threshold"])
-        return [to_tokens(doc.tokens, own) for doc, own in zip(pieced, found, strict=True)]
+        return [self.chains.answer(*one) for one in zip(items, [doc.tokens for doc in pieced], found, strict=True)]
 
     def _batches(self, pieced: Sequence[PiecedDoc]) -> Iterator[list[_Item]]:
         size = self.window_size(self.specials.single)
@@ -156,8 +203,3 @@ def to_units(doc: PiecedDoc, spans: Sequence[GoldSpan]) -> list[GoldSpan]:
         if first < last:
             found.append((int(first), int(last), kind))
     return found
-
-
-def to_tokens(tokens: np.ndarray, found: Sequence[chain.Found]) -> list[tuple[int, int, int, float]]:
-    """Spans of units by tokens."""
-    return [(int(tokens[f.start]), int(tokens[f.stop - 1]) + 1, f.kind, f.score) for f in found]

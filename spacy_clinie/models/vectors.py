@@ -14,8 +14,8 @@ from thinc.util import to_numpy
 from torch import nn
 
 from . import chain
-from .pieces import pad
-from .tagger import GoldSpan, TagHead, to_tokens
+from .pieces import Sought, pad
+from .tagger import Chains, GoldSpan, TagHead
 
 
 class VectorTagger(nn.Module):
@@ -29,7 +29,8 @@ class VectorTagger(nn.Module):
     def __init__(self, width: int, schema: dict[str, Any], options: dict[str, Any]) -> None:
         super().__init__()
         self.width, self.schema, self.options = width, schema, options
-        self.head = TagHead(width, len(schema["concepts"]), options["head"] == "crf", options["dropout"])
+        self.chains = Chains(schema)
+        self.head = TagHead(width, len(self.chains), options["head"] == "crf", options["dropout"])
 
     @classmethod
     def restore(cls, folder: Path, options: dict[str, Any]) -> "VectorTagger":
@@ -48,44 +49,49 @@ class VectorTagger(nn.Module):
     def rate_groups(self) -> list[tuple[list[nn.Parameter], float]]:
         return [(list(self.parameters()), float(self.options["head_rate"]))]
 
-    def learn(self, docs: Sequence[Doc], vectors: Sequence[Any], gold: Sequence[list[GoldSpan]]) -> tuple[float, list]:
+    def learn(
+        self, items: Sequence[Sought], vectors: Sequence[Any], gold: Sequence[list[GoldSpan]]
+    ) -> tuple[float, list]:
         """Add the gradient of a batch.
 
-        docs (Sequence[Doc]): The Docs.
+        items (Sequence[Sought]): The Docs.
         vectors (Sequence[Floats2d]): Vectors of each Doc, shape (tokens, width).
-        gold (Sequence[list[GoldSpan]]): Concepts of each Doc by tokens.
+        gold (Sequence[list[GoldSpan]]): Concepts of each Doc, see `EncoderTagger.learn`.
         RETURNS (tuple[float, list[Floats2d]]): Loss for each unit, and the gradient of the vectors.
         """
         self.train()
         inputs = [torch.from_numpy(to_numpy(rows)).requires_grad_() for rows in vectors]
-        units = [_units(doc) for doc in docs]
+        units = [_units(item.doc) for item in items]
         total = max(sum(map(len, units)), 1)
         table, mask = pad([np.zeros(len(own)) for own in units], 0)
         tags = table[..., None].repeat(1, 1, self.head.kinds)
+        sought = torch.zeros(len(items), self.head.kinds, dtype=torch.bool)
         for i, (own, spans) in enumerate(zip(units, gold, strict=True)):
-            in_units = [(*np.searchsorted(own, [start, end]), kind) for start, end, kind in spans]
+            columns = self.chains.of(items[i].labels)
+            sought[i, columns] = True
+            in_units = [(*np.searchsorted(own, [start, end]), columns[kind]) for start, end, kind in spans]
             answer = chain.encode(len(own), self.head.kinds, [span for span in in_units if span[0] < span[1]])
             tags[i, : len(own)] = torch.from_numpy(answer)
         chosen = [rows[torch.from_numpy(own)] for rows, own in zip(inputs, units, strict=True)]
         stacked = nn.utils.rnn.pad_sequence(chosen, batch_first=True)
-        loss = self.head.loss(stacked, tags, mask, torch.zeros(len(docs), 2, dtype=torch.bool)) / total
+        loss = self.head.loss(stacked, tags, mask, torch.zeros(len(items), 2, dtype=torch.bool), sought) / total
         loss.backward()
         gradients = [
             rows.grad.numpy() if rows.grad is not None else np.zeros(rows.shape, dtype=np.float32) for rows in inputs
         ]
         return loss.item(), [_like(gradient, given) for gradient, given in zip(gradients, vectors, strict=True)]
 
-    def predict(self, docs: Sequence[Doc], vectors: Sequence[Any]) -> list[list[tuple[int, int, int, float]]]:
+    def predict(self, items: Sequence[Sought], vectors: Sequence[Any]) -> list[list[tuple[int, int, int, float]]]:
         """Find concepts, see `EncoderTagger.predict`."""
         self.eval()
-        units = [_units(doc) for doc in docs]
+        units = [_units(item.doc) for item in items]
         with torch.inference_mode():
             scores = [
                 self.head(torch.from_numpy(to_numpy(rows)[own])).numpy()
                 for own, rows in zip(units, vectors, strict=True)
             ]
         found = chain.decode(scores, self.options["threshold"])
-        return [to_tokens(own, spans) for own, spans in zip(units, found, strict=True)]
+        return [self.chains.answer(*one) for one in zip(items, units, found, strict=True)]
 
 
 def _units(doc: Doc) -> np.ndarray:

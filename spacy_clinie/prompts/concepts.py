@@ -158,12 +158,14 @@ class ConceptPrompt:
         ]
         return self.format.write(asked.ids, inside, asked.question.labels, codec.alphabet)
 
-    def read(self, asked: Asked, machine: Machine, schema: Schema, codec: Codec) -> tuple[list[Mention], Counter[str]]:
+    def read(
+        self, asked: Asked, machine: Machine, names: Sequence[str], codec: Codec
+    ) -> tuple[list[Mention], Counter[str]]:
         """What an answer says.
 
         asked (Asked): The question.
         machine (Machine): What took the answer.
-        schema (Schema): The concept types.
+        names (Sequence[str]): All concept types of the schema.
         codec (Codec): The model's tokenizer.
         RETURNS (tuple[list[Mention], Counter[str]]): Mentions by units of the Doc, with the index of the concept type,
             only those that begin where the window answers for the text; and how many were rejected, by reason, see
@@ -171,7 +173,7 @@ class ConceptPrompt:
         """
         found, rejected = machine.found, Counter[str]()
         if isinstance(machine, Free):
-            found, rejected = self._ground(asked, machine, schema, codec)
+            found, rejected = self._ground(asked, machine, names, codec)
         mentions = []
         for one in found:
             place = asked.window.start + int(asked.ids.firsts[one.start])
@@ -181,9 +183,10 @@ class ConceptPrompt:
                 mentions.append(one._replace(start=start, stop=stop, kind=kind))
         return mentions, rejected
 
-    def _ground(self, asked: Asked, machine: Free, schema: Schema, codec: Codec) -> tuple[list[Mention], Counter[str]]:
+    def _ground(
+        self, asked: Asked, machine: Free, names: Sequence[str], codec: Codec
+    ) -> tuple[list[Mention], Counter[str]]:
         """Find the words of a free answer in the window."""
-        names = list(schema.concepts)
         labels = [names[kind] for kind in asked.question.kinds]
         answer = codec.decode(machine.found)
         found, rejected = ground(asked.text, self.format.parse(answer, labels), labels)

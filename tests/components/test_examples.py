@@ -82,7 +82,7 @@ def test_drawn_examples_show_every_type_and_another_seed_draws_others(
         nlp = build(tiny_decoder, examples={"@misc": DRAWN, "number": number, "seed": seed})
         examples = make_examples(nlp)
         nlp.initialize(lambda: examples)
-        return nlp.get_pipe("clinie_decoder_prompt").shown  # type: ignore[attr-defined]
+        return nlp.get_pipe("clinie_decoder_prompt").shown[""]  # type: ignore[attr-defined]
 
     assert {one.label for note in shown(2, 0) for one in note.concepts} == {
         "Drug",

@@ -1,0 +1,150 @@
+"""Docs that name the schema they are to be read with: one component, many corpora."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import spacy
+from spacy.language import Language
+from spacy.training import Example
+
+from spacy_clinie.annotation import SCHEMA_KEY, get_spans
+from spacy_clinie.conversion import doc_from_note
+from spacy_clinie.errors import ClinieError
+from spacy_clinie.notes import Note
+from spacy_clinie.schema import Schema
+from tests.components.test_components import MODELS, build
+from tests.components.test_decoder_prompt import tiny_decoder  # noqa: F401
+from tests.conftest import tiny_settings
+
+TYPES = {"drugs": ("Drug", "Strength"), "harm": ("Reason", "ADE")}
+TAGGERS = ["crf", "softmax", "mrc"]
+
+
+@pytest.fixture
+def named(tmp_path: Path) -> dict[str, str]:
+    """Files of two schemas."""
+    files = {}
+    for name, types in TYPES.items():
+        schema = Schema.from_dict({"name": name, "concepts": {label: {} for label in types}})
+        (tmp_path / f"{name}.yml").write_text(schema.to_yaml())
+        files[name] = str(tmp_path / f"{name}.yml")
+    return files
+
+
+def mix(nlp: Language, notes: list[Note], named: dict[str, str]) -> list[Example]:
+    """Every note three times with the types of one schema, and once with those of the other."""
+    examples = []
+    for name, own_notes in (("drugs", notes * 3), ("harm", notes)):
+        types = TYPES[name]
+        for note in own_notes:
+            own = Note(note.id, note.text, [one for one in note.concepts if one.label in types])
+            gold = doc_from_note(nlp.make_doc, own)[0]
+            doc = nlp.make_doc(note.text)
+            doc.user_data[SCHEMA_KEY] = gold.user_data[SCHEMA_KEY] = named[name]
+            examples.append(Example(doc, gold))
+    return examples
+
+
+def learnt(nlp: Language, examples: list[Example], steps: int, rate: float) -> Language:
+    sgd = nlp.initialize(lambda: examples)
+    sgd.learn_rate = rate
+    for _ in range(steps):
+        nlp.update(examples, sgd=sgd)
+    return nlp
+
+
+def found(nlp: Language, text: str, name: str | None = None) -> set[str]:
+    doc = nlp.make_doc(text)
+    if name is not None:
+        doc.user_data[SCHEMA_KEY] = name
+    return {span.label_ for span in get_spans(nlp(doc))}
+
+
+@pytest.mark.parametrize("kind", TAGGERS)
+def test_what_a_corpus_does_not_annotate_is_not_learnt_as_absent(
+    kind: str, tiny_bert: str, notes: list[Note], named: dict[str, str], tmp_path: Path
+) -> None:
+    nlp = build(kind, tiny_bert)
+    nlp = learnt(nlp, mix(nlp, notes, named), steps=150 if kind == "mrc" else 60, rate=5e-3)
+    text = notes[0].text
+    assert found(nlp, text, named["drugs"]) == set(TYPES["drugs"])
+    assert found(nlp, text, named["harm"]) == set(TYPES["harm"])
+    assert found(nlp, text) == {*TYPES["drugs"], *TYPES["harm"]}
+    nlp.to_disk(tmp_path / "model")
+    for file in named.values():
+        Path(file).unlink()
+    again = spacy.load(tmp_path / "model")
+    assert found(again, text, named["harm"]) == set(TYPES["harm"])
+
+
+def test_a_shared_tok2vec_learns_from_a_mix(notes: list[Note], named: dict[str, str]) -> None:
+    nlp = spacy.blank("en")
+    model = {
+        "@architectures": "spacy_clinie.Tok2VecTagger.v1",
+        "tok2vec": {
+            "@architectures": "spacy.HashEmbedCNN.v2",
+            "width": 32,
+            "depth": 2,
+            "embed_size": 200,
+            "window_size": 1,
+            "maxout_pieces": 2,
+            "subword_features": True,
+            "pretrained_vectors": None,
+        },
+        "dropout": 0.0,
+    }
+    nlp.add_pipe("clinie_ner_encoder", config={"model": model})
+    nlp = learnt(nlp, mix(nlp, notes, named), steps=60, rate=5e-3)
+    assert found(nlp, notes[0].text) == {*TYPES["drugs"], *TYPES["harm"]}
+    assert found(nlp, notes[0].text, named["harm"]) == set(TYPES["harm"])
+
+
+def test_a_tagger_refuses_types_that_it_never_learnt(tiny_bert: str, notes: list[Note], named: dict[str, str]) -> None:
+    nlp = build("crf", tiny_bert)
+    nlp.initialize(lambda: mix(nlp, notes, named))
+    with pytest.raises(ClinieError, match="CIE315"):
+        found(nlp, "Took aspirin.", "radgraph")
+
+
+def test_questions_are_asked_about_types_that_were_never_learnt(tiny_bert: str, named: dict[str, str]) -> None:
+    _, model = MODELS["mrc"]
+    nlp = spacy.blank("en")
+    nlp.add_pipe("clinie_ner_encoder", config={"model": tiny_settings(tiny_bert, **model), "schema": named["drugs"]})
+    nlp.initialize()
+    head = nlp.get_pipe("clinie_ner_encoder").model.shims[0].module.head  # type: ignore[attr-defined]
+    for layer in (head.start, head.end, head.span):
+        layer.bias.data.fill_(50.0)
+    assert found(nlp, "Took aspirin.") == set(TYPES["drugs"])
+    assert found(nlp, "Took aspirin.", named["harm"]) == set(TYPES["harm"])
+
+
+@pytest.mark.parametrize("each", [False, True], ids=["instruct", "mrc"])
+def test_one_adapter_reads_by_the_schema_that_a_doc_names(
+    each: bool,
+    tiny_decoder: str,  # noqa: F811
+    notes: list[Note],
+    named: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    nlp = spacy.blank("en", config={"nlp": {"tokenizer": {"@tokenizers": "spacy_clinie.ClinicalTokenizer.v1"}}})
+    model: dict[str, Any] = {"base": tiny_decoder, "device": "cpu", "precision": "fp32"}
+    settings = {"model": model, "concepts": {"each": each}, "schema": named["drugs"]}
+    nlp.add_pipe("clinie_decoder_prompt", config=settings)
+    nlp = learnt(nlp, mix(nlp, notes, named), steps=60, rate=5e-3)
+    text = notes[0].text
+    assert found(nlp, text) == found(nlp, text, named["drugs"]) == set(TYPES["drugs"])
+    assert found(nlp, text, named["harm"]) == set(TYPES["harm"])
+    nlp.to_disk(tmp_path / "model")
+    for file in named.values():
+        Path(file).unlink()
+    assert found(spacy.load(tmp_path / "model"), text, named["harm"]) == set(TYPES["harm"])
+
+
+def test_training_data_with_other_types_than_their_schema_are_refused(
+    tiny_bert: str, notes: list[Note], named: dict[str, str]
+) -> None:
+    nlp = build("crf", tiny_bert)
+    examples = mix(nlp, notes, {"drugs": named["harm"], "harm": named["harm"]})
+    with pytest.raises(ClinieError, match="CIE463"):
+        nlp.initialize(lambda: examples)

@@ -1,0 +1,79 @@
+"""Readers for `spacy train`."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import spacy
+from spacy import registry
+from spacy.language import Language
+
+from spacy_clinie.annotation import ID_KEY, SCHEMA_KEY
+from spacy_clinie.corpora import docbin
+from spacy_clinie.corpora.readers import corpus, mixed
+from spacy_clinie.errors import ClinieError
+from spacy_clinie.notes import Concept, Note
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str, int], Path]:
+    """Writes a corpus of so many notes."""
+
+    def make(name: str, number: int) -> Path:
+        notes = [Note(f"{name}-{i}", f"aspirin {i}", [Concept("C1", 0, 7, "Drug")]) for i in range(number)]
+        docbin.write(notes, tmp_path / f"{name}.spacy")
+        return tmp_path / f"{name}.spacy"
+
+    return make
+
+
+def ids(reader: Any, nlp: Language) -> list[str]:
+    return [example.reference.user_data[ID_KEY] for example in reader(nlp)]
+
+
+def test_a_corpus_names_its_schema_on_both_docs(nlp: Language, write: Callable[[str, int], Path]) -> None:
+    [example] = corpus(path=write("a", 1), schema="phee")(nlp)
+    assert example.reference.user_data[SCHEMA_KEY] == example.predicted.user_data[SCHEMA_KEY] == "phee"
+    assert [span.text for span in example.reference.spans["clinie"]] == ["aspirin"]
+    assert "clinie" not in example.predicted.spans
+    [silent] = corpus(path=write("a", 1))(nlp)
+    assert SCHEMA_KEY not in silent.reference.user_data
+
+
+def test_more_shots_contain_the_fewer_and_another_seed_draws_others(
+    nlp: Language, write: Callable[[str, int], Path]
+) -> None:
+    path = write("a", 30)
+    few, more = (ids(corpus(path=path, limit=limit), nlp) for limit in (5, 10))
+    assert len(few) == 5
+    assert set(few) < set(more)
+    assert few == ids(corpus(path=path, limit=5), nlp)
+    assert few != ids(corpus(path=path, limit=5, seed=1), nlp)
+    assert len(ids(corpus(path=path, limit=99), nlp)) == 30
+
+
+def test_weights_say_how_often_a_note_is_seen(nlp: Language, write: Callable[[str, int], Path]) -> None:
+    readers = {name: corpus(path=write(name, 10)) for name in ("half", "once", "often")}
+    mix = mixed(corpora=readers, weights={"half": 0.5, "often": 2.5})
+    seen = ids(mix, nlp)
+    assert Counter(one.split("-")[0] for one in seen) == {"half": 5, "once": 10, "often": 25}
+    assert sorted(Counter(one for one in seen if one.startswith("often")).values()) == [2] * 5 + [3] * 5
+    assert seen != sorted(seen)
+    assert seen == ids(mix, nlp)
+    assert seen != ids(mixed(corpora=readers, weights={"half": 0.5, "often": 2.5}, seed=1), nlp)
+
+
+@pytest.mark.parametrize("weights", [{"other": 1.0}, {"a": 0.0}, {"a": float("nan")}])
+def test_senseless_weights_are_refused(weights: dict[str, float], write: Callable[[str, int], Path]) -> None:
+    with pytest.raises(ClinieError, match="CIE468"):
+        mixed(corpora={"a": corpus(path=write("a", 1))}, weights=weights)
+
+
+def test_a_config_mixes_corpora(write: Callable[[str, int], Path]) -> None:
+    block = {"@readers": "spacy_clinie.Corpus.v1", "path": str(write("a", 3)), "schema": "phee"}
+    reader = {"@readers": "spacy_clinie.Mixed.v1", "corpora": {"a": block, "b": {**block, "schema": "chia"}}}
+    resolved = registry.resolve({"train": reader})["train"]
+    names = [example.predicted.user_data[SCHEMA_KEY] for example in resolved(spacy.blank("en"))]
+    assert sorted(names) == ["chia"] * 3 + ["phee"] * 3
