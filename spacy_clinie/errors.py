@@ -171,6 +171,13 @@ MESSAGES = {
         "{count} prompts are longer than the {limit} tokens that the model reads, and were left out: what they ask "
         "about is missing. Make the windows smaller or give fewer examples."
     ),
+    "CIE316": (
+        "A base in 4 bits needs the package bitsandbytes. Install it (`pip install bitsandbytes`), or set "
+        "four_bit = false."
+    ),
+    "CIE317": (
+        "A base in 4 bits cannot be trained itself. Give it an adapter, or set four_bit = false to train every weight."
+    ),
     "CIE315": (
         "A tagger can only look for types that it was trained on, and {types} are none of them (it knows {known}). "
         "Train it on a corpus with these types, or use spacy_clinie.EncoderMRC.v1, which is asked questions."

@@ -85,7 +85,7 @@ def make_decoder(folder: Path, kind: str = "llama", chat: bool = True) -> str:
     fast.chat_template = _CHAT if chat else None
     more: dict[str, Any] = {"num_key_value_heads": 1, "head_dim": 16}
     if kind == "gpt2":
-        more = {}
+        more = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
     if kind == "llama":
         more["rope_scaling"] = {
             "rope_type": "llama3",

@@ -185,6 +185,8 @@ def causal_lm(
     base: str = "smollm2",
     adapter: Optional[Union[dict[str, Any], str]] = None,
     guess: int = 8,
+    four_bit: bool = False,
+    checkpoint: bool = False,
     batch_pieces: int = 1024,
     device: str = "auto",
     precision: str = "auto",
@@ -196,11 +198,14 @@ def causal_lm(
         `peft_type`; or a folder of adapters to begin with, ours or trained elsewhere; None tunes every weight.
     guess (int): Tokens of an answer that are guessed and checked in one pass; more pay where passes are slow (a GPU),
         fewer where every token costs.
+    four_bit (bool): Keep the base in 4 bits a weight; needs bitsandbytes, and an adapter if it is to be trained.
+    checkpoint (bool): Gradient checkpointing: training takes less memory and more time.
     batch_pieces (int): Padded tokens in one pass; bounds memory.
     device (str): `auto` or a torch device.
     precision (str): `auto`, `fp32` or `bf16`.
     RETURNS (Model): Prompts and machines to nothing: the machines take the answers.
-    RAISES (ClinieError): CIE307 for a setting that makes no sense.
+    RAISES (ClinieError): CIE307 for a setting that makes no sense; CIE316 for 4 bits without bitsandbytes, when the
+        base is loaded.
     """
     return _torch_model("clinie_causal_lm", "answers", "causal", "CausalModule", dict(locals()))
 

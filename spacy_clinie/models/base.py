@@ -161,6 +161,30 @@ def load_causal(name: str, settings: Optional[dict[str, Any]] = None) -> "PreTra
     )
 
 
+def four_bit(precision: Optional["torch.dtype"], device: "torch.device") -> dict[str, Any]:
+    """Settings that load the weights of a base in 4 bits each, with double quantization (QLoRA, Dettmers et al. 2023,
+    arXiv 2305.14314).
+
+    precision (Optional[torch.dtype]): The type that it computes in; None for fp32.
+    device (torch.device): Where it is put.
+    RETURNS (dict[str, Any]): Arguments of `from_pretrained`.
+    RAISES (ClinieError): CIE316 if the package bitsandbytes is not installed.
+    """
+    import torch
+
+    if find_spec("bitsandbytes") is None:
+        raise ClinieError("CIE316")
+    from transformers import BitsAndBytesConfig
+
+    config = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=precision or torch.float32,
+    )
+    return {"quantization_config": config, "device_map": {"": device}}
+
+
 def _load(name: str, load: Callable[[str], Any]) -> Any:
     place = locate(name)
     try:

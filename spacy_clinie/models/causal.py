@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from transformers import DynamicCache
 
-from ..errors import warn
+from ..errors import ClinieError, warn
 from ..prompts.codec import Codec
 from ..prompts.machines import Ask
 from . import base
@@ -79,7 +79,10 @@ class CausalModule(nn.Module):
         self.device = base.pick_device(options["device"])
         self.precision = base.pick_precision(options["precision"], self.device)
         self.reader = Reader(tokenizer, model.config)
-        self.to(self.device)
+        if options["checkpoint"]:
+            self.plain.gradient_checkpointing_enable({"use_reentrant": False})
+        if not options["four_bit"]:  # such a base is put on its device when it is loaded
+            self.to(self.device)
 
     @classmethod
     def create(cls, schema: dict[str, Any], options: dict[str, Any]) -> "CausalModule":  # noqa: ARG003
@@ -141,7 +144,10 @@ class CausalModule(nn.Module):
         asks (Sequence[Ask]): Prompts.
         answers (Sequence[Sequence[int]]): Ids of the right answer to each.
         RETURNS (float): Loss for each id of the answers.
+        RAISES (ClinieError): CIE317 for a base in 4 bits without an adapter.
         """
+        if self.options["four_bit"] and not hasattr(self.model, "peft_config"):
+            raise ClinieError("CIE317")
         self.train()
         weight, total = sum(map(len, answers)), 0.0
         lengths = [len(ask.rest) + len(answer) for ask, answer in zip(asks, answers, strict=True)]
@@ -169,11 +175,14 @@ class CausalModule(nn.Module):
             yield before, list(members)
 
     def _loss(self, before: tuple[int, ...], asked: list[Sequence[int]], answers: list[Sequence[int]]) -> torch.Tensor:
-        read = self._begin(before)
         # The last id of an answer has nothing to predict.
         sequences = [[*ids, *answer[:-1]] for ids, answer in zip(asked, answers, strict=True)]
         longest = max(map(len, answers))
-        logits, _ = self._read_on(sequences, read, _Rows(len(sequences), _length(read), self.device), longest)
+        if self.options["checkpoint"]:
+            logits = self._read_whole([[*before, *ids] for ids in sequences], longest)
+        else:
+            read = self._begin(before)
+            logits, _ = self._read_on(sequences, read, _Rows(len(sequences), _length(read), self.device), longest)
         target = torch.full((len(answers), longest), -100)
         for row, answer in enumerate(answers):
             target[row, longest - len(answer) :] = torch.tensor(answer)
@@ -263,13 +272,8 @@ class CausalModule(nn.Module):
         keep (int): How many of the last positions get scores.
         RETURNS (tuple[torch.Tensor, _Read]): Scores, shape (rows, keep, vocabulary), and all that was read.
         """
-        longest = max(map(len, sequences))
-        table = np.zeros((len(sequences), longest), dtype=np.int64)
-        real = np.zeros((len(sequences), longest), dtype=bool)
-        for row, ids in enumerate(sequences):
-            table[row, longest - len(ids) :] = ids
-            real[row, longest - len(ids) :] = True
-        positions = rows.append(torch.from_numpy(real).to(self.device))
+        ids, real = self._filled(sequences)
+        positions = rows.append(real)
         cache: Any = DynamicCache()
         if read is not None:
             spread = len(sequences) if read[0][0].shape[0] == 1 else -1
@@ -277,7 +281,7 @@ class CausalModule(nn.Module):
                 tuple((key.expand(spread, -1, -1, -1), value.expand(spread, -1, -1, -1)) for key, value in read)
             )
         done = self.plain(
-            inputs_embeds=self._embed(torch.from_numpy(table).to(self.device)),
+            inputs_embeds=self._embed(ids),
             attention_mask=rows.counts.long(),
             position_ids=positions,
             past_key_values=cache,
@@ -286,12 +290,54 @@ class CausalModule(nn.Module):
         )
         return done.logits[:, -keep:], cache.to_legacy_cache()
 
+    def _read_whole(self, sequences: Sequence[Sequence[int]], keep: int) -> torch.Tensor:
+        """Read rows from their beginning, and keep nothing of what was read: for gradients it is read once more, layer
+        by layer (Chen et al. 2016, arXiv 1604.06174).
+
+        sequences (Sequence[Sequence[int]]): All ids of each row.
+        keep (int): How many of the last positions get scores.
+        RETURNS (torch.Tensor): Scores, shape (rows, keep, vocabulary).
+        """
+        ids, real = self._filled(sequences)
+        embedded, virtual = self._embed(ids), self._virtual()
+        ahead = 0 if virtual is None else virtual.shape[1]
+        rows = _Rows(len(sequences), ahead, self.device)
+        positions = rows.append(real)
+        if virtual is not None:
+            embedded = torch.cat([virtual.to(embedded.dtype).expand(len(sequences), -1, -1), embedded], 1)
+            first = torch.arange(ahead, device=self.device).expand(len(sequences), -1)
+            positions = torch.cat([first, positions], 1)
+        done = self.plain(
+            inputs_embeds=embedded,
+            attention_mask=rows.counts.long(),
+            position_ids=positions,
+            use_cache=False,
+            **self._last(keep),
+        )
+        return done.logits[:, -keep:]
+
+    def _filled(self, sequences: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rows of one length, filled up in front: ids, and which of them are real, both of shape (rows, longest)."""
+        longest = max(map(len, sequences))
+        table = np.zeros((len(sequences), longest), dtype=np.int64)
+        real = np.zeros((len(sequences), longest), dtype=bool)
+        for row, ids in enumerate(sequences):
+            table[row, longest - len(ids) :] = ids
+            real[row, longest - len(ids) :] = True
+        return torch.from_numpy(table).to(self.device), torch.from_numpy(real).to(self.device)
+
 
 def _load(options: dict[str, Any]) -> Callable[[str], Any]:
-    """How a base is loaded: one that is never changed lies in memory in the precision that it computes in."""
-    precision = base.pick_precision(options["precision"], base.pick_device(options["device"]))
-    frozen = options["adapter"] is not None and precision is not None
-    return lambda name: base.load_causal(name, {"torch_dtype": precision} if frozen else None)
+    """How a base is loaded: one that is never changed lies in memory in the precision that it computes in, or in 4
+    bits."""
+    device = base.pick_device(options["device"])
+    precision = base.pick_precision(options["precision"], device)
+    settings: dict[str, Any] = {}
+    if options["adapter"] is not None and precision is not None:
+        settings["torch_dtype"] = precision
+    if options["four_bit"]:
+        settings |= base.four_bit(precision, device)
+    return lambda name: base.load_causal(name, settings)
 
 
 class _Rows:

@@ -121,6 +121,48 @@ def test_a_frozen_base_lies_in_bf16_and_its_adapter_in_fp32(
         assert answers(pipeline, [examples[0].text])
 
 
+@pytest.mark.parametrize("kind", DECODERS)
+@pytest.mark.parametrize("adapter", [None, LORA, {"peft_type": "P_TUNING", "num_virtual_tokens": 8}])
+def test_checkpoints_change_memory_and_not_gradients(
+    adapter: Optional[dict[str, Any]], kind: str, make_examples: Examples, tmp_path: Path
+) -> None:
+    base = make_decoder(tmp_path, kind)
+    gradients, reads = [], []
+    for checkpoint in (False, True):
+        torch.manual_seed(0)
+        nlp = build(base, model={"adapter": adapter, "checkpoint": checkpoint})
+        examples = make_examples(nlp)
+        nlp.initialize(lambda own=examples: own)
+        pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
+        module = pipe.model.shims[0].module
+        block = next(m for m in module.plain.modules() if isinstance(m, torch.nn.ModuleList))[0]
+        counted: Counter[str] = Counter()
+        attention = block.attn if kind == "gpt2" else block.self_attn
+        attention.register_forward_hook(lambda *_, own=counted: own.update(["reads"]))
+        loss = pipe.update(examples[:3])["clinie_decoder_prompt"]
+        gradients.append([loss, *(p.grad.clone() for p in module.parameters() if p.requires_grad)])
+        reads.append(counted["reads"])
+    assert gradients[0][0] == pytest.approx(gradients[1][0], rel=1e-4)
+    for one, other in zip(gradients[0][1:], gradients[1][1:], strict=True):
+        assert torch.allclose(one, other, atol=1e-4 * float(one.abs().max()) + 1e-7)
+    # Without, the beginning and the rest of the one batch are read; with, all of it twice.
+    assert reads == [2, 2]
+
+
+def test_four_bits_want_an_adapter_and_a_package(
+    tiny_decoder: str, make_examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("bitsandbytes", reason="4 bits need bitsandbytes")
+    nlp = build(tiny_decoder, model={"four_bit": True})
+    examples = make_examples(nlp)
+    sgd = nlp.initialize(lambda: examples)
+    with pytest.raises(ClinieError, match="CIE317"):
+        nlp.update(examples, sgd=sgd)
+    monkeypatch.setattr("spacy_clinie.models.base.find_spec", lambda _: None)
+    with pytest.raises(ClinieError, match="CIE316"):
+        build(tiny_decoder, "n2c2_2018", model={"four_bit": True}).initialize()
+
+
 def test_an_adapter_that_was_trained_elsewhere_is_taken(
     tiny_decoder: str, make_examples: Examples, tmp_path: Path
 ) -> None:

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 import spacy
+import torch
 from spacy.language import Language
 from spacy.training import Example
 
@@ -71,3 +73,22 @@ def test_adapters_learn_both_tasks(make_examples: Examples, tmp_path_factory: py
     for example in examples:
         assert note_from_doc(again(example.text)) == note_from_doc(nlp(example.text))
         assert get_relations(nlp(example.text))
+
+
+def test_a_base_in_four_bits_learns_through_its_adapter(make_examples: Examples, tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes", reason="4 bits need bitsandbytes")
+    nlp = build("smollm2", model={"base": "smollm2", "adapter": LORA, "four_bit": True}, relations=None)
+    examples = make_examples(nlp)[:3]
+    sgd = nlp.initialize(lambda: examples)
+    sgd.learn_rate = 1e-3
+    losses = [nlp.update(examples, sgd=sgd)["clinie_decoder_prompt"] for _ in range(6)]
+    assert losses[-1] < 0.5 * losses[0]
+    nlp.to_disk(tmp_path / "model")
+    again = spacy.load(tmp_path / "model")
+    for pipeline in (nlp, again):
+        module = pipeline.get_pipe("clinie_decoder_prompt").model.shims[0].module  # type: ignore[attr-defined]
+        linear = module.plain.model.layers[0].mlp.up_proj.base_layer
+        assert type(linear).__name__ == "Linear4bit"
+        assert linear.weight.dtype == torch.uint8
+    spans = [[(s.text, s.label_) for s in get_spans(pipeline(examples[0].text))] for pipeline in (nlp, again)]
+    assert spans[0] == spans[1] != []
