@@ -79,6 +79,7 @@ class CausalModule(nn.Module):
         self.device = base.pick_device(options["device"])
         self.precision = base.pick_precision(options["precision"], self.device)
         self.reader = Reader(tokenizer, model.config)
+        self.plain.get_output_embeddings().register_forward_pre_hook(_contiguous)
         if options["checkpoint"]:
             self.plain.gradient_checkpointing_enable({"use_reentrant": False})
         if not options["four_bit"]:  # such a base is put on its device when it is loaded
@@ -325,6 +326,12 @@ class CausalModule(nn.Module):
             table[row, longest - len(ids) :] = ids
             real[row, longest - len(ids) :] = True
         return torch.from_numpy(table).to(self.device), torch.from_numpy(real).to(self.device)
+
+
+def _contiguous(layer: nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:  # noqa: ARG001
+    """The last positions of some rows are a slice of all positions. Given such, torch would copy the weights of the
+    whole vocabulary for each row."""
+    return (inputs[0].contiguous(),)
 
 
 def _load(options: dict[str, Any]) -> Callable[[str], Any]:

@@ -1,5 +1,6 @@
 """An encoder with a head, as a torch module that reads Docs: what all our encoder models share."""
 
+import copy
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -52,6 +53,8 @@ class EncoderModule(nn.Module):
         self.limit = _longest_input(encoder, tokenizer)
         self.device = base.pick_device(options["device"])
         self.precision = base.pick_precision(options["precision"], self.device)
+        # In a list, so that it is no part of the module.
+        self._cast: Optional[list[Any]] = None
         self.prepare()
         self.head: Any = self.build_head()
         self.to(self.device)
@@ -150,8 +153,7 @@ class EncoderModule(nn.Module):
             inputs["inputs_embeds"] = torch.where((ids < 0)[..., None], marks, words)
         if segments is not None and self.has_segments:
             inputs["token_type_ids"] = pad(segments, 0, self.device)[0]
-        with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None):
-            return self.encoder(**inputs).last_hidden_state.float()
+        return self._run(inputs)
 
     def encode_guests(
         self, sequences: Sequence[np.ndarray], guests: Sequence[np.ndarray], markers: nn.Embedding
@@ -186,9 +188,28 @@ class EncoderModule(nn.Module):
         }
         if self.has_segments:
             inputs["token_type_ids"] = torch.zeros_like(inputs["position_ids"])
-        with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None):
-            vectors = self.encoder(**inputs).last_hidden_state.float()
+        vectors = self._run(inputs)
         return vectors[:, :length], vectors[:, length:]
+
+    def _run(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """The last hidden states of the encoder, fp32."""
+        encoder = self.encoder if torch.is_grad_enabled() or self.precision is None else self._at_precision()
+        with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None):
+            return encoder(**inputs).last_hidden_state.float()
+
+    def _at_precision(self) -> Any:
+        """The encoder with the weights of its linear layers in the precision that these compute in: autocast would
+        convert them once more for every batch. It shares all other weights, and is made anew after training."""
+        if self._cast is None:
+            linear = [module for module in self.encoder.modules() if isinstance(module, nn.Linear)]
+            own = {id(parameter) for module in linear for parameter in module.parameters()}
+            shared = {id(p): p for p in self.encoder.parameters() if id(p) not in own}
+            cast = copy.deepcopy(self.encoder, shared)
+            for module in cast.modules():
+                if isinstance(module, nn.Linear):
+                    module.to(self.precision)
+            self._cast = [cast]
+        return self._cast[0].eval()
 
     def accumulate(self, losses: Iterator[torch.Tensor], weight: int) -> float:
         """Add up the gradients of the parts of a batch, one part in memory at a time.
@@ -198,6 +219,7 @@ class EncoderModule(nn.Module):
         RETURNS (float): Loss of the batch.
         """
         self.train()
+        self._cast = None
         total = 0.0
         for loss in losses:
             (loss / max(weight, 1)).backward()

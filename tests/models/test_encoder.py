@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from spacy_clinie.models.tagger import EncoderTagger
 from tests.components.test_components import LORA
@@ -41,3 +43,33 @@ def test_adapters_have_the_rate_of_their_layer(tiny_bert: str) -> None:
         if "lora_" in name and "encoder.layer." in name
     }
     assert found == {("0", 0.5), ("1", 1.0)}
+
+
+@pytest.mark.parametrize("lora", [None, LORA])
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_weights_in_bf16_say_what_autocast_says_also_after_training(kind: str, lora: Any, tmp_path: Path) -> None:
+    module = build(make_encoder(tmp_path, kind), lora=LORA if lora and kind == "bert" else None, precision="bf16")
+    ids = [np.arange(3, 40), np.arange(5, 25)]
+
+    def both() -> tuple[torch.Tensor, torch.Tensor]:
+        module.eval()
+        with torch.inference_mode():
+            found = module.encode(ids)
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            table = torch.zeros(2, 37, dtype=torch.long)
+            for row, own in zip(table, ids, strict=True):
+                row[: len(own)] = torch.from_numpy(own)
+            mask = torch.arange(37) < torch.tensor([[37], [20]])
+            direct = module.encoder(input_ids=table, attention_mask=mask.long()).last_hidden_state.float()
+        return found, direct * 1.0
+
+    before, expected = both()
+    assert torch.allclose(before, expected, atol=2e-2)
+    module.accumulate(iter([module.encode(ids).square().sum()]), 1)
+    with torch.no_grad():
+        for parameter in module.encoder.parameters():
+            if parameter.grad is not None:
+                parameter += 0.1 * parameter.grad.sign()
+    after, expected = both()
+    assert not torch.allclose(after, before, atol=2e-2)
+    assert torch.allclose(after, expected, atol=2e-2)
