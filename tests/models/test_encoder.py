@@ -69,7 +69,7 @@ def test_weights_in_bf16_say_what_autocast_says_also_after_training(kind: str, l
     with torch.no_grad():
         for parameter in module.encoder.parameters():
             if parameter.grad is not None:
-                parameter += 0.1 * parameter.grad.sign()
+                parameter.add_(parameter.grad.sign(), alpha=0.1)
     after, expected = both()
     assert not torch.allclose(after, before, atol=2e-2)
     assert torch.allclose(after, expected, atol=2e-2)
