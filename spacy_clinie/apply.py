@@ -8,7 +8,6 @@ be read or annotated are listed in OUTPUT.errors.jsonl, without their text; they
 
 import hashlib
 import json
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -31,12 +30,12 @@ from .corpora.report import Report
 from .errors import ClinieError, warn
 from .jobs import Failures, Part, holds_files, part_path
 from .notes import Note
+from .pipelines import load
+from .schema import Schema
 from .visual import render
 
 # A batch also ends here, so that long notes neither fill the memory nor take many others with them if they fail.
 BATCH_CHARACTERS = 1_000_000
-# How spaCy and srsly name a file that is not there.
-_MISSING = re.compile(r"(?:\[E053\] .* from|Can't read file:) (.*)")
 # What components assign that is written down.
 _WRITTEN = {"doc.ents", "doc._.rel"}
 _SUFFIXES = (".jsonl", ".spacy", ".html")
@@ -67,35 +66,44 @@ class Summary:
 
 
 def annotate(
-    pipeline: Union[str, Path], source: Path, target: Path, *, batch_size: int = 256, strict: bool = False
+    pipeline: Union[str, Path],
+    source: Path,
+    target: Path,
+    *,
+    schema: Optional[Union[str, Path]] = None,
+    batch_size: int = 256,
+    strict: bool = False,
 ) -> Summary:
     """Annotate notes. Annotation that the input has already is ignored.
 
-    pipeline (Union[str, Path]): Folder or package name of a spaCy pipeline.
+    pipeline (Union[str, Path]): A spaCy pipeline, see `pipelines.load`.
     source (Path): A .txt file, a folder with .txt files at any depth, a .jsonl file (`id` and `text` are enough) or a
         .spacy file. Files of a folder get the ids that `convert` and `evaluate` give them.
     target (Path): A .jsonl, .spacy or .html file, or a new folder for brat files. A .spacy file holds tokens, concepts
         and relations, as `convert` writes them, and nothing else that the pipeline may have set.
+    schema (Optional[Union[str, Path]]): Name or file of a schema whose types are looked for; None for the pipeline's.
     batch_size (int): Notes that are annotated and saved together.
     strict (bool): Raise in the end if something could not be annotated or had to be changed. The output is written
         all the same.
     RETURNS (Summary): What was done.
-    RAISES (ClinieError): CIE430 if there is no such pipeline, CIE442 if it cannot be loaded; CIE433, CIE434, CIE444 for
-        a target that cannot be written, CIE203 and CIE445 if a brat folder cannot hold the notes, CIE443 if that shows
-        only in the end; CIE438 to CIE440 for a source that cannot be read, CIE437 if strict, CIE441 if another job
-        writes to the target.
+    RAISES (ClinieError): What `pipelines.load` raises; CIE433, CIE434, CIE444 for a target that cannot be written,
+        CIE203 and CIE445 if a brat folder cannot hold the notes, CIE443 if that shows only in the end; CIE438 to CIE440
+        for a source that cannot be read, CIE437 if strict, CIE441 if another job writes to the target.
     """
     source, target = Path(source), Path(target)
     errors = target.with_name(target.name + ".errors.jsonl")
     _check_target(source, target, errors)
     failures = Failures(errors)
     files = _files(source, failures)
-    nlp = _load(pipeline)
+    nlp = load(pipeline, schema)
     if _is_folder(target):
         _check_brat(nlp, _read(source, files, Report()), target)
     input_hash, lines = _fingerprint([file.path for file in files])
     total = {".jsonl": lines, ".spacy": None}.get(source.suffix.lower(), len(files))
-    part = Part(target, {"pipeline": _pipeline_fingerprint(nlp), "input": input_hash})
+    fingerprint = _pipeline_fingerprint(nlp)
+    if schema is not None:
+        fingerprint += f" {json.dumps(Schema.load(schema).to_dict())}"
+    part = Part(target, {"pipeline": fingerprint, "input": input_hash})
     resumed = len(part.done)
     # In a log file every update is a line of its own.
     pause = 0.5 if sys.stderr.isatty() else 30
@@ -233,21 +241,6 @@ def _batches(notes: Iterable[Note], size: int) -> Iterator[list[Note]]:
         length += len(note.text)
     if batch:
         yield batch
-
-
-def _load(pipeline: Union[str, Path]) -> Language:
-    try:
-        return spacy.load(pipeline)
-    except (OSError, ValueError) as error:
-        is_there = any(Path(pipeline, name).is_file() for name in ("config.cfg", "meta.json"))
-        if str(error).startswith(("[E050]", "[E052]", "[E053]")) and not is_there:
-            raise ClinieError("CIE430", pipeline=pipeline) from error
-        named = _MISSING.match(str(error))
-        if isinstance(error, ValueError) and not named:
-            raise
-        file = named[1] if named else getattr(error, "filename", None) or "one of its files"
-        problem = getattr(error, "strerror", None) or "cannot be read"
-        raise ClinieError("CIE442", pipeline=pipeline, file=file, problem=problem) from error
 
 
 def _pipeline_fingerprint(nlp: Language) -> str:

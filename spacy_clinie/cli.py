@@ -248,7 +248,14 @@ def evaluate(
 @app.command()
 @guarded
 def annotate(
-    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="Folder or package name of a trained pipeline.")],
+    pipeline: Annotated[
+        str,
+        typer.Argument(
+            metavar="PIPELINE",
+            help="Folder or package name of a trained pipeline, or one that comes with this package: open-minilm, "
+            "open-smollm2.",
+        ),
+    ],
     source: Annotated[
         Path,
         typer.Argument(metavar="INPUT", help="A folder with .txt files, one .txt file, or a .jsonl or .spacy file."),
@@ -256,6 +263,13 @@ def annotate(
     target: Annotated[
         Path, typer.Argument(metavar="OUTPUT", help="A .jsonl, .spacy or .html file, or a new folder for brat files.")
     ],
+    schema: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="FILE",
+            help="Schema file or name (`schema list`) of the types to look for, in place of the pipeline's own.",
+        ),
+    ] = None,
     strict: Strict = False,
 ) -> None:
     """Find concepts and relations in notes with a trained pipeline.
@@ -270,7 +284,7 @@ def annotate(
     """
     from .apply import annotate as run
 
-    summary = run(pipeline, source, target, strict=strict)
+    summary = run(pipeline, source, target, schema=schema, strict=strict)
     typer.echo(f"{summary.notes:,} notes, {summary.concepts:,} concepts, {summary.relations:,} relations")
     if summary.resumed:
         typer.echo(f"{summary.resumed:,} of the notes had been done by an earlier job")

@@ -178,6 +178,13 @@ MESSAGES = {
     "CIE317": (
         "A base in 4 bits cannot be trained itself. Give it an adapter, or set four_bit = false to train every weight."
     ),
+    "CIE318": (
+        "{component} can only look for the relations that it was trained on ({known}), and the schema has others "
+        "({types}). Train it on a corpus with these, or let clinie_decoder_prompt find them."
+    ),
+    "CIE319": (
+        "The pipeline {pipeline} has no component of spacy_clinie, so nothing in it looks for the types of a schema."
+    ),
     "CIE315": (
         "A tagger can only look for types that it was trained on, and {types} are none of them (it knows {known}). "
         "Train it on a corpus with these types, or use spacy_clinie.EncoderMRC.v1, which is asked questions."
@@ -193,7 +200,10 @@ MESSAGES = {
     "CIE311": "These bytes hold a file {file!r} that lies outside their folder: nothing of ours wrote them.",
     "CIE309": "A file of weights has {gigabytes} GiB, more than bytes can carry. Use nlp.to_disk instead of to_bytes.",
     # Components and scoring
-    "CIE430": "There is no spaCy pipeline {pipeline}. Give the folder that holds its config.cfg, or a package's name.",
+    "CIE430": (
+        "There is no spaCy pipeline {pipeline}. Give the folder that holds its config.cfg, a package's name, or one "
+        "that comes with spacy_clinie: {bundled}."
+    ),
     "CIE431": (
         "{expected} note(s) went into the pipeline and {found} came out. An error handler of a component drops what "
         "fails: take it out (nlp.set_error_handler) to see why."

@@ -100,6 +100,16 @@ class ClinieComponent(TrainablePipe):
             raise ClinieError("CIE461", component=self.name)
         return self.schema
 
+    def use(self, schema: Schema) -> None:
+        """Look for the types of another schema from now on.
+
+        schema (Schema): The schema.
+        RAISES (ClinieError): CIE315 or CIE318 if the model can only find types that it was trained on, CIE325 if a
+            prompt for them does not fit into it.
+        """
+        self.schema = schema
+        self.predict([Doc(self.vocab, words=["a"])])
+
     def initialize(
         self,
         get_examples: Callable[[], Iterable[Example]],

@@ -22,6 +22,7 @@ from ..annotation import (
 )
 from ..errors import ClinieError, warn
 from ..models.excerpts import PairInput
+from ..schema import Schema
 from ..scoring.scorer import score_relations
 from .base import ClinieComponent, gold_spans, in_parts
 from .candidates import candidates
@@ -100,6 +101,12 @@ class RelationClassifier(ClinieComponent):
     @property
     def labels(self) -> tuple[str, ...]:
         return tuple(self.schema.relations) if self.schema else ()
+
+    def use(self, schema: Schema) -> None:
+        if self.schema is None or list(schema.relations) != list(self.schema.relations):
+            known = ", ".join(self.labels)
+            raise ClinieError("CIE318", component=self.name, types=", ".join(schema.relations), known=known)
+        super().use(schema)
 
     def predict(self, docs: Iterable[Doc]) -> list[list[tuple[int, int, str, float]]]:
         """Find relations without changing the Docs.

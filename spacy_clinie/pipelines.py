@@ -1,0 +1,62 @@
+"""Trained pipelines that come with the package, and the loading of any pipeline."""
+
+import re
+from pathlib import Path
+from typing import Optional, Union
+
+import spacy
+from spacy.language import Language
+
+from .components.base import ClinieComponent
+from .errors import ClinieError
+from .schema import Schema
+
+_FOLDER = Path(__file__).parent / "data" / "pipelines"
+# How spaCy and srsly name a file that is not there.
+_MISSING = re.compile(r"(?:\[E053\] .* from|Can't read file:) (.*)")
+
+
+def bundled() -> tuple[str, ...]:
+    """Names of the pipelines that come with the package.
+
+    RETURNS (tuple[str, ...]): In alphabetical order.
+    """
+    return tuple(sorted(folder.name for folder in _FOLDER.glob("*") if (folder / "config.cfg").is_file()))
+
+
+def load(pipeline: Union[str, Path], schema: Optional[Union[str, Path]] = None) -> Language:
+    """Load a trained pipeline; `spacy_clinie.load` is the same.
+
+    pipeline (Union[str, Path]): One that comes with the package (`bundled`), or what `spacy.load` takes: a folder, or
+        the name of an installed package.
+    schema (Optional[Union[str, Path]]): Name or file of a schema whose types are looked for, in place of those that the
+        pipeline has by default.
+    RETURNS (Language): The pipeline.
+    RAISES (ClinieError): CIE430 if there is no such pipeline, CIE442 if it cannot be loaded, CIE302 if its base model
+        is not installed; CIE101 to CIE109 for the schema; CIE315 or CIE318 if a component cannot look for its types,
+        CIE319 if none of them could.
+    """
+    nlp = _load(_FOLDER / pipeline if str(pipeline) in bundled() else pipeline)
+    if schema is None:
+        return nlp
+    components = [pipe for _, pipe in nlp.pipeline if isinstance(pipe, ClinieComponent)]
+    if not components:
+        raise ClinieError("CIE319", pipeline=pipeline)
+    for component in components:
+        component.use(Schema.load(schema))
+    return nlp
+
+
+def _load(pipeline: Union[str, Path]) -> Language:
+    try:
+        return spacy.load(pipeline)
+    except (OSError, ValueError) as error:
+        is_there = any(Path(pipeline, name).is_file() for name in ("config.cfg", "meta.json"))
+        if str(error).startswith(("[E050]", "[E052]", "[E053]")) and not is_there:
+            raise ClinieError("CIE430", pipeline=pipeline, bundled=", ".join(bundled())) from error
+        named = _MISSING.match(str(error))
+        if isinstance(error, ValueError) and not named:
+            raise
+        file = named[1] if named else getattr(error, "filename", None) or "one of its files"
+        problem = getattr(error, "strerror", None) or "cannot be read"
+        raise ClinieError("CIE442", pipeline=pipeline, file=file, problem=problem) from error

@@ -1,0 +1,95 @@
+"""Loading of pipelines, and other types than a pipeline was trained for."""
+
+from pathlib import Path
+
+import pytest
+import spacy
+from spacy.language import Language
+
+import spacy_clinie
+from spacy_clinie import apply
+from spacy_clinie.annotation import get_spans
+from spacy_clinie.apply import annotate
+from spacy_clinie.corpora import jsonl
+from spacy_clinie.corpora.report import Report
+from spacy_clinie.errors import ClinieError, ClinieWarning
+from spacy_clinie.pipelines import bundled
+from spacy_clinie.schema import Schema
+from tests.components.test_components import build
+from tests.components.test_decoder_prompt import build as build_decoder
+from tests.components.test_decoder_prompt import tiny_decoder  # noqa: F401
+
+
+def save(nlp: Language, path: Path) -> Path:
+    nlp.initialize()
+    nlp.to_disk(path)
+    return path
+
+
+def schema_file(tmp_path: Path, *types: str) -> str:
+    schema = Schema.from_dict({"name": "mine", "concepts": {label: {} for label in types}})
+    (tmp_path / "mine.yml").write_text(schema.to_yaml())
+    return str(tmp_path / "mine.yml")
+
+
+def test_a_decoder_looks_for_the_types_of_any_schema(tiny_decoder: str, tmp_path: Path) -> None:  # noqa: F811
+    path = save(build_decoder(tiny_decoder, "i2b2_2010"), tmp_path / "model")
+    mine = schema_file(tmp_path, "Planet")
+    (tmp_path / "note.txt").write_text("Took aspirin po bid and rash. " * 4)
+    for schema, types in ((None, {"problem", "treatment", "test"}), (mine, {"Planet"})):
+        nlp = spacy_clinie.load(path, schema)
+        labels = {span.label_ for span in get_spans(nlp("Took aspirin po bid and rash. " * 4))}
+        assert labels
+        assert labels <= types
+        annotate(path, tmp_path / "note.txt", tmp_path / "found.jsonl", schema=schema)
+        [found] = jsonl.read(tmp_path / "found.jsonl", Report())
+        assert {concept.label for concept in found.note.concepts} == labels
+
+
+def test_a_job_for_one_schema_does_not_go_on_with_another(
+    tiny_decoder: str,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = save(build_decoder(tiny_decoder, "i2b2_2010"), tmp_path / "model")
+    (tmp_path / "note.txt").write_text("Took aspirin po bid and rash. " * 4)
+    job = path, tmp_path / "note.txt", tmp_path / "found.jsonl"
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(apply, "_writer", lambda *_: full)
+        with pytest.raises(ClinieError, match="CIE443"):
+            annotate(*job)
+    with pytest.warns(ClinieWarning, match="CIE435"):
+        assert not annotate(*job, schema=schema_file(tmp_path, "Planet")).resumed
+    [found] = jsonl.read(tmp_path / "found.jsonl", Report())
+    assert {concept.label for concept in found.note.concepts} == {"Planet"}
+
+
+def test_a_tagger_finds_a_part_of_its_types_and_no_others(tiny_bert: str, tmp_path: Path) -> None:
+    nlp = build("crf", tiny_bert, schema="n2c2_2018")
+    path = save(nlp, tmp_path / "model")
+    assert spacy_clinie.load(path, schema_file(tmp_path, "ADE", "Drug")).get_pipe("clinie_ner_encoder").labels == (
+        "ADE",
+        "Drug",
+    )
+    with pytest.raises(ClinieError, match="CIE315"):
+        spacy_clinie.load(path, schema_file(tmp_path, "Drug", "Planet"))
+
+
+def test_relations_of_another_schema_are_refused(tiny_bert: str, tmp_path: Path) -> None:
+    path = save(build("one_pass", tiny_bert, schema="n2c2_2018"), tmp_path / "model")
+    with pytest.raises(ClinieError, match="CIE318"):
+        spacy_clinie.load(path, "i2b2_2010")
+    spacy_clinie.load(path, "n2c2_2018")
+
+
+def test_pipelines_that_look_for_nothing_or_are_not_there(tmp_path: Path) -> None:
+    path = save(spacy.blank("en"), tmp_path / "blank")
+    with pytest.raises(ClinieError, match="CIE319"):
+        spacy_clinie.load(path, "phee")
+    with pytest.raises(ClinieError, match="CIE430") as caught:
+        spacy_clinie.load("no-such-pipeline")
+    assert all(name in str(caught.value) for name in bundled())
