@@ -14,6 +14,7 @@ from training import CONCEPTS, RELATIONS, blank, train
 
 from spacy_clinie.annotation import set_relations
 from spacy_clinie.conversion import note_from_doc
+from spacy_clinie.corpora.splits import sample
 from spacy_clinie.scoring.scores import score
 
 
@@ -25,10 +26,11 @@ def work(run: Run) -> Row:
     model = {"@architectures": ARCHITECTURES[run.system], "precision": run.precision}
     relations.add_pipe("clinie_rel", config={"model": model, "max_distance": DISTANCE[run.corpus]})
     begin = time.perf_counter()
+    seen = sample(notes["train"], run.settings.get("documents", len(notes["train"])))
     for nlp, rate in ((tagger, CONCEPTS), (relations, RELATIONS[run.system])):
         pipe = nlp.get_pipe(nlp.pipe_names[0])
         pipe.schema = schema
-        train(nlp, notes["train"], run.seed, rate)
+        train(nlp, seen, run.seed, rate)
     row: Row = {"train_seconds": time.perf_counter() - begin}
     gold = notes[run.split]
     docs = to_docs(gold, relations.vocab)

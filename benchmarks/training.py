@@ -15,7 +15,7 @@ from spacy_clinie.notes import Note
 PASSES, WORDS = 4, 400
 # Learning rates of ours, chosen on dev.
 CONCEPTS = 5e-4
-RELATIONS = {"one pass": 3e-4, "marked pairs": 1e-4}
+RELATIONS = {"one pass": 3e-4, "marked pairs": 3e-4}
 
 
 def blank() -> Language:

@@ -252,8 +252,7 @@ def annotate(
         str,
         typer.Argument(
             metavar="PIPELINE",
-            help="Folder or package name of a trained pipeline, or one that comes with this package: open-minilm, "
-            "open-smollm2.",
+            help="Folder or package name of a trained pipeline.",
         ),
     ],
     source: Annotated[

@@ -271,6 +271,7 @@ MESSAGES = {
         "The weight {weight} of {name!r} cannot be used: give a number above 0 to some of the corpora {corpora}, and "
         "leave those out that are not wanted."
     ),
+    "CIE469": "{count} of the documents in {path} share text with documents that are tested on, and are left out.",
     "CIE467": (
         "{component}: {count} concepts of this batch cross others of one question or lie too deep within others, so "
         "the answer that is learnt leaves them out. With a question for each type (each = true) they seldom do."

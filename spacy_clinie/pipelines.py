@@ -53,7 +53,7 @@ def _load(pipeline: Union[str, Path]) -> Language:
     except (OSError, ValueError) as error:
         is_there = any(Path(pipeline, name).is_file() for name in ("config.cfg", "meta.json"))
         if str(error).startswith(("[E050]", "[E052]", "[E053]")) and not is_there:
-            raise ClinieError("CIE430", pipeline=pipeline, bundled=", ".join(bundled())) from error
+            raise ClinieError("CIE430", pipeline=pipeline, bundled=", ".join(bundled()) or "none yet") from error
         named = _MISSING.match(str(error))
         if isinstance(error, ValueError) and not named:
             raise

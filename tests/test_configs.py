@@ -48,7 +48,10 @@ def corpus(notes: list[Note], tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.parametrize("path", TRAINED, ids=lambda path: path.stem)
 def test_trains_saves_the_best_and_loads(path: Path, corpus: str, tiny_bert: str, tmp_path: Path) -> None:
     config = load_config(path, interpolate=False)
-    config["paths"].update(train=corpus, dev=corpus)
+    config["paths"].update(train=corpus, dev=corpus, schema=None)
+    for split in ("train", "dev"):
+        for part in config["corpora"][split].get("corpora", {}).values():
+            part.update(path=corpus, schema=None, apart_from=None)
     config["training"].update(max_steps=4, eval_frequency=2)
     config["training"]["optimizer"]["learn_rate"] = 0.003
     config["training"]["logger"]["progress_bar"] = False

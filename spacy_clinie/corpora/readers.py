@@ -6,29 +6,42 @@ from random import Random
 from typing import Any, Optional, Union
 
 from spacy.language import Language
+from spacy.tokens import Doc
 from spacy.training import Corpus, Example
 from spacy.training.corpus import walk_corpus
 
 from ..annotation import ID_KEY, SCHEMA_KEY
-from ..errors import ClinieError
-from .splits import ranked
+from ..errors import ClinieError, warn
+from .splits import overlapping, ranked
 
 
 def corpus(
-    *, path: Path, schema: Optional[Union[str, Path]] = None, limit: int = 0, seed: int = 0
+    *,
+    path: Path,
+    schema: Optional[Union[str, Path]] = None,
+    apart_from: Optional[Path] = None,
+    limit: int = 0,
+    seed: int = 0,
 ) -> Callable[[Language], Iterator[Example]]:
     """Docs as `convert` writes them. Registered as `spacy_clinie.Corpus.v1`.
 
     path (Path): A `.spacy` file, or a folder of such.
     schema (Optional[Union[str, Path]]): Name or file of the schema that every Doc is to be read with; None for the one
         of the component.
+    apart_from (Optional[Path]): A `.spacy` file, or a folder of such, that is tested on: Docs that share text with one
+        of its Docs are left out, with a warning (CIE469).
     limit (int): How many Docs are drawn; 0 for all. More contain the fewer that the same seed draws.
     seed (int): Another seed draws others.
     RETURNS (Callable[[Language], Iterator[Example]]): A reader.
     """
 
     def read(nlp: Language) -> Iterator[Example]:
-        docs = list(Corpus(path).read_docbin(nlp.vocab, walk_corpus(path, ".spacy")))
+        docs = _docs(nlp, path)
+        others = [] if apart_from is None else _docs(nlp, apart_from)
+        shared = set(overlapping((doc.text for doc in docs), (doc.text for doc in others)))
+        if shared:
+            warn("CIE469", count=len(shared), path=Path(path).name)
+            docs = [doc for i, doc in enumerate(docs) if i not in shared]
         if limit:
             drawn = ranked([str(doc.user_data.get(ID_KEY, i)) for i, doc in enumerate(docs)], seed)
             docs = [docs[i] for i in sorted(drawn[:limit])]
@@ -69,3 +82,7 @@ def mixed(
         yield from found
 
     return read
+
+
+def _docs(nlp: Language, path: Path) -> list[Doc]:
+    return list(Corpus(path).read_docbin(nlp.vocab, walk_corpus(path, ".spacy")))

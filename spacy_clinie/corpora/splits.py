@@ -10,6 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ..notes import Note
 
+# Words in a row that make two texts one document. Sentences of the open corpora share fewer by chance.
+SHARED_WORDS = 12
+
 
 def splits_of(notes: Iterable[tuple[str, str | None]], group: str | None = None) -> dict[str, str]:
     """Assign every note of a corpus to a split.
@@ -64,6 +67,23 @@ def ranked(ids: Sequence[str], seed: int) -> list[int]:
     RETURNS (list[int]): All indexes.
     """
     return sorted(range(len(ids)), key=lambda i: _digest(f"{seed}:{ids[i]}"))
+
+
+def overlapping(texts: Iterable[str], others: Iterable[str]) -> list[int]:
+    """Find texts that other texts repeat at least in part: what one corpus trains on, another may test.
+
+    texts (Iterable[str]): Texts.
+    others (Iterable[str]): Other texts.
+    RETURNS (list[int]): Indexes of the texts that share `SHARED_WORDS` words in a row with one of the others, whatever
+        the capitals and signs between them; a shorter text is shared as a whole.
+    """
+    known = {run for text in others for run in _runs(text)}
+    return [i for i, text in enumerate(texts) if not known.isdisjoint(_runs(text))]
+
+
+def _runs(text: str) -> set[tuple[str, ...]]:
+    words = re.findall(r"\w+", text.casefold())
+    return {tuple(words[i : i + SHARED_WORDS]) for i in range(max(len(words) - SHARED_WORDS, 0) + 1)}
 
 
 def _shares(ids: Sequence[str], group: str | None, shares: Mapping[str, float]) -> dict[str, str]:

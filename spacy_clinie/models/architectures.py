@@ -132,7 +132,7 @@ def marked_pairs(
     window: int = 192,
     dropout: float = 0.1,
     head_rate: float = 3.0,
-    layer_rate: float = 1.0,
+    layer_rate: float = 0.8,
     batch_pieces: int = 1024,
     device: str = "auto",
     precision: str = "auto",

@@ -13,7 +13,7 @@ from spacy.language import Language
 from spacy_clinie.annotation import ID_KEY, SCHEMA_KEY
 from spacy_clinie.corpora import docbin
 from spacy_clinie.corpora.readers import corpus, mixed
-from spacy_clinie.errors import ClinieError
+from spacy_clinie.errors import ClinieError, ClinieWarning
 from spacy_clinie.notes import Concept, Note
 
 
@@ -77,3 +77,13 @@ def test_a_config_mixes_corpora(write: Callable[[str, int], Path]) -> None:
     resolved = registry.resolve({"train": reader})["train"]
     names = [example.predicted.user_data[SCHEMA_KEY] for example in resolved(spacy.blank("en"))]
     assert sorted(names) == ["chia"] * 3 + ["phee"] * 3
+
+
+def test_what_is_tested_on_elsewhere_is_not_trained_on(nlp: Language, tmp_path: Path) -> None:
+    shared = "We report a patient who developed a rash two days after the first dose of aspirin."
+    own = [f"{shared} It was mild.", "Another patient took ibuprofen and had nothing to report at all in the end."]
+    docbin.write([Note(f"a-{i}", text) for i, text in enumerate(own)], tmp_path / "a.spacy")
+    docbin.write([Note("b", f"RASH AND ASPIRIN. {shared.upper()}")], tmp_path / "b.spacy")
+    with pytest.warns(ClinieWarning, match="CIE469.*1 of"):
+        assert ids(corpus(path=tmp_path / "a.spacy", apart_from=tmp_path / "b.spacy"), nlp) == ["a-1"]
+    assert ids(corpus(path=tmp_path / "a.spacy"), nlp) == ["a-0", "a-1"]

@@ -1,0 +1,96 @@
+"""Make a trained pipeline one that comes with the package: small, scored on test, with a card.
+
+    python benchmarks/bundle.py open-minilm training/open-minilm/model-best --corpora corpus/open
+
+`--corpora` holds what `spacy project run open-data` made. Every corpus is read with its own schema. The pipeline goes
+to `spacy_clinie/data/pipelines/NAME`: adapters in bf16, heads as they are, and a README.md made of the file of that
+name in `benchmarks/cards` and the scores.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+
+from runs import interval
+from spacy.language import Language
+from spacy.tokens import DocBin
+
+import spacy_clinie
+from spacy_clinie.annotation import ID_KEY
+from spacy_clinie.components.base import ClinieComponent
+from spacy_clinie.conversion import note_from_doc
+from spacy_clinie.schema import Schema
+from spacy_clinie.scoring.scores import score
+
+TARGET = Path(spacy_clinie.__file__).parent / "data" / "pipelines"
+CARDS = Path(__file__).parent / "cards"
+CORPORA = ("phee", "maccrobat2020-coarse", "chia", "bc5cdr")
+DEFAULT = "maccrobat2020-coarse"
+
+
+def table(pipeline: Path, corpora: Path, limit: int) -> list[str]:
+    """Scores on the test sets as lines of Markdown.
+
+    pipeline (Path): Folder of the pipeline.
+    corpora (Path): Folder with `test/NAME.spacy` for each corpus.
+    limit (int): Score so many documents of each corpus; 0 for all.
+    RETURNS (list[str]): The table.
+    """
+    lines = ["| test set | documents | concepts, strict F1 (95 %) | lenient F1 | relations end to end, strict F1 |"]
+    lines += ["|---|---|---|---|---|"]
+    for name in CORPORA:
+        nlp = spacy_clinie.load(pipeline, name)
+        docs = list(DocBin().from_disk(corpora / "test" / f"{name}.spacy").get_docs(nlp.vocab))
+        docs = docs[:limit] if limit else docs
+        gold = [note_from_doc(doc, str(doc.user_data[ID_KEY])) for doc in docs]
+        found = [
+            note_from_doc(doc, note.id) for doc, note in zip(nlp.pipe(note.text for note in gold), gold, strict=True)
+        ]
+        scores = score(gold, found)
+        cells = [interval(scores["concepts"]["strict"]["micro"]), f"{scores['concepts']['lenient']['micro']['f1']:.4f}"]
+        cells.append(interval(scores["relations"]["strict"]["micro"]) if any(one.relations for one in found) else "")
+        lines.append(f"| {name} | {len(gold):,} | {' | '.join(cells)} |")
+        print(lines[-1], flush=True)
+    return lines
+
+
+def shrink(pipeline: Path) -> None:
+    """Keep the weights of adapters in bf16: half the size; they are computed with in fp32."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    for file in pipeline.rglob("adapter_model.safetensors"):
+        weights = load_file(file)
+        save_file({name: value.to(torch.bfloat16) for name, value in weights.items()}, file, {"format": "pt"})
+
+
+def settle(nlp: Language) -> None:
+    """Look for the default types unless others are asked for."""
+    for _, pipe in nlp.pipeline:
+        if isinstance(pipe, ClinieComponent):
+            pipe.use(Schema.load(DEFAULT))
+
+
+def main() -> None:
+    """Read the command line and do it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name")
+    parser.add_argument("pipeline", type=Path)
+    parser.add_argument("--corpora", type=Path, required=True)
+    parser.add_argument("--limit", type=int, default=0, help="documents of each corpus that are scored; 0 for all")
+    args = parser.parse_args()
+    target = TARGET / args.name
+    nlp = spacy_clinie.load(args.pipeline)
+    settle(nlp)
+    shutil.rmtree(target, ignore_errors=True)
+    nlp.to_disk(target)
+    shrink(target)
+    size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
+    print(f"{target}: {size / 2**20:.1f} MB", flush=True)
+    card = (CARDS / f"{args.name}.md").read_text(encoding="utf8")
+    lines = table(target, args.corpora, args.limit)
+    (target / "README.md").write_text(card.replace("{scores}", "\n".join(lines)), encoding="utf8")
+
+
+if __name__ == "__main__":
+    main()
