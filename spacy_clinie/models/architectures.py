@@ -180,6 +180,28 @@ def one_pass(
     return _torch_model("clinie_one_pass", "relations", "pairs", "OnePass", dict(locals()))
 
 
+def pair_mrc(
+    *,
+    encoder: str = "minilm",
+    lora: Optional[dict[str, Any]] = None,
+    window: int = 256,
+    dropout: float = 0.1,
+    head_rate: float = 3.0,
+    layer_rate: float = 0.8,
+    batch_pieces: int = 1024,
+    device: str = "auto",
+    precision: str = "auto",
+) -> Model:
+    """Relations by asking: a question of the schema for each head and relation type, whose answers are tails; the head
+    is marked where it stands. Registered as `spacy_clinie.PairMRC.v1`.
+
+    The arguments are those of `marked_pairs`; `window` holds the question too.
+
+    RETURNS (Model): `PairInput`s to probabilities of shape (candidates, 1 + relations) for each.
+    """
+    return _torch_model("clinie_pair_mrc", "relations", "pairs_mrc", "PairMRC", dict(locals()))
+
+
 def causal_lm(
     *,
     base: str = "smollm2",

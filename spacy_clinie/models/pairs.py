@@ -19,7 +19,7 @@ from .pieces import PiecedDoc, by_budget, make_pieces, pad
 _NEVER = -1e4
 
 
-class _Read(NamedTuple):
+class Read(NamedTuple):
     """Docs as the models read them: their candidates, their word pieces, and where the one lies in the other."""
 
     items: Sequence[PairInput]
@@ -37,11 +37,11 @@ class PairModule(EncoderModule):
     def excerpts(self, number: int, item: PairInput, ranges: Ranges) -> list[Excerpt]:
         raise NotImplementedError
 
-    def classify(self, batch: list[Excerpt], read: _Read) -> torch.Tensor:
+    def classify(self, batch: list[Excerpt], read: Read) -> torch.Tensor:
         """Score the candidates of some excerpts.
 
         batch (list[Excerpt]): The excerpts.
-        read (_Read): All Docs.
+        read (Read): All Docs.
         RETURNS (torch.Tensor): Shape (candidates in the order of the excerpts, 1 + relations); first "none".
         """
         raise NotImplementedError
@@ -88,11 +88,11 @@ class PairModule(EncoderModule):
         never = torch.from_numpy(np.pad(~allowed, ((0, 0), (1, 0)))).to(scores.device)
         return scores.float().masked_fill(never, _NEVER)
 
-    def _read(self, items: Sequence[PairInput]) -> _Read:
+    def _read(self, items: Sequence[PairInput]) -> Read:
         pieced = make_pieces([item.doc for item in items], self.tokenizer)
-        return _Read(items, pieced, [Ranges(item, own) for item, own in zip(items, pieced, strict=True)])
+        return Read(items, pieced, [Ranges(item, own) for item, own in zip(items, pieced, strict=True)])
 
-    def _batches(self, read: _Read) -> Iterator[list[Excerpt]]:
+    def _batches(self, read: Read) -> Iterator[list[Excerpt]]:
         excerpts = [
             excerpt
             for number, (item, ranges) in enumerate(zip(read.items, read.ranges, strict=True))
@@ -118,7 +118,7 @@ class MarkedPairs(PairModule):
     def excerpts(self, number: int, item: PairInput, ranges: Ranges) -> list[Excerpt]:
         return one_each(number, item, ranges, self.window_size(self.specials.single))
 
-    def classify(self, batch: list[Excerpt], read: _Read) -> torch.Tensor:
+    def classify(self, batch: list[Excerpt], read: Read) -> torch.Tensor:
         sequences, positions = [], []
         for excerpt in batch:
             item = read.items[excerpt.doc]
@@ -151,12 +151,12 @@ class MarkedPairs(PairModule):
         return markers
 
     def _insert_markers(
-        self, excerpt: Excerpt, read: _Read, markers: Sequence[tuple[int, int]]
+        self, excerpt: Excerpt, read: Read, markers: Sequence[tuple[int, int]]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Put markers around concepts.
 
         excerpt (Excerpt): The excerpt.
-        read (_Read): All Docs.
+        read (Read): All Docs.
         markers (Sequence[tuple[int, int]]): Opening and closing marker of each of `excerpt.concepts`.
         RETURNS (tuple[np.ndarray, np.ndarray]): Ids, special pieces included, marker `m` as -1 - m; and the
             positions of each concept's two markers, shape (concepts, 2).
@@ -206,7 +206,7 @@ class OnePass(PairModule):
     def length(self, excerpt: Excerpt) -> int:
         return len(excerpt.pieces) + 2 * len(excerpt.pairs)
 
-    def classify(self, batch: list[Excerpt], read: _Read) -> torch.Tensor:
+    def classify(self, batch: list[Excerpt], read: Read) -> torch.Tensor:
         sequences, guests = [], []
         for excerpt in batch:
             item, ranges = read.items[excerpt.doc], read.ranges[excerpt.doc]

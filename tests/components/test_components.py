@@ -26,6 +26,7 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "lora": ("clinie_ner_encoder", TAGGER | {"lora": LORA}),
     "mrc": ("clinie_ner_encoder", {"@architectures": "spacy_clinie.EncoderMRC.v1", "window": 96, "overlap": 8}),
     "marked_pairs": ("clinie_rel", {"@architectures": "spacy_clinie.MarkedPairs.v1", "window": 64}),
+    "pair_mrc": ("clinie_rel", {"@architectures": "spacy_clinie.PairMRC.v1", "window": 96}),
     "one_pass": ("clinie_rel", {"@architectures": "spacy_clinie.OnePass.v1", "window": 64}),
 }
 

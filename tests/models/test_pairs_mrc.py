@@ -1,0 +1,78 @@
+"""Relations by asking."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import spacy
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spacy_clinie.annotation import cover
+from spacy_clinie.models.excerpts import Excerpt, PairInput
+from spacy_clinie.models.pairs_mrc import PairMRC
+from tests.conftest import tiny_settings
+
+SCHEMA = {
+    "name": "mine",
+    "concepts": {"Drug": {}},
+    "relations": {
+        "same": {"question": "Which is the same as {head}?", "pairs": [["Drug", "Drug"]]},
+        "other": {"question": "Which ones?", "pairs": [["Drug", "Drug"]]},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def module(tiny_bert: str) -> PairMRC:
+    torch.manual_seed(0)
+    options: dict[str, Any] = {"lora": None, "window": 96, "layer_rate": 1.0, "batch_pieces": 500}
+    made: Any = PairMRC.create(SCHEMA, tiny_settings(tiny_bert, **options))
+    return made
+
+
+def item(text: str, places: list[tuple[int, int]]) -> PairInput:
+    doc = spacy.blank("en")(text)
+    spans = [cover(doc, start, end, "Drug") for start, end in places]
+    pairs = [(h, t) for h in range(len(spans)) for t in range(len(spans)) if h != t]
+    return PairInput(doc, spans, [0] * len(spans), pairs, np.ones((len(pairs), 2), dtype=bool))
+
+
+def test_markers_stand_around_the_head_and_ends_are_those_of_the_tail(module: PairMRC) -> None:
+    text = "Took aspirin 25mg then aspirin ."
+    given_ = item(text, [(5, 12), (13, 17), (23, 30)])
+    read = module._read([given_])
+    pieces, ranges = read.pieced[0], read.ranges[0]
+    excerpt = Excerpt(0, np.arange(len(pieces.ids)), [2, 3], [0, 1, 2])
+    ids, places = module._marked(excerpt, ranges, 1, np.array([0, 2]), pieces.ids)
+    assert ids[ids >= 0].tolist() == pieces.ids.tolist()
+    for (first, last, opened, closed), tail in zip(places.tolist(), (0, 2), strict=True):
+        assert ids[opened] == -1
+        assert ids[closed] == -2
+        inside = ids[opened + 1 : closed].tolist()
+        assert inside == pieces.ids[ranges.first[1] : ranges.last[1]].tolist()
+        assert ids[first : last + 1].tolist() == pieces.ids[ranges.first[tail] : ranges.last[tail]].tolist()
+
+
+def test_equal_mentions_are_told_apart(module: PairMRC) -> None:
+    [rows] = module.predict([item("aspirin then aspirin then 25mg", [(0, 7), (13, 20), (26, 30)])])
+    by_pair = dict(zip([(h, t) for h in range(3) for t in range(3) if h != t], rows, strict=True))
+    assert not np.allclose(by_pair[0, 2], by_pair[1, 2], atol=1e-4)
+
+
+@given(
+    st.lists(st.sampled_from(["aspirin", "25mg", ".", "\n", "é", "😀", "\u200b"]), min_size=1, max_size=120),
+    st.lists(st.tuples(st.integers(0, 500), st.integers(1, 300)), min_size=2, max_size=6),
+)
+@settings(max_examples=60, deadline=None)
+def test_every_candidate_is_scored_whatever_the_text(
+    module: PairMRC, words: list[str], places: list[tuple[int, int]]
+) -> None:
+    text = " ".join(words)
+    ends = [(start % len(text), min(start % len(text) + length, len(text))) for start, length in places]
+    given_ = item(text, ends)
+    [rows] = module.predict([given_])
+    assert rows.shape == (len(given_.pairs), 3)
+    assert np.allclose(rows.sum(-1), 1.0, atol=1e-4)
+    assert (rows[:, 1:] > 0).all()
