@@ -178,16 +178,13 @@ MESSAGES = {
     "CIE317": (
         "A base in 4 bits cannot be trained itself. Give it an adapter, or set four_bit = false to train every weight."
     ),
-    "CIE318": (
-        "{component} can only look for the relations that it was trained on ({known}), and the schema has others "
-        "({types}). Train it on a corpus with these, or let clinie_decoder_prompt find them."
-    ),
     "CIE319": (
         "The pipeline {pipeline} has no component of spacy_clinie, so nothing in it looks for the types of a schema."
     ),
     "CIE315": (
-        "A tagger can only look for types that it was trained on, and {types} are none of them (it knows {known}). "
-        "Train it on a corpus with these types, or use spacy_clinie.EncoderMRC.v1, which is asked questions."
+        "A model that is asked no questions can only look for types that it was trained on, and {types} are none of "
+        "them (it knows {known}). Train it on a corpus with these types, or use spacy_clinie.EncoderMRC.v1, "
+        "spacy_clinie.PairMRC.v1 or clinie_decoder_prompt."
     ),
     "CIE314": (
         "The encoder {encoder!r} cannot read all pairs of a window in one pass ({problem}). Use "

@@ -33,8 +33,8 @@ def load(pipeline: Union[str, Path], schema: Optional[Union[str, Path]] = None) 
         pipeline has by default.
     RETURNS (Language): The pipeline.
     RAISES (ClinieError): CIE430 if there is no such pipeline, CIE442 if it cannot be loaded, CIE302 if its base model
-        is not installed; CIE101 to CIE109 for the schema; CIE315 or CIE318 if a component cannot look for its types,
-        CIE319 if none of them could.
+        is not installed; CIE101 to CIE109 for the schema; CIE315 if a component cannot look for its types, CIE319 if
+        no component could.
     """
     nlp = _load(_FOLDER / pipeline if str(pipeline) in bundled() else pipeline)
     if schema is None:

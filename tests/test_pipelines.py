@@ -81,7 +81,7 @@ def test_a_tagger_finds_a_part_of_its_types_and_no_others(tiny_bert: str, tmp_pa
 
 def test_relations_of_another_schema_are_refused(tiny_bert: str, tmp_path: Path) -> None:
     path = save(build("one_pass", tiny_bert, schema="n2c2_2018"), tmp_path / "model")
-    with pytest.raises(ClinieError, match="CIE318"):
+    with pytest.raises(ClinieError, match="CIE315"):
         spacy_clinie.load(path, "i2b2_2010")
     spacy_clinie.load(path, "n2c2_2018")
 

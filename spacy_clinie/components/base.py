@@ -104,7 +104,7 @@ class ClinieComponent(TrainablePipe):
         """Look for the types of another schema from now on.
 
         schema (Schema): The schema.
-        RAISES (ClinieError): CIE315 or CIE318 if the model can only find types that it was trained on, CIE325 if a
+        RAISES (ClinieError): CIE315 if the model can only find types that it was trained on, CIE325 if a
             prompt for them does not fit into it.
         """
         self.schema = schema

@@ -47,7 +47,7 @@ def candidates(doc: Doc, spans: list[Span], schema: Schema, max_distance: Option
         pairs.pop()
     rows = [allowed[_kinds(spans[head], spans[tail])] for head, tail in pairs]
     table = np.stack(rows) if rows else np.zeros((0, len(schema.relations)), dtype=bool)
-    return PairInput(doc, spans, [kinds.get(span.label_, -1) for span in spans], pairs, table)
+    return PairInput(doc, spans, [kinds.get(span.label_, -1) for span in spans], pairs, table, schema)
 
 
 def _kinds(head: Span, tail: Span) -> tuple[str, str, bool]:

@@ -22,7 +22,6 @@ from ..annotation import (
 )
 from ..errors import ClinieError, warn
 from ..models.excerpts import PairInput
-from ..schema import Schema
 from ..scoring.scorer import score_relations
 from .base import ClinieComponent, gold_spans, in_parts
 from .candidates import candidates
@@ -102,12 +101,6 @@ class RelationClassifier(ClinieComponent):
     def labels(self) -> tuple[str, ...]:
         return tuple(self.schema.relations) if self.schema else ()
 
-    def use(self, schema: Schema) -> None:
-        if self.schema is None or list(schema.relations) != list(self.schema.relations):
-            known = ", ".join(self.labels)
-            raise ClinieError("CIE318", component=self.name, types=", ".join(schema.relations), known=known)
-        super().use(schema)
-
     def predict(self, docs: Iterable[Doc]) -> list[list[tuple[int, int, str, float]]]:
         """Find relations without changing the Docs.
 
@@ -116,10 +109,11 @@ class RelationClassifier(ClinieComponent):
             `get_spans(doc)`), label, score.
         RAISES (ClinieError): CIE308 if the component is not trained.
         """
-        answers, labels = [], self.labels
+        answers = []
         for part in in_parts(docs):
             items = [self.candidates(doc, get_spans(doc)) for doc in part]
             for item, rows in zip(items, self.model.predict(items), strict=True):
+                labels = tuple(item.schema.relations)
                 best = rows.argmax(-1) if len(rows) else []
                 answers.append(
                     [
@@ -146,29 +140,30 @@ class RelationClassifier(ClinieComponent):
     def candidates(self, doc: Doc, spans: list[Span]) -> PairInput:
         """See `candidates.candidates`.
 
-        RAISES (ClinieError): CIE461 if there is no schema yet.
+        RAISES (ClinieError): What `schema_of` raises.
         """
-        if self.schema is None:
-            raise ClinieError("CIE461", component=self.name)
-        return candidates(doc, spans, self.schema, self.max_distance)
+        return candidates(doc, spans, self.schema_of(doc), self.max_distance)
 
     def check(self, examples: list[Example]) -> None:
-        relations = [found for example in examples for found in relation_indexes(example.reference)]
-        self.refuse_unknown((label for _, _, label, _ in relations), self.labels)
-        loose = sum(not (isinstance(head, int) and isinstance(tail, int)) for head, tail, _, _ in relations)
+        loose = 0
+        for gold in (example.reference for example in examples):
+            relations = relation_indexes(gold)
+            self.refuse_unknown((label for _, _, label, _ in relations), self.schema_of(gold).relations)
+            loose += sum(not (isinstance(head, int) and isinstance(tail, int)) for head, tail, _, _ in relations)
         if loose:
             warn("CIE466", component=self.name, count=loose)
 
     def batch(self, examples: list[Example]) -> tuple[list[Any], list[Any]]:
         items, gold = [], []
-        index = {label: i for i, label in enumerate(self.labels)}
         for example in examples:
             spans = gold_spans(example.reference, example.predicted)
-            item = self.candidates(example.predicted, spans)
+            schema = self.schema_of(example.reference)
+            index = {label: i for i, label in enumerate(schema.relations)}
+            item = candidates(example.predicted, spans, schema, self.max_distance)
             place = {pair: i for i, pair in enumerate(item.pairs)}
             answers = np.zeros(len(item.pairs), dtype=np.int64)
             for head, tail, label, _ in relation_indexes(example.reference):
-                self.refuse_unknown([label], self.labels)
+                self.refuse_unknown([label], index)
                 # A gold relation that is no candidate cannot be learnt; scoring counts it as a miss.
                 pair = (head, tail)
                 if pair in place and item.allowed[place[pair]][index[label]]:

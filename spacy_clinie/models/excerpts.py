@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from spacy.tokens import Doc, Span
 
+from ..schema import Schema
 from ..windows import sentence_starts
 from .pieces import PiecedDoc
 
@@ -16,9 +17,10 @@ class PairInput(NamedTuple):
 
     doc (Doc): The Doc.
     spans (list[Span]): Its concepts.
-    kinds (list[int]): Index of each concept's type.
+    kinds (list[int]): Index of each concept's type in the schema, -1 for one that is not in it.
     pairs (list[tuple[int, int]]): Candidates: index of the head and of the tail among `spans`.
     allowed (np.ndarray): Which relation types the schema allows for each candidate, shape (pairs, relations), bool.
+    schema (Schema): The types that are looked for in this Doc.
     """
 
     doc: Doc
@@ -26,6 +28,7 @@ class PairInput(NamedTuple):
     kinds: list[int]
     pairs: list[tuple[int, int]]
     allowed: np.ndarray
+    schema: Schema
 
 
 @dataclass

@@ -28,11 +28,31 @@ class Read(NamedTuple):
 
 
 class PairModule(EncoderModule):
-    """What both architectures share. A subclass says how excerpts are made, marked and classified."""
+    """What all architectures share. A subclass says how excerpts are made, marked and classified."""
 
     def prepare(self) -> None:
         self.kinds = list(self.schema["concepts"])
         self.relations = list(self.schema["relations"])
+
+    def own(self, item: PairInput) -> tuple[PairInput, np.ndarray]:
+        """A Doc in the types that this model was trained on.
+
+        item (PairInput): The Doc in the types that are looked for.
+        RETURNS (tuple[PairInput, np.ndarray]): The Doc, and the index of each relation type that is looked for, shape
+            (relations,).
+        RAISES (ClinieError): CIE315 for types that the model does not have.
+        """
+        asked = item.schema
+        unknown = [name for name in asked.concepts if name not in self.kinds]
+        unknown += [name for name in asked.relations if name not in self.relations]
+        if unknown:
+            raise ClinieError("CIE315", types=", ".join(unknown), known=", ".join([*self.kinds, *self.relations]))
+        kinds = [self.kinds.index(name) for name in asked.concepts]
+        columns = np.array([self.relations.index(name) for name in asked.relations], dtype=np.int64)
+        allowed = np.zeros((len(item.pairs), len(self.relations)), dtype=bool)
+        allowed[:, columns] = item.allowed
+        own = [kinds[kind] if kind >= 0 else -1 for kind in item.kinds]
+        return item._replace(kinds=own, allowed=allowed), columns
 
     def excerpts(self, number: int, item: PairInput, ranges: Ranges) -> list[Excerpt]:
         raise NotImplementedError
@@ -50,15 +70,18 @@ class PairModule(EncoderModule):
         """Add the gradient of a batch.
 
         items (Sequence[PairInput]): The Docs and their candidates.
-        gold (Sequence[np.ndarray]): For each Doc the answer for each candidate: 0 for none, else 1 + relation.
+        gold (Sequence[np.ndarray]): For each Doc the answer for each candidate: 0 for none, else 1 + the index of the
+            relation type among those looked for.
         RETURNS (float): Loss for each candidate.
+        RAISES (ClinieError): CIE315 for types that the model does not have.
         """
-        read = self._read(items)
+        read, columns = self._read(items)
+        right = [np.append(0, 1 + index)[own] for index, own in zip(columns, gold, strict=True)]
 
         def losses() -> Iterator[torch.Tensor]:
             for batch in self._batches(read):
-                answers = np.concatenate([gold[excerpt.doc][excerpt.pairs] for excerpt in batch])
-                scores = self._masked(self.classify(batch, read), batch, items)
+                answers = np.concatenate([right[excerpt.doc][excerpt.pairs] for excerpt in batch])
+                scores = self._masked(self.classify(batch, read), batch, read.items)
                 yield nn.functional.cross_entropy(scores, torch.from_numpy(answers).to(self.device), reduction="sum")
 
         return self.accumulate(losses(), sum(len(item.pairs) for item in items))
@@ -67,30 +90,42 @@ class PairModule(EncoderModule):
         """Classify candidates.
 
         items (Sequence[PairInput]): The Docs and their candidates.
-        RETURNS (list[np.ndarray]): For each Doc probabilities, shape (pairs, 1 + relations); first "none".
+        RETURNS (list[np.ndarray]): For each Doc probabilities, shape (pairs, 1 + relation types that are looked for);
+            first "none".
+        RAISES (ClinieError): CIE315 for types that the model does not have.
         """
         self.eval()
-        read = self._read(items)
-        answers = [np.zeros((len(item.pairs), 1 + len(self.relations)), dtype=np.float32) for item in items]
+        read, columns = self._read(items)
+        shapes = [(len(item.pairs), 1 + len(index)) for item, index in zip(items, columns, strict=True)]
+        answers = [np.zeros(shape, dtype=np.float32) for shape in shapes]
         with torch.inference_mode():
             for batch in self._batches(read):
-                scores = self._masked(self.classify(batch, read), batch, items)
+                scores = self._masked(self.classify(batch, read), batch, read.items)
                 rows = scores.softmax(-1).cpu().numpy()
                 at = 0
                 for excerpt in batch:
-                    answers[excerpt.doc][excerpt.pairs] = rows[at : at + len(excerpt.pairs)]
+                    wanted = np.append(0, 1 + columns[excerpt.doc])
+                    answers[excerpt.doc][excerpt.pairs] = rows[at : at + len(excerpt.pairs), wanted]
                     at += len(excerpt.pairs)
         return answers
 
     def _masked(self, scores: torch.Tensor, batch: list[Excerpt], items: Sequence[PairInput]) -> torch.Tensor:
         """Leave only the relations that the schema allows, and none."""
-        allowed = np.concatenate([items[excerpt.doc].allowed[excerpt.pairs] for excerpt in batch])
-        never = torch.from_numpy(np.pad(~allowed, ((0, 0), (1, 0)))).to(scores.device)
-        return scores.float().masked_fill(never, _NEVER)
+        never = np.ones(scores.shape, dtype=bool)
+        at = 0
+        for excerpt in batch:
+            allowed = items[excerpt.doc].allowed[excerpt.pairs]
+            never[at : at + len(allowed), 1 : 1 + allowed.shape[1]] = ~allowed
+            at += len(allowed)
+        never[:, 0] = False
+        return scores.float().masked_fill(torch.from_numpy(never).to(scores.device), _NEVER)
 
-    def _read(self, items: Sequence[PairInput]) -> Read:
+    def _read(self, items: Sequence[PairInput]) -> tuple[Read, list[np.ndarray]]:
+        """Docs in the model's own types, and the index of each relation type that is looked for in them."""
+        known = [self.own(item) for item in items]
         pieced = make_pieces([item.doc for item in items], self.tokenizer)
-        return Read(items, pieced, [Ranges(item, own) for item, own in zip(items, pieced, strict=True)])
+        ranges = [Ranges(item, own) for item, own in zip(items, pieced, strict=True)]
+        return Read([item for item, _ in known], pieced, ranges), [columns for _, columns in known]
 
     def _batches(self, read: Read) -> Iterator[list[Excerpt]]:
         excerpts = [

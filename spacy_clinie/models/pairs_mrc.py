@@ -18,17 +18,11 @@ _NAMED = 24
 class PairMRC(PairModule):
     """An encoder that reads a question and a stretch of text, and scores every candidate tail in it."""
 
-    def prepare(self) -> None:
-        super().prepare()
-        backend = self.tokenizer.backend_tokenizer
-        # Ids of each question before and behind the head.
-        self.questions = []
-        for kind in self.schema["relations"].values():
-            before, _, behind = kind["question"].partition("{head}")
-            encoded = backend.encode_batch([before, behind], add_special_tokens=False)
-            self.questions.append([np.asarray(one.ids, dtype=np.int64) for one in encoded])
+    def own(self, item: PairInput) -> tuple[PairInput, np.ndarray]:
+        return item, np.arange(len(item.schema.relations))
 
     def build_head(self) -> nn.Module:
+        self._encoded: dict[tuple[str, ...], list[tuple[np.ndarray, np.ndarray]]] = {}
         words = self.encoder.get_input_embeddings().weight.detach()
         markers = nn.Embedding(2, words.shape[1])
         nn.init.normal_(markers.weight, std=words.std().item())
@@ -41,7 +35,7 @@ class PairMRC(PairModule):
         return nn.ModuleDict({"markers": markers, "output": output})
 
     def excerpts(self, number: int, item: PairInput, ranges: Ranges) -> list[Excerpt]:
-        asked = max(len(before) + len(behind) for before, behind in self.questions) + _NAMED
+        asked = max(len(before) + len(behind) for before, behind in self._questions(item)) + _NAMED
         size = self.window_size(self.specials.pair + asked)
         by_head: dict[int, list[int]] = {}
         for i, (head, _) in enumerate(item.pairs):
@@ -53,7 +47,7 @@ class PairMRC(PairModule):
         ]
 
     def length(self, excerpt: Excerpt) -> int:
-        return (len(excerpt.pieces) + _NAMED) * len(self.relations)
+        return len(excerpt.pieces) + 2 * _NAMED
 
     def classify(self, batch: list[Excerpt], read: Read) -> torch.Tensor:
         sequences, segments, places = [], [], []
@@ -67,9 +61,9 @@ class PairMRC(PairModule):
             text, ends = self._marked(
                 excerpt, ranges, head, np.array([item.pairs[i][1] for i in excerpt.pairs]), pieces
             )
-            allowed = item.allowed[excerpt.pairs]
+            allowed, questions = item.allowed[excerpt.pairs], self._questions(item)
             for kind in np.flatnonzero(allowed.any(0)):
-                before, behind = self.questions[kind]
+                before, behind = questions[kind]
                 question = np.concatenate([before, named, behind])
                 ahead = len(self.specials.before) + len(question) + len(self.specials.between)
                 sequences.append(self.specials.wrap_pair(question, text))
@@ -82,9 +76,20 @@ class PairMRC(PairModule):
         index, real = pad(places, 0, self.device)
         chosen = gather(vectors, index).view(len(sequences), -1, 4 * self.width)[real[:, ::4]]
         # "None" always scores 0.
-        scores = vectors.new_zeros(row, 1 + len(self.relations))
+        most = max(len(read.items[excerpt.doc].schema.relations) for excerpt in batch)
+        scores = vectors.new_zeros(row, 1 + most)
         rows, columns = torch.tensor(cells, device=self.device).unbind(-1)
         return scores.index_put((rows, columns), self.head["output"](chosen)[:, 0])
+
+    def _questions(self, item: PairInput) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Ids of the question about each relation type, before and behind the head."""
+        asked = tuple(relation.question for relation in item.schema.relations.values())
+        if asked not in self._encoded:
+            halves = [half for question in asked for half in (question.partition("{head}")[0::2])]
+            encoded = self.tokenizer.backend_tokenizer.encode_batch(halves, add_special_tokens=False)
+            ids = [np.asarray(one.ids, dtype=np.int64) for one in encoded]
+            self._encoded[asked] = list(zip(ids[0::2], ids[1::2], strict=True))
+        return self._encoded[asked]
 
     def _marked(
         self, excerpt: Excerpt, ranges: Ranges, head: int, tails: np.ndarray, pieces: np.ndarray

@@ -8,7 +8,7 @@ import spacy
 from spacy.language import Language
 from spacy.training import Example
 
-from spacy_clinie.annotation import SCHEMA_KEY, get_spans
+from spacy_clinie.annotation import SCHEMA_KEY, get_relations, get_spans
 from spacy_clinie.conversion import doc_from_note
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.notes import Note
@@ -148,3 +148,41 @@ def test_training_data_with_other_types_than_their_schema_are_refused(
     examples = mix(nlp, notes, {"drugs": named["harm"], "harm": named["harm"]})
     with pytest.raises(ClinieError, match="CIE463"):
         nlp.initialize(lambda: examples)
+
+
+@pytest.mark.parametrize("kind", ["one_pass", "marked_pairs", "pair_mrc"])
+def test_relations_are_looked_for_by_the_schema_that_a_doc_names(
+    kind: str, tiny_bert: str, notes: list[Note], tmp_path: Path
+) -> None:
+    files = {}
+    for label, head in (("ADE-Drug", "ADE"), ("Reason-Drug", "Reason"), ("Planet-Drug", "Planet")):
+        # In another order than in the union of both, so that an index is not taken for a name.
+        record = {"name": label, "concepts": {"Drug": {}, head: {}}, "relations": {label: {"pairs": [[head, "Drug"]]}}}
+        files[label] = str(tmp_path / f"{label}.yml")
+        Path(files[label]).write_text(Schema.from_dict(record).to_yaml())
+    nlp = build(kind, tiny_bert)
+    examples = []
+    for label, repeat in (("ADE-Drug", 2), ("Reason-Drug", 1)):
+        for note in notes * repeat:
+            types = ("Drug", label.split("-")[0])
+            concepts = [one for one in note.concepts if one.label in types]
+            own = Note(note.id, note.text, concepts, [one for one in note.relations if one.label == label])
+            gold = doc_from_note(nlp.make_doc, own)[0]
+            gold.user_data[SCHEMA_KEY] = files[label]
+            examples.append(Example(nlp.make_doc(note.text), gold))
+    nlp = learnt(nlp, examples, steps=60, rate=3e-3)
+
+    def related(name: str | None) -> set[str]:
+        doc = nlp.make_doc(notes[0].text)
+        if name is not None:
+            doc.user_data[SCHEMA_KEY] = name
+        return {relation.label for relation in get_relations(nlp(doc))}
+
+    assert related(files["ADE-Drug"]) == {"ADE-Drug"}
+    assert related(files["Reason-Drug"]) == {"Reason-Drug"}
+    assert related(None) == {"ADE-Drug", "Reason-Drug"}
+    if kind == "pair_mrc":
+        assert related(files["Planet-Drug"]) <= {"Planet-Drug"}
+    else:
+        with pytest.raises(ClinieError, match="CIE315"):
+            related(files["Planet-Drug"])

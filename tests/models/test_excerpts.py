@@ -12,7 +12,9 @@ from spacy_clinie.annotation import cover
 from spacy_clinie.models.base import load_tokenizer
 from spacy_clinie.models.excerpts import PairInput, Ranges, one_each, shared
 from spacy_clinie.models.pieces import make_pieces
+from spacy_clinie.schema import Schema
 
+SCHEMA = Schema.from_dict({"name": "mine", "concepts": {"X": {}}, "relations": {"R": {"pairs": [["X", "X"]]}}})
 WORDS = ["pain", "aspirin", "25mg", "then", ".", "\n", "Took", "é", "rash,"]
 
 
@@ -33,7 +35,7 @@ def test_every_candidate_once_and_within_the_window(make, tiny_bert: str) -> Non
         ends = [(start % len(text), min(start % len(text) + length, len(text))) for start, length in places]
         spans = [cover(doc, start, end, "X") for start, end in ends]
         pairs = [(h, t) for h in range(len(spans)) for t in range(len(spans)) if h != t]
-        item = PairInput(doc, spans, [0] * len(spans), pairs, np.ones((len(pairs), 1), dtype=bool))
+        item = PairInput(doc, spans, [0] * len(spans), pairs, np.ones((len(pairs), 1), dtype=bool), SCHEMA)
         (pieced,) = make_pieces([doc], tokenizer)
         ranges = Ranges(item, pieced)
         excerpts = make(0, item, ranges, size)
@@ -55,7 +57,7 @@ def test_a_note_full_of_concepts_needs_few_windows(tiny_bert: str) -> None:
     doc = spacy.blank("en")("aspirin 25mg , " * 300)
     spans = [cover(doc, i * 15, i * 15 + 7, "X") for i in range(300)]
     pairs = [(h, t) for h in range(300) for t in range(300) if h != t]
-    item = PairInput(doc, spans, [0] * 300, pairs, np.ones((len(pairs), 1), dtype=bool))
+    item = PairInput(doc, spans, [0] * 300, pairs, np.ones((len(pairs), 1), dtype=bool), SCHEMA)
     (pieced,) = make_pieces([doc], load_tokenizer(tiny_bert))
     assert len(shared(0, item, Ranges(item, pieced), 128)) < len(pairs) / 20
 
@@ -66,7 +68,7 @@ def test_sentences_that_no_candidate_connects_are_read_apart(tiny_bert: str) -> 
     (pieced,) = make_pieces([doc], load_tokenizer(tiny_bert))
 
     def sentences(pairs: list[tuple[int, int]]) -> list[str]:
-        item = PairInput(doc, spans, [0] * len(spans), pairs, np.ones((len(pairs), 1), dtype=bool))
+        item = PairInput(doc, spans, [0] * len(spans), pairs, np.ones((len(pairs), 1), dtype=bool), SCHEMA)
         excerpts = shared(0, item, Ranges(item, pieced), 64)
         ends = [(pieced.starts[one.pieces[0]], pieced.ends[one.pieces[-1]]) for one in excerpts]
         return [doc.text[start:end] for start, end in ends]
@@ -84,7 +86,7 @@ def test_rivals_stand_nearer_to_the_other_end_and_are_of_the_same_type(tiny_bert
     found = list(re.finditer("aspirin|ibuprofen|morphine|81 mg|20 mg|pain", text))
     spans = [cover(doc, match.start(), match.end(), "X") for match in found]
     kinds = np.array([1 if "mg" in span.text else 2 if span.text == "pain" else 0 for span in spans])
-    item = PairInput(doc, spans, kinds.tolist(), [], np.zeros((0, 1), dtype=bool))
+    item = PairInput(doc, spans, kinds.tolist(), [], np.zeros((0, 1), dtype=bool), SCHEMA)
     (pieced,) = make_pieces([doc], load_tokenizer(tiny_bert))
     at = {span.text: i for i, span in enumerate(spans)}
 

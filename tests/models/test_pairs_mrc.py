@@ -12,23 +12,26 @@ from hypothesis import strategies as st
 from spacy_clinie.annotation import cover
 from spacy_clinie.models.excerpts import Excerpt, PairInput
 from spacy_clinie.models.pairs_mrc import PairMRC
+from spacy_clinie.schema import Schema
 from tests.conftest import tiny_settings
 
-SCHEMA = {
-    "name": "mine",
-    "concepts": {"Drug": {}},
-    "relations": {
-        "same": {"question": "Which is the same as {head}?", "pairs": [["Drug", "Drug"]]},
-        "other": {"question": "Which ones?", "pairs": [["Drug", "Drug"]]},
-    },
-}
+SCHEMA = Schema.from_dict(
+    {
+        "name": "mine",
+        "concepts": {"Drug": {}},
+        "relations": {
+            "same": {"question": "Which is the same as {head}?", "pairs": [["Drug", "Drug"]]},
+            "other": {"question": "{head}: which ones?", "pairs": [["Drug", "Drug"]]},
+        },
+    }
+)
 
 
 @pytest.fixture(scope="module")
 def module(tiny_bert: str) -> PairMRC:
     torch.manual_seed(0)
     options: dict[str, Any] = {"lora": None, "window": 96, "layer_rate": 1.0, "batch_pieces": 500}
-    made: Any = PairMRC.create(SCHEMA, tiny_settings(tiny_bert, **options))
+    made: Any = PairMRC.create(SCHEMA.to_dict(), tiny_settings(tiny_bert, **options))
     return made
 
 
@@ -36,13 +39,13 @@ def item(text: str, places: list[tuple[int, int]]) -> PairInput:
     doc = spacy.blank("en")(text)
     spans = [cover(doc, start, end, "Drug") for start, end in places]
     pairs = [(h, t) for h in range(len(spans)) for t in range(len(spans)) if h != t]
-    return PairInput(doc, spans, [0] * len(spans), pairs, np.ones((len(pairs), 2), dtype=bool))
+    return PairInput(doc, spans, [0] * len(spans), pairs, np.ones((len(pairs), 2), dtype=bool), SCHEMA)
 
 
 def test_markers_stand_around_the_head_and_ends_are_those_of_the_tail(module: PairMRC) -> None:
     text = "Took aspirin 25mg then aspirin ."
     given_ = item(text, [(5, 12), (13, 17), (23, 30)])
-    read = module._read([given_])
+    read = module._read([given_])[0]
     pieces, ranges = read.pieced[0], read.ranges[0]
     excerpt = Excerpt(0, np.arange(len(pieces.ids)), [2, 3], [0, 1, 2])
     ids, places = module._marked(excerpt, ranges, 1, np.array([0, 2]), pieces.ids)
