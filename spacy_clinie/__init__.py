@@ -1,11 +1,14 @@
 """Concepts and relations out of clinical notes, as a spaCy plug-in."""
 
 from pathlib import Path
-from typing import Optional, Union
+from typing import TYPE_CHECKING, Optional, Union
 
 from spacy.language import Language
 
 from .annotation import get_relations, register_extension, set_relations
+
+if TYPE_CHECKING:
+    from .schema import Schema
 
 __version__ = "0.1.0"
 __all__ = ["get_relations", "load", "set_relations"]
@@ -13,7 +16,7 @@ __all__ = ["get_relations", "load", "set_relations"]
 register_extension()
 
 
-def load(pipeline: Union[str, Path], schema: Optional[Union[str, Path]] = None) -> Language:
+def load(pipeline: Union[str, Path], schema: Optional[Union[str, Path, "Schema"]] = None) -> Language:
     """Load a trained pipeline, see `pipelines.load`."""
     from .pipelines import load as run
 

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from . import __version__
 from .annotation import ID_KEY
+from .components.base import ClinieComponent
 from .conversion import doc_from_note, note_from_doc
 from .corpora import brat, docbin, jsonl
 from .corpora.bundle import Ids, replacing
@@ -281,7 +282,10 @@ def _check_target(source: Path, target: Path, errors: Path) -> None:
 def _check_brat(nlp: Language, notes: Iterable[Note], target: Path) -> None:
     """Refuse what brat's files cannot hold, as far as it can be known before hours of work."""
     for name in nlp.pipe_names:
-        labels = nlp.pipe_labels.get(name, []) if _WRITTEN & set(nlp.get_pipe_meta(name).assigns) else []
+        labels = list(nlp.pipe_labels.get(name, [])) if _WRITTEN & set(nlp.get_pipe_meta(name).assigns) else []
+        component = nlp.get_pipe(name)
+        if isinstance(component, ClinieComponent) and component.schema:
+            labels += component.schema.relations
         for label in labels:
             if not brat.can_hold(label):
                 raise ClinieError("CIE445", component=name, label=label, format="brat")

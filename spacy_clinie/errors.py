@@ -269,6 +269,12 @@ MESSAGES = {
         "leave those out that are not wanted."
     ),
     "CIE469": "{count} of the documents in {path} share text with documents that are tested on, and are left out.",
+    "CIE470": (
+        "The examples in the prompts of {component} are of its old types, and are not shown any more. To show others, "
+        "initialize it with this schema and examples of its types."
+    ),
+    "CIE471": "{key!r} of a Doc holds a {kind}. Give the name or the file of a schema.",
+    "CIE473": "{name!r} of a mix is no reader. Give it a block with @readers, such as spacy_clinie.Corpus.v1.",
     "CIE467": (
         "{component}: {count} concepts of this batch cross others of one question or lie too deep within others, so "
         "the answer that is learnt leaves them out. With a question for each type (each = true) they seldom do."

@@ -1,10 +1,12 @@
 """Trained pipelines that come with the package, and the loading of any pipeline."""
 
 import re
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Optional, Union
 
 import spacy
+from safetensors import SafetensorError
 from spacy.language import Language
 
 from .components.base import ClinieComponent
@@ -24,13 +26,13 @@ def bundled() -> tuple[str, ...]:
     return tuple(sorted(folder.name for folder in _FOLDER.glob("*") if (folder / "config.cfg").is_file()))
 
 
-def load(pipeline: Union[str, Path], schema: Optional[Union[str, Path]] = None) -> Language:
+def load(pipeline: Union[str, Path], schema: Optional[Union[str, Path, Schema]] = None) -> Language:
     """Load a trained pipeline; `spacy_clinie.load` is the same.
 
     pipeline (Union[str, Path]): One that comes with the package (`bundled`), or what `spacy.load` takes: a folder, or
         the name of an installed package.
-    schema (Optional[Union[str, Path]]): Name or file of a schema whose types are looked for, in place of those that the
-        pipeline has by default.
+    schema (Optional[Union[str, Path, Schema]]): A schema, or its name or file: its types are looked for, in place of
+        those that the pipeline has by default.
     RETURNS (Language): The pipeline.
     RAISES (ClinieError): CIE430 if there is no such pipeline, CIE442 if it cannot be loaded, CIE302 if its base model
         is not installed; CIE101 to CIE109 for the schema; CIE315 if a component cannot look for its types, CIE319 if
@@ -43,19 +45,19 @@ def load(pipeline: Union[str, Path], schema: Optional[Union[str, Path]] = None) 
     if not components:
         raise ClinieError("CIE319", pipeline=pipeline)
     for component in components:
-        component.use(Schema.load(schema))
+        component.use(schema if isinstance(schema, Schema) else Schema.load(schema))
     return nlp
 
 
 def _load(pipeline: Union[str, Path]) -> Language:
     try:
         return spacy.load(pipeline)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         is_there = any(Path(pipeline, name).is_file() for name in ("config.cfg", "meta.json"))
         if str(error).startswith(("[E050]", "[E052]", "[E053]")) and not is_there:
             raise ClinieError("CIE430", pipeline=pipeline, bundled=", ".join(bundled()) or "none yet") from error
         named = _MISSING.match(str(error))
-        if isinstance(error, ValueError) and not named:
+        if isinstance(error, ValueError) and not isinstance(error, JSONDecodeError) and not named:
             raise
         file = named[1] if named else getattr(error, "filename", None) or "one of its files"
         problem = getattr(error, "strerror", None) or "cannot be read"

@@ -53,8 +53,9 @@ class ClinieComponent(TrainablePipe):
         self.scorer = scorer
         self._schema_name = schema
         self.schema: Optional[Schema] = None
-        # Those that Docs name, by that name.
+        # Those that Docs name, by that name; and those names that were looked up since it was loaded.
         self.schemas: dict[str, Schema] = {}
+        self._looked_up: set[str] = set()
         if schema:
             # A trained component carries its own, and must load where there is no such file: `initialize` raises.
             with suppress(ClinieError):
@@ -83,18 +84,25 @@ class ClinieComponent(TrainablePipe):
             self.schema = Schema.from_dict(record, source=self.name) if record else None
         if "schemas" in facts:
             self.schemas = {name: Schema.from_dict(record, source=name) for name, record in facts["schemas"].items()}
+            self._looked_up = set()
 
     def schema_of(self, doc: Doc) -> Schema:
         """The schema that a Doc is to be read with: the one that it names, or else the component's.
 
         doc (Doc): The Doc.
         RETURNS (Schema): The schema.
-        RAISES (ClinieError): CIE461 if there is none; CIE101 to CIE109 for one that the Doc names.
+        RAISES (ClinieError): CIE461 if there is none; CIE101 to CIE109 for one that the Doc names, CIE471 if that is no
+            name.
         """
         name = doc.user_data.get(SCHEMA_KEY)
         if name is not None:
-            if name not in self.schemas:
+            if not isinstance(name, (str, Path)):
+                raise ClinieError("CIE471", key=SCHEMA_KEY, kind=type(name).__name__)
+            name = str(name)
+            # What was saved with the component serves where there is no such file; a file that is there may be another.
+            if name not in self._looked_up and (name not in self.schemas or Path(name).is_file()):
                 self.schemas[name] = Schema.load(name)
+            self._looked_up.add(name)
             return self.schemas[name]
         if self.schema is None:
             raise ClinieError("CIE461", component=self.name)
@@ -107,8 +115,12 @@ class ClinieComponent(TrainablePipe):
         RAISES (ClinieError): CIE315 if the model can only find types that it was trained on, CIE325 if a
             prompt for them does not fit into it.
         """
-        self.schema = schema
-        self.predict([Doc(self.vocab, words=["a"])])
+        held, self.schema = self.schema, schema
+        try:
+            self.predict([Doc(self.vocab, words=["a"])])
+        except ClinieError:
+            self.schema = held
+            raise
 
     def initialize(
         self,
@@ -128,6 +140,7 @@ class ClinieComponent(TrainablePipe):
         """
         validate_get_examples(get_examples, f"{type(self).__name__}.initialize")
         examples = list(get_examples())
+        self._looked_up = set()
         self.settle(examples, labels)
         self.model.initialize(X=[example.predicted for example in examples[:10]])
 

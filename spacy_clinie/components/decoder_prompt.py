@@ -202,17 +202,38 @@ class DecoderPrompt(ClinieComponent):
         """
         super().settle(examples, labels)
         self._prepared = {}
+        self.shown = {}
         if not self.examples:
             return
-        by_schema: dict[str, list[Doc]] = {} if examples else {"": []}
-        for example in examples:
-            by_schema.setdefault(_schema_key(example.reference), []).append(example.reference)
+        by_schema: dict[str, list[Doc]] = {"": []}
+        for gold in (example.reference for example in examples):
+            by_schema.setdefault(_schema_key(gold), []).append(gold)
+            if _schema_key(gold) and self.schema_of(gold) == self.schema:
+                by_schema[""].append(gold)
         for key, docs in by_schema.items():
             schema = self.schemas.get(key) or cast(Schema, self.schema)
-            self.shown[key] = self.examples.take(docs)
+            try:
+                self.shown[key] = self.examples.take(docs)
+            except ClinieError:
+                if docs or not examples:
+                    raise
+                # All training data name schemas, and none is the component's: for that, there is nothing to show.
+                continue
             self.refuse_unknown((one.label for note in self.shown[key] for one in note.concepts), schema.concepts)
             if self.relations:
                 self.refuse_unknown((one.label for note in self.shown[key] for one in note.relations), schema.relations)
+
+    def use(self, schema: Schema) -> None:
+        """Look for the types of another schema from now on. Examples of the old one are not shown any more."""
+        held = self.shown
+        if schema != self.schema and self.shown.get(""):
+            self.shown = {key: notes for key, notes in held.items() if key}
+            warn("CIE470", component=self.name)
+        try:
+            super().use(schema)
+        except ClinieError:
+            self.shown = held
+            raise
 
     def facts(self) -> dict[str, Any]:
         shown = {key: [note.to_dict() for note in notes] for key, notes in self.shown.items()}
@@ -341,6 +362,7 @@ class DecoderPrompt(ClinieComponent):
         """
         codec = self.active_reader.codec
         for example in examples:
+            example.predicted.user_data.pop(SCHEMA_KEY, None)
             if SCHEMA_KEY in example.reference.user_data:
                 example.predicted.user_data[SCHEMA_KEY] = example.reference.user_data[SCHEMA_KEY]
         docs = [example.predicted for example in examples]

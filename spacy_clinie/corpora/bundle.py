@@ -136,7 +136,7 @@ def make_sound(note: Note, report: Report, file: Path, line: int | None = None) 
     note.concepts = list(concepts.values())
     relations = []
     for relation in note.relations:
-        missing = {relation.head, relation.tail} - set(concepts)
+        missing = {end for end in (relation.head, relation.tail) if end not in concepts}
         if missing:
             gone = "was dropped" if missing <= dropped else "is not there"
             report.drop(f"relation to a concept that {gone}", file, line)

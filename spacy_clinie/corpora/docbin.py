@@ -13,7 +13,7 @@ from typing import Any
 from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 
-from ..annotation import RELATIONS_KEY, set_relations
+from ..annotation import RELATIONS_KEY, SPANS_KEY, set_relations
 from ..conversion import doc_from_note, note_from_doc
 from ..notes import Note
 from ..tokenizer import make_tokenizer
@@ -70,6 +70,9 @@ def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
             note = _note(doc, f"{file.stem}-{number}", report, file)
             if note is None:
                 continue
+            others = {key: len(spans) for key, spans in doc.spans.items() if key != SPANS_KEY and len(spans)}
+            for key, count in others.items():
+                report.leave_out(f"spans of another group: {key}", file, None, count)
             make_sound(note, report, file)
             note.id = ids.unique(note.id, file)
             yield SourcedNote(note, file, split, {})

@@ -20,6 +20,12 @@ from .report import Report
 from .source import SourcedNote
 
 SUFFIXES = (".jsonl",)
+_FIELDS = {
+    "line": ("id", "text", "concepts", "relations"),
+    "concept": ("id", "start", "end", "label", "score", "fragments", "attributes"),
+    "relation": ("head", "tail", "label", "score"),
+}
+_NAME = re.compile(r"[\w.-]{1,40}")
 _BOM = b"\xef\xbb\xbf"
 # Half a character cannot be written as UTF-8, and some readers break lines at the other three.
 _ESCAPED = re.compile("[\x85\u2028\u2029\ud800-\udfff]")
@@ -94,6 +100,21 @@ def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
             except ClinieError as error:
                 refuse("line", str(error.facts["problem"]))
                 continue
+            for name in _unknown(record):
+                report.drop(f"field that this format does not have: {name}", file, number)
             make_sound(note, report, file, number)
             note.id = ids.unique(note.id, file, number)
             yield SourcedNote(note, file, split, {concept.id: number for concept in note.concepts})
+
+
+def _unknown(record: dict[str, Any]) -> list[str]:
+    """Names of the fields of a line, its concepts and its relations that nothing is read from."""
+    found = {f"{name}" for name in record if name not in _FIELDS["line"]}
+    for key, kind in (("concepts", "concept"), ("relations", "relation")):
+        items = record.get(key)
+        for item in items if isinstance(items, list) else ():
+            if not isinstance(item, dict):
+                continue
+            found |= {f"{kind}.{name}" for name in item if name not in _FIELDS[kind]}
+    # A name that is none may be anything, even a note.
+    return sorted(name if _NAME.fullmatch(name) else "(no name)" for name in found)

@@ -1,17 +1,19 @@
 """Readers for `spacy train`: a corpus that names its schema, a part of it drawn by seed, and a mix of several."""
 
 from collections.abc import Callable, Iterator, Mapping
+from math import inf
 from pathlib import Path
 from random import Random
 from typing import Any, Optional, Union
 
 from spacy.language import Language
-from spacy.tokens import Doc
-from spacy.training import Corpus, Example
-from spacy.training.corpus import walk_corpus
+from spacy.tokens import Doc, DocBin
+from spacy.training import Example
 
 from ..annotation import ID_KEY, SCHEMA_KEY
 from ..errors import ClinieError, warn
+from .bundle import find_bundles
+from .report import Report
 from .splits import overlapping, ranked
 
 
@@ -32,8 +34,14 @@ def corpus(
         of its Docs are left out, with a warning (CIE469).
     limit (int): How many Docs are drawn; 0 for all. More contain the fewer that the same seed draws.
     seed (int): Another seed draws others.
-    RETURNS (Callable[[Language], Iterator[Example]]): A reader.
+    RETURNS (Callable[[Language], Iterator[Example]]): A reader. It raises CIE200 or CIE201 where there is no such file,
+        and CIE439 for a damaged one.
+    RAISES (ClinieError): CIE307 for a limit below 0.
     """
+    if limit < 0:
+        raise ClinieError("CIE307", setting="limit", value=limit, choices="0, 1, 2, ...")
+    # A file is named in full: a pipeline may be used from another folder.
+    named = None if schema is None else str(Path(schema).resolve() if Path(schema).is_file() else schema)
 
     def read(nlp: Language) -> Iterator[Example]:
         docs = _docs(nlp, path)
@@ -46,9 +54,10 @@ def corpus(
             drawn = ranked([str(doc.user_data.get(ID_KEY, i)) for i, doc in enumerate(docs)], seed)
             docs = [docs[i] for i in sorted(drawn[:limit])]
         for doc in docs:
-            predicted = nlp.make_doc(doc.text)
-            if schema is not None:
-                predicted.user_data[SCHEMA_KEY] = doc.user_data[SCHEMA_KEY] = str(schema)
+            # Not nlp.make_doc: it refuses notes of more than nlp.max_length characters.
+            predicted = nlp.tokenizer(doc.text)
+            if named is not None:
+                predicted.user_data[SCHEMA_KEY] = doc.user_data[SCHEMA_KEY] = named
             yield Example(predicted, doc)
 
     return read
@@ -61,14 +70,17 @@ def mixed(
 
     corpora (dict[str, Callable[[Language], Iterable[Example]]]): Readers by name.
     weights (Optional[dict[str, float]]): How often each Doc of a corpus is seen, 1.0 where nothing is said: 0.5 draws
-        half of them, 2.5 takes all of them twice and half of them once more.
+        half of them (one at least), 2.5 takes all of them twice and half of them once more.
     seed (int): Another seed draws others and orders them otherwise.
     RETURNS (Callable[[Language], Iterator[Example]]): A reader.
-    RAISES (ClinieError): CIE468 for a weight of no corpus, or one that is not above 0.
+    RAISES (ClinieError): CIE468 for a weight of no corpus, or one that is not above 0; CIE473 for what is no reader.
     """
     shares: Mapping[str, float] = weights or {}
+    for name, reader in corpora.items():
+        if not callable(reader):
+            raise ClinieError("CIE473", name=name)
     for name, weight in shares.items():
-        if name not in corpora or not weight > 0:
+        if name not in corpora or not 0 < weight < inf:
             raise ClinieError("CIE468", name=name, weight=weight, corpora=", ".join(corpora))
 
     def read(nlp: Language) -> Iterator[Example]:
@@ -77,7 +89,8 @@ def mixed(
         for name, reader in corpora.items():
             own, weight = list(reader(nlp)), shares.get(name, 1.0)
             whole = int(weight)
-            found += own * whole + random.sample(own, round((weight - whole) * len(own)))
+            part = round((weight - whole) * len(own))
+            found += own * whole + random.sample(own, max(part, int(not whole and bool(own))))
         random.shuffle(found)
         yield from found
 
@@ -85,4 +98,10 @@ def mixed(
 
 
 def _docs(nlp: Language, path: Path) -> list[Doc]:
-    return list(Corpus(path).read_docbin(nlp.vocab, walk_corpus(path, ".spacy")))
+    docs: list[Doc] = []
+    for file, _ in find_bundles(Path(path), (".spacy",), Report()):
+        try:
+            docs += DocBin().from_disk(file).get_docs(nlp.vocab)
+        except Exception as error:  # a damaged file can raise anything
+            raise ClinieError("CIE439", file=file.name, problem=type(error).__name__) from error
+    return docs

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ..notes import Note
 
-# Words in a row that make two texts one document. Sentences of the open corpora share fewer by chance.
-SHARED_WORDS = 12
+# Words in a row that make two texts one document. Sentences of the open corpora share fewer by chance. A text of fewer
+# words than the second number says nothing that another may not say as well.
+SHARED_WORDS, FEWEST_WORDS = 12, 6
 
 
 def splits_of(notes: Iterable[tuple[str, str | None]], group: str | None = None) -> dict[str, str]:
@@ -74,16 +75,29 @@ def overlapping(texts: Iterable[str], others: Iterable[str]) -> list[int]:
 
     texts (Iterable[str]): Texts.
     others (Iterable[str]): Other texts.
-    RETURNS (list[int]): Indexes of the texts that share `SHARED_WORDS` words in a row with one of the others, whatever
-        the capitals and signs between them; a shorter text is shared as a whole.
+    RETURNS (list[int]): Indexes of the texts that share `SHARED_WORDS` words in a row with one of the others, or hold
+        all of one that has fewer, but at least `FEWEST_WORDS`; whatever the capitals and signs between them.
     """
-    known = {run for text in others for run in _runs(text)}
-    return [i for i, text in enumerate(texts) if not known.isdisjoint(_runs(text))]
+    known: dict[int, set[tuple[str, ...]]] = {}
+    for text in others:
+        words = _words(text)
+        if len(words) >= FEWEST_WORDS:
+            length = min(len(words), SHARED_WORDS)
+            known.setdefault(length, set()).update(_runs(words, length))
+    found = []
+    for i, text in enumerate(texts):
+        words = _words(text)
+        if any(not runs.isdisjoint(_runs(words, length)) for length, runs in known.items()):
+            found.append(i)
+    return found
 
 
-def _runs(text: str) -> set[tuple[str, ...]]:
-    words = re.findall(r"\w+", text.casefold())
-    return {tuple(words[i : i + SHARED_WORDS]) for i in range(max(len(words) - SHARED_WORDS, 0) + 1)}
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.casefold())
+
+
+def _runs(words: list[str], length: int) -> set[tuple[str, ...]]:
+    return {tuple(words[i : i + length]) for i in range(len(words) - length + 1)}
 
 
 def _shares(ids: Sequence[str], group: str | None, shares: Mapping[str, float]) -> dict[str, str]:

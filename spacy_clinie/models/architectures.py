@@ -7,10 +7,11 @@ gradients and returns the loss; the second value must then be called with 1.0 (i
 """
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Optional, Union, cast
 
-from thinc.api import Model
+from thinc.api import Model, Shim
 
 from ..errors import ClinieError
 from .shim import TorchShim
@@ -93,36 +94,13 @@ def tok2vec_tagger(
     RAISES (ClinieError): CIE307 for a setting that makes no sense.
     """
     options = _checked({"head": head, "threshold": threshold, "dropout": dropout, "head_rate": head_rate})
-
-    def restore(folder: Path) -> Any:
-        from .vectors import VectorTagger
-
-        return VectorTagger.restore(folder, options)
-
-    def forward(model: Model, inputs: Any, is_train: bool) -> tuple[Any, Callable]:
-        module = _shim(model).module
-        if not is_train:
-            return module.predict(inputs, tok2vec.predict([item.doc for item in inputs])), lambda gradient: []
-        items, gold = inputs
-        vectors, backprop = tok2vec.begin_update([item.doc for item in items])
-        loss, gradients = module.learn(items, vectors, gold)
-
-        def finish(gradient: float) -> list:
-            backprop(gradients)
-            return []
-
-        return loss, finish
-
-    def init(model: Model, X: Any = None, Y: Any = None) -> None:
-        from .vectors import VectorTagger
-
-        tok2vec.initialize(X=X)
-        if not _shim(model).has_module or _shim(model).module.schema != model.attrs["schema"]:
-            width = tok2vec.get_dim("nO") if tok2vec.has_dim("nO") else tok2vec.predict(X[:1])[0].shape[1]
-            _shim(model).module = VectorTagger(width, model.attrs["schema"], options)
-
+    place = _Place("vectors", "VectorTagger", options)
     attrs = {"finds": "concepts"}
-    return Model("clinie_tok2vec_tagger", forward, init=init, layers=[tok2vec], shims=[TorchShim(restore)], attrs=attrs)
+    layers: list[Model] = [tok2vec]
+    shims: list[Shim] = [TorchShim(place.restore)]
+    return Model(
+        "clinie_tok2vec_tagger", _vectors_forward, init=place.init_on_vectors, layers=layers, shims=shims, attrs=attrs
+    )
 
 
 def marked_pairs(
@@ -263,24 +241,72 @@ def _shim(model: Model) -> TorchShim:
     return cast(TorchShim, model.shims[0])
 
 
+class _Place:
+    """Where a torch module comes from. Its methods, and not closures, are what models hold, so that a pipeline can be
+    pickled, as processes that are spawned need it.
+
+    file (str): Name of its file in this folder.
+    name (str): Name of its class.
+    options (dict[str, Any]): The settings of the architecture.
+    """
+
+    def __init__(self, file: str, name: str, options: dict[str, Any]) -> None:
+        self.file, self.name, self.options = file, name, options
+
+    @property
+    def kind(self) -> Any:
+        """The class, whose import brings torch in."""
+        return getattr(import_module(f".{self.file}", __package__), self.name)
+
+    def restore(self, folder: Path) -> Any:
+        """Build it from what its `save` wrote."""
+        return self.kind.restore(folder, self.options)
+
+    def init(self, model: Model, X: Any = None, Y: Any = None) -> None:
+        """Build it around a base model. Initialized once more for other types, it begins anew: its head would answer in
+        the old ones."""
+        if _is_new(model):
+            _shim(model).module = self.kind.create(model.attrs["schema"], self.options)
+
+    def init_on_vectors(self, model: Model, X: Any = None, Y: Any = None) -> None:
+        """Build it on top of the vectors of a `tok2vec`."""
+        (tok2vec,) = model.layers
+        tok2vec.initialize(X=X)
+        if _is_new(model):
+            width = tok2vec.get_dim("nO") if tok2vec.has_dim("nO") else tok2vec.predict(X[:1])[0].shape[1]
+            _shim(model).module = self.kind(width, model.attrs["schema"], self.options)
+
+
+def _is_new(model: Model) -> bool:
+    held = _shim(model).module if _shim(model).has_module else None
+    return held is None or getattr(held, "schema", model.attrs["schema"]) != model.attrs["schema"]
+
+
+def _forward(model: Model, inputs: Any, is_train: bool) -> tuple[Any, Callable]:
+    module = _shim(model).module
+    return (module.learn(*inputs) if is_train else module.predict(inputs)), _nothing
+
+
+def _nothing(gradient: Any) -> list:
+    return []
+
+
+def _vectors_forward(model: Model, inputs: Any, is_train: bool) -> tuple[Any, Callable]:
+    module, (tok2vec,) = _shim(model).module, model.layers
+    if not is_train:
+        return module.predict(inputs, tok2vec.predict([item.doc for item in inputs])), _nothing
+    items, gold = inputs
+    vectors, backprop = tok2vec.begin_update([item.doc for item in items])
+    loss, gradients = module.learn(items, vectors, gold)
+
+    def finish(gradient: float) -> list:
+        backprop(gradients)
+        return []
+
+    return loss, finish
+
+
 def _torch_model(name: str, finds: str, file: str, module_name: str, options: dict[str, Any]) -> Model:
     """A thinc Model around one of our torch modules."""
-    _checked(options)
-
-    def module_class() -> Any:
-        from importlib import import_module
-
-        return getattr(import_module(f".{file}", __package__), module_name)
-
-    def forward(model: Model, inputs: Any, is_train: bool) -> tuple[Any, Callable]:
-        module = _shim(model).module
-        return (module.learn(*inputs) if is_train else module.predict(inputs)), lambda gradient: []
-
-    def init(model: Model, X: Any = None, Y: Any = None) -> None:
-        # Initialized once more for other types, it begins anew: its head would answer in the old ones.
-        held = _shim(model).module if _shim(model).has_module else None
-        if held is None or getattr(held, "schema", model.attrs["schema"]) != model.attrs["schema"]:
-            _shim(model).module = module_class().create(model.attrs["schema"], options)
-
-    shim = TorchShim(lambda folder: module_class().restore(folder, options))
-    return Model(name, forward, init=init, shims=[shim], attrs={"finds": finds})
+    place = _Place(file, module_name, _checked(options))
+    return Model(name, _forward, init=place.init, shims=[TorchShim(place.restore)], attrs={"finds": finds})

@@ -152,8 +152,11 @@ class CausalModule(nn.Module):
         self.train()
         weight, total = sum(map(len, answers)), 0.0
         lengths = [len(ask.rest) + len(answer) for ask, answer in zip(asks, answers, strict=True)]
+        # Without a memory, every row is read from its beginning.
+        whole = bool(self.options["checkpoint"])
         for before, members in self._groups(asks, lengths):
-            for batch in by_budget([lengths[i] for i in members], self.options["batch_pieces"]):
+            reads = [lengths[i] + whole * len(before) for i in members]
+            for batch in by_budget(reads, self.options["batch_pieces"]):
                 rows = [members[i] for i in batch]
                 with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None):
                     loss = self._loss(before, [asks[i].rest for i in rows], [answers[i] for i in rows])

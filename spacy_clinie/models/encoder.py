@@ -53,8 +53,8 @@ class EncoderModule(nn.Module):
         self.limit = _longest_input(encoder, tokenizer)
         self.device = base.pick_device(options["device"])
         self.precision = base.pick_precision(options["precision"], self.device)
-        # In a list, so that it is no part of the module.
-        self._cast: Optional[list[Any]] = None
+        # State of the weights, and what was made of them: in a tuple, so that it is no part of the module.
+        self._cast: Optional[tuple[list[int], Any]] = None
         self.prepare()
         self.head: Any = self.build_head()
         self.to(self.device)
@@ -199,17 +199,19 @@ class EncoderModule(nn.Module):
 
     def _at_precision(self) -> Any:
         """The encoder with the weights of its linear layers in the precision that these compute in: autocast would
-        convert them once more for every batch. It shares all other weights, and is made anew after training."""
-        if self._cast is None:
-            linear = [module for module in self.encoder.modules() if isinstance(module, nn.Linear)]
-            own = {id(parameter) for module in linear for parameter in module.parameters()}
+        convert them once more for every batch. It shares all other weights, and is made anew when they changed."""
+        linear = [module for module in self.encoder.modules() if isinstance(module, nn.Linear)]
+        weights = [parameter for module in linear for parameter in module.parameters()]
+        state = [0 if weight.is_inference() else weight._version for weight in weights]
+        if self._cast is None or self._cast[0] != state:
+            own = {id(weight) for weight in weights}
             shared = {id(p): p for p in self.encoder.parameters() if id(p) not in own}
             cast = copy.deepcopy(self.encoder, shared)
             for module in cast.modules():
                 if isinstance(module, nn.Linear):
                     module.to(self.precision)
-            self._cast = [cast]
-        return self._cast[0].eval()
+            self._cast = state, cast.eval()
+        return self._cast[1]
 
     def accumulate(self, losses: Iterator[torch.Tensor], weight: int) -> float:
         """Add up the gradients of the parts of a batch, one part in memory at a time.
@@ -219,7 +221,6 @@ class EncoderModule(nn.Module):
         RETURNS (float): Loss of the batch.
         """
         self.train()
-        self._cast = None
         total = 0.0
         for loss in losses:
             (loss / max(weight, 1)).backward()

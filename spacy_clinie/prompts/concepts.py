@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
+from ..errors import ClinieError
 from ..notes import Note
 from ..schema import Schema
 from ..windows import Window
@@ -220,6 +221,10 @@ def concept_prompt(
     grounded (bool): Whether an answer can hold nothing but labels of the schema and words of the window, at their
         places. Otherwise it is free, and what it says is looked for in the window, for comparison.
     RETURNS (ConceptPrompt): The task.
+    RAISES (ClinieError): CIE307 for a window or an overlap that makes no sense.
     """
+    for setting, value, least in (("window", window, 1), ("overlap", overlap, 0)):
+        if value < least:
+            raise ClinieError("CIE307", setting=setting, value=value, choices=f"{least}, {least + 1}, ...")
     chosen = template or ("concepts_mrc.v1" if each else "concepts_instruct.v1")
     return ConceptPrompt(chosen, format or InlineMarks(), each, window, overlap, grounded)

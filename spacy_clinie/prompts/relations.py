@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple, Optional
 
+from ..errors import ClinieError
 from ..notes import Note
 from ..schema import RelationType, Schema
 from .codec import Codec
@@ -245,6 +246,11 @@ def relation_prompt(
     max_distance (Optional[int]): How many sentences apart head and tail may be: 0 for the same sentence; None for
         anywhere in the note.
     RETURNS (RelationPrompt): The task.
+    RAISES (ClinieError): CIE307 for a window or a distance that makes no sense.
     """
+    if window < 1:
+        raise ClinieError("CIE307", setting="window", value=window, choices="1, 2, 3, ...")
+    if max_distance is not None and max_distance < 0:
+        raise ClinieError("CIE307", setting="max_distance", value=max_distance, choices="0, 1, 2, ..., null")
     chosen = template or ("relations_mrc.v1" if each else "relations_instruct.v1")
     return RelationPrompt(chosen, each, window, max_distance)

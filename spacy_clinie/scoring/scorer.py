@@ -29,11 +29,7 @@ def make_relation_scorer() -> Scorer:
 
     RETURNS (Scorer): `score_relations` end to end: on whatever concepts the prediction has.
     """
-
-    def score_end_to_end(examples: Iterable[Example], **_cfg: Any) -> dict[str, Any]:
-        return score_relations((eg.reference, eg.predicted) for eg in examples)
-
-    return score_end_to_end
+    return _score_end_to_end
 
 
 def make_scorer() -> Scorer:
@@ -41,12 +37,17 @@ def make_scorer() -> Scorer:
 
     RETURNS (Scorer): Concepts and relations end to end, what both of the others give.
     """
+    return _score_both
 
-    def score_both(examples: Iterable[Example], **_cfg: Any) -> dict[str, Any]:
-        pairs = list(examples)
-        return {**score_concepts(pairs), **score_relations((eg.reference, eg.predicted) for eg in pairs)}
 
-    return score_both
+# Not within the functions above: a pipeline whose scorers are closures cannot be pickled.
+def _score_end_to_end(examples: Iterable[Example], **_cfg: Any) -> dict[str, Any]:
+    return score_relations((eg.reference, eg.predicted) for eg in examples)
+
+
+def _score_both(examples: Iterable[Example], **_cfg: Any) -> dict[str, Any]:
+    pairs = list(examples)
+    return {**score_concepts(pairs), **_score_end_to_end(pairs)}
 
 
 def score_concepts(examples: Iterable[Example], **_cfg: Any) -> dict[str, Any]:
