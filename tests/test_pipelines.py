@@ -93,3 +93,25 @@ def test_pipelines_that_look_for_nothing_or_are_not_there(tmp_path: Path) -> Non
     with pytest.raises(ClinieError, match="CIE430") as caught:
         spacy_clinie.load("no-such-pipeline")
     assert all(name in str(caught.value) for name in bundled())
+
+
+def test_damaged_files_are_told(tiny_bert: str, tmp_path: Path) -> None:
+    path = save(build("crf", tiny_bert, schema="n2c2_2018"), tmp_path / "model")
+    for name in ("head.safetensors", "schema.json"):
+        [file] = [one for one in path.rglob(name) if "torch" in one.parts]
+        content = file.read_bytes()
+        file.write_bytes(content[:20])
+        with pytest.raises(ClinieError, match="CIE442"):
+            spacy_clinie.load(path)
+        file.write_bytes(content)
+    spacy_clinie.load(path)
+
+
+def test_what_brat_cannot_hold_is_told_before_the_work(tiny_decoder: str, tmp_path: Path) -> None:  # noqa: F811
+    relation = {"has dose": {"pairs": [["Drug", "Dose"]]}}
+    schema = Schema.from_dict({"name": "mine", "concepts": {"Drug": {}, "Dose": {}}, "relations": relation})
+    (tmp_path / "mine.yml").write_text(schema.to_yaml())
+    path = save(build_decoder(tiny_decoder, str(tmp_path / "mine.yml")), tmp_path / "model")
+    (tmp_path / "note.txt").write_text("Took aspirin.")
+    with pytest.raises(ClinieError, match="CIE445"):
+        annotate(path, tmp_path / "note.txt", tmp_path / "brat")

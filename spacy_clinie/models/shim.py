@@ -76,6 +76,10 @@ class TorchShim(Shim):
         if optimizer.grad_clip:
             torch.nn.utils.clip_grad_norm_(self.module.parameters(), float(optimizer.grad_clip))
         self._optimizer.step()
+        # The fused step does not tell that it changed them; copies of them are kept (`EncoderModule._at_precision`).
+        for group in self._optimizer.param_groups:
+            for parameter in group["params"]:
+                torch.autograd.graph.increment_version(parameter)
         self._optimizer.zero_grad(set_to_none=True)
 
     def to_device(self, device_type: str, device_id: int) -> None:

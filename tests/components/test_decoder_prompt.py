@@ -130,7 +130,7 @@ def test_checkpoints_change_memory_and_not_gradients(
     gradients, reads = [], []
     for checkpoint in (False, True):
         torch.manual_seed(0)
-        nlp = build(base, model={"adapter": adapter, "checkpoint": checkpoint})
+        nlp = build(base, model={"adapter": adapter, "checkpoint": checkpoint, "batch_pieces": 9999})
         examples = make_examples(nlp)
         nlp.initialize(lambda own=examples: own)
         pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
@@ -353,3 +353,17 @@ def test_settings_of_another_kind_are_refused_by_name(tiny_decoder: str) -> None
     assert build(tiny_decoder, "phee", format=None).get_pipe("clinie_decoder_prompt").labels  # type: ignore[attr-defined]
     with pytest.raises(ConfigValidationError, match="format"):
         build(tiny_decoder, "phee", format=3)
+
+
+def test_checkpoints_bound_what_is_read_at_once(tiny_decoder: str) -> None:
+    nlp = build(tiny_decoder, "maccrobat2020", model={"checkpoint": True, "batch_pieces": 3000})
+    pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
+    nlp.initialize()
+    asks, answers_ = pipe.batch([Example(nlp.make_doc("Took aspirin."), nlp.make_doc("Took aspirin."))] * 6)
+    module = pipe.model.shims[0].module
+    read: list[int] = []
+    filled = module._filled
+    module._filled = lambda rows: read.append(len(rows) * max(map(len, rows))) or filled(rows)
+    module.learn(asks, answers_)
+    assert len(asks[0].before) > 500
+    assert max(read) <= max(3000, len(asks[0].before) + 100)

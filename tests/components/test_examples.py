@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import spacy
 from spacy.language import Language
 from spacy.training import Example
 
-from spacy_clinie.annotation import get_spans
+from spacy_clinie.annotation import SCHEMA_KEY, get_spans
 from spacy_clinie.corpora import jsonl
-from spacy_clinie.errors import ClinieError
+from spacy_clinie.errors import ClinieError, ClinieWarning
 from spacy_clinie.notes import Concept, Note
+from spacy_clinie.schema import Schema
 from tests.components.test_decoder_relations import build
 from tests.tiny import make_decoder
 
@@ -136,3 +138,28 @@ def test_nothing_to_draw_is_an_error(tiny_decoder: str) -> None:
     nlp = build(tiny_decoder, examples={"@misc": DRAWN, "number": 3}, schema="n2c2_2018")
     with pytest.raises(ClinieError, match="CIE327"):
         nlp.initialize()
+
+
+def test_examples_of_other_types_are_not_shown(tiny_decoder: str, notes: list[Note], tmp_path: Path) -> None:
+    jsonl.write(notes[:1], tmp_path / "examples.jsonl")
+    file = {"@misc": "spacy_clinie.ExampleFile.v1", "path": str(tmp_path / "examples.jsonl")}
+    types = ("Drug", "Strength", "Reason", "ADE", "Order")
+    schema = Schema.from_dict({"name": "mine", "concepts": {name: {} for name in types}})
+    (tmp_path / "mine.yml").write_text(schema.to_yaml())
+    nlp = build(tiny_decoder, examples=file, schema=str(tmp_path / "mine.yml"), relations=None)
+    named = nlp.make_doc("Took aspirin.")
+    named.user_data[SCHEMA_KEY] = str(tmp_path / "mine.yml")
+    nlp.initialize(lambda: [Example(named, named)])
+    pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
+    plain = nlp.make_doc("Took aspirin.")
+
+    def asked(doc: Any) -> str:
+        return str(pipe.concepts_asked([doc], pipe.active_reader.read_texts([doc]))[0].prompt)
+
+    assert notes[0].text in asked(plain)
+    assert notes[0].text in asked(named)
+    with pytest.warns(ClinieWarning, match="CIE470"):
+        pipe.use(Schema.from_dict({"name": "other", "concepts": {"Planet": {}}}))
+    assert "Planet" in asked(plain)
+    assert notes[0].text not in asked(plain)
+    assert notes[0].text in asked(named)

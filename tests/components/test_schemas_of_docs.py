@@ -186,3 +186,46 @@ def test_relations_are_looked_for_by_the_schema_that_a_doc_names(
     else:
         with pytest.raises(ClinieError, match="CIE315"):
             related(files["Planet-Drug"])
+
+
+def test_a_file_that_is_there_counts_more_than_what_was_saved(
+    tiny_bert: str, notes: list[Note], named: dict[str, str], tmp_path: Path
+) -> None:
+    nlp = build("mrc", tiny_bert)
+    nlp.initialize(lambda: mix(nlp, notes, named))
+    nlp.to_disk(tmp_path / "model")
+    doc = nlp.make_doc("Took aspirin.")
+    doc.user_data[SCHEMA_KEY] = named["drugs"]
+    pipes: list[Any] = [nlp.get_pipe("clinie_ner_encoder")]
+    Path(named["drugs"]).write_text("name: new\nconcepts:\n  Planet: {}\n")
+    pipes.append(spacy.load(tmp_path / "model").get_pipe("clinie_ner_encoder"))
+    assert [list(pipe.schema_of(doc).concepts) for pipe in pipes] == [list(TYPES["drugs"]), ["Planet"]]
+    doc.user_data[SCHEMA_KEY] = {"name": "no name"}
+    with pytest.raises(ClinieError, match="CIE471"):
+        nlp(doc)
+
+
+def test_a_schema_that_is_refused_changes_nothing(tiny_bert: str, named: dict[str, str]) -> None:
+    nlp = build("crf", tiny_bert, schema=named["drugs"])
+    nlp.initialize()
+    pipe: Any = nlp.get_pipe("clinie_ner_encoder")
+    with pytest.raises(ClinieError, match="CIE315"):
+        pipe.use(Schema.load("radgraph"))
+    assert pipe.labels == TYPES["drugs"]
+    nlp("Took aspirin.")
+
+
+def test_a_schema_on_the_predicted_doc_alone_does_not_count(
+    tiny_decoder: str,  # noqa: F811
+    notes: list[Note],
+    named: dict[str, str],
+) -> None:
+    nlp = spacy.blank("en")
+    model: dict[str, Any] = {"base": tiny_decoder, "device": "cpu", "precision": "fp32"}
+    nlp.add_pipe("clinie_decoder_prompt", config={"model": model, "schema": named["drugs"], "relations": None})
+    own = Note("a", notes[0].text, [one for one in notes[0].concepts if one.label in TYPES["drugs"]])
+    doc = nlp.make_doc(own.text)
+    doc.user_data[SCHEMA_KEY] = named["harm"]
+    example = Example(doc, doc_from_note(nlp.make_doc, own)[0])
+    sgd = nlp.initialize(lambda: [example])
+    assert nlp.update([example], sgd=sgd)["clinie_decoder_prompt"] > 0

@@ -128,3 +128,12 @@ def test_what_is_written_is_read_back(note: Note) -> None:
         (back,), report = read(Path(folder))
     assert back == note
     assert report.problems == 0
+
+
+def test_spans_of_other_groups_are_counted(tmp_path: Path) -> None:
+    doc = spacy.blank("en")("Took aspirin.")
+    doc.spans["sc"] = [doc[1:2]]
+    DocBin(docs=[doc], store_user_data=True).to_disk(tmp_path / "a.spacy")
+    report = Report()
+    list(docbin.read(tmp_path / "a.spacy", report))
+    assert [(one.reason, one.count) for one in report.remarks("left_out")] == [("spans of another group: sc", 1)]

@@ -210,3 +210,22 @@ def test_what_is_written_is_read_back(note: Note) -> None:
         (sourced,) = jsonl.read(Path(folder), report)
     assert sourced.note == note
     assert report.problems == 0
+
+
+def test_fields_that_nothing_is_read_from_are_counted(tmp_path: Path) -> None:
+    record = {
+        "id": "a",
+        "text": "Took aspirin.",
+        "entities": [],
+        "a whole note as a key": 1,
+        "concepts": [{"id": "C1", "start": 5, "end": 12, "label": "Drug", "cui": "C0004057"}, "none"],
+        "relations": [],
+    }
+    (tmp_path / "a.jsonl").write_text(json.dumps(record))
+    report = Report()
+    [sourced] = jsonl.read(tmp_path / "a.jsonl", report)
+    assert [concept.label for concept in sourced.note.concepts] == ["Drug"]
+    reasons = {remark.reason for remark in report.remarks("dropped")}
+    unknown = {reason for reason in reasons if reason.startswith("field")}
+    names = ("(no name)", "concept.cui", "entities")
+    assert unknown == {f"field that this format does not have: {name}" for name in names}

@@ -65,7 +65,7 @@ def test_weights_say_how_often_a_note_is_seen(nlp: Language, write: Callable[[st
     assert seen != ids(mixed(corpora=readers, weights={"half": 0.5, "often": 2.5}, seed=1), nlp)
 
 
-@pytest.mark.parametrize("weights", [{"other": 1.0}, {"a": 0.0}, {"a": float("nan")}])
+@pytest.mark.parametrize("weights", [{"other": 1.0}, {"a": 0.0}, {"a": float("nan")}, {"a": float("inf")}])
 def test_senseless_weights_are_refused(weights: dict[str, float], write: Callable[[str, int], Path]) -> None:
     with pytest.raises(ClinieError, match="CIE468"):
         mixed(corpora={"a": corpus(path=write("a", 1))}, weights=weights)
@@ -87,3 +87,46 @@ def test_what_is_tested_on_elsewhere_is_not_trained_on(nlp: Language, tmp_path: 
     with pytest.warns(ClinieWarning, match="CIE469.*1 of"):
         assert ids(corpus(path=tmp_path / "a.spacy", apart_from=tmp_path / "b.spacy"), nlp) == ["a-1"]
     assert ids(corpus(path=tmp_path / "a.spacy"), nlp) == ["a-0", "a-1"]
+
+
+def test_a_short_text_that_is_tested_on_is_found_in_a_longer_one(nlp: Language, tmp_path: Path) -> None:
+    texts = ["On day 2 the patient took aspirin and had a rash, which went away.", "The patient had no rash."]
+    docbin.write([Note(f"a-{i}", text) for i, text in enumerate(texts)], tmp_path / "a.spacy")
+    tested = [Note("b", "Patient took aspirin and had a rash."), Note("c", "had no rash")]
+    docbin.write(tested, tmp_path / "b.spacy")
+    with pytest.warns(ClinieWarning, match="CIE469"):
+        assert ids(corpus(path=tmp_path / "a.spacy", apart_from=tmp_path / "b.spacy"), nlp) == ["a-1"]
+
+
+def test_files_that_are_missing_or_damaged_are_errors(
+    nlp: Language, write: Callable[[str, int], Path], tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad.spacy").write_bytes(b"no DocBin")
+    for path, code in (
+        (tmp_path / "no.spacy", "CIE200"),
+        (tmp_path / "empty", "CIE201"),
+        (tmp_path / "bad.spacy", "439"),
+    ):
+        for settings in ({"path": path}, {"path": write("a", 1), "apart_from": path}):
+            with pytest.raises(ClinieError, match=code):
+                list(corpus(**settings)(nlp))
+    with pytest.raises(ClinieError, match="CIE307"):
+        corpus(path=write("a", 1), limit=-1)
+
+
+def test_a_mix_leaves_no_corpus_out_and_wants_readers(nlp: Language, write: Callable[[str, int], Path]) -> None:
+    readers = {"a": corpus(path=write("a", 10)), "b": corpus(path=write("b", 1))}
+    assert len(ids(mixed(corpora=readers, weights={"a": 0.01, "b": 0.5}), nlp)) == 2
+    with pytest.raises(ClinieError, match="CIE473"):
+        mixed(corpora={"a": "a.spacy"})
+
+
+def test_a_schema_file_is_named_in_full(
+    nlp: Language, write: Callable[[str, int], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.yml").write_text("name: mine\nconcepts:\n  Drug: {}\n")
+    path = write("a", 1)
+    monkeypatch.chdir(tmp_path)
+    [example] = corpus(path=path, schema="mine.yml")(nlp)
+    assert example.predicted.user_data[SCHEMA_KEY] == str(tmp_path / "mine.yml")

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import spacy
 import torch
 
 from spacy_clinie.models.tagger import EncoderTagger
@@ -73,3 +74,26 @@ def test_weights_in_bf16_say_what_autocast_says_also_after_training(kind: str, l
     after, expected = both()
     assert not torch.allclose(after, before, atol=2e-2)
     assert torch.allclose(after, expected, atol=2e-2)
+
+
+def test_weights_in_bf16_follow_a_step_that_spacy_takes_later(tiny_bert: str, make_examples: Any) -> None:
+    nlp = spacy.blank("en")
+    model = {"@architectures": "spacy_clinie.EncoderTagger.v1", **tiny_settings(tiny_bert), "precision": "bf16"}
+    pipe: Any = nlp.add_pipe("clinie_ner_encoder", config={"model": model})
+    examples = make_examples(nlp)
+    sgd = nlp.initialize(lambda: examples)
+    sgd.learn_rate = 1e-2
+    module = pipe.model.shims[0].module
+    pipe.update(examples, sgd=None)
+    ids = [np.arange(3, 40)]
+
+    def read() -> torch.Tensor:
+        module.eval()
+        with torch.inference_mode():
+            return module.encode(ids)
+
+    read()
+    pipe.finish_update(sgd)
+    after = read()
+    module._cast = None
+    assert after.equal(read())
