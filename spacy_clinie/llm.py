@@ -19,7 +19,8 @@ from spacy.vocab import Vocab
 from thinc.api import Model
 
 from .annotation import get_spans
-from .components.decoder_prompt import Answer, DecoderPrompt, FoundRelation
+from .components.answers import Answer, FoundRelation
+from .components.decoder_prompt import DecoderPrompt
 from .models.pieces import PiecedDoc
 from .prompts.codec import Codec
 from .prompts.concepts import ConceptPrompt, concept_prompt

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Optional, Union, cast
+from typing import Any, Optional, Union, cast
 
 import numpy as np
 from spacy.language import Language
@@ -28,6 +28,7 @@ from ..prompts.concepts import Asked, ConceptPrompt, Question
 from ..prompts.examples import Examples
 from ..prompts.relations import Mark, Pair, RelationPrompt, RelationsAsked, Stretch, Triple
 from ..schema import Schema
+from .answers import Answer, FoundConcept, FoundRelation, Key
 from .base import ClinieComponent, gold_spans, in_parts
 from .candidates import candidates
 
@@ -62,50 +63,6 @@ max_distance = 1
 
 # Where a Doc counts what the model named and it does not hold, by reason.
 REJECTED_KEY = "clinie_rejected"
-
-# First token, one past the last, label.
-Key = tuple[int, int, str]
-
-
-class FoundConcept(NamedTuple):
-    """A concept that the model named.
-
-    key (Key): First token, one past the last, label.
-    score (Optional[float]): Probability of the choices that made it; None where a model does not tell.
-    status (str): How its place was found, see `prompts.machines.Mention`.
-    """
-
-    key: Key
-    score: Optional[float]
-    status: str
-
-
-class FoundRelation(NamedTuple):
-    """A relation that the model named.
-
-    head (Key): First token, one past the last, label of the head.
-    tail (Key): Of the tail.
-    label (str): Relation type.
-    score (Optional[float]): Probability of the choices that made it; None where a model does not tell.
-    """
-
-    head: Key
-    tail: Key
-    label: str
-    score: Optional[float]
-
-
-class Answer(NamedTuple):
-    """What the model said about a Doc.
-
-    concepts (list[FoundConcept]): Concepts that the Doc holds.
-    relations (list[FoundRelation]): Relations between them.
-    rejected (Counter[str]): How many concepts it does not hold, by reason; none where answers are grounded.
-    """
-
-    concepts: list[FoundConcept]
-    relations: list[FoundRelation]
-    rejected: Counter[str]
 
 
 @Language.factory(
@@ -228,12 +185,13 @@ class DecoderPrompt(ClinieComponent):
         held = self.shown
         if schema != self.schema and self.shown.get(""):
             self.shown = {key: notes for key, notes in held.items() if key}
-            warn("CIE470", component=self.name)
         try:
             super().use(schema)
         except ClinieError:
             self.shown = held
             raise
+        if len(self.shown) < len(held):
+            warn("CIE470", component=self.name)
 
     def facts(self) -> dict[str, Any]:
         shown = {key: [note.to_dict() for note in notes] for key, notes in self.shown.items()}
