@@ -21,6 +21,7 @@ from ..errors import ClinieError, warn
 from ..prompts.codec import Codec
 from ..prompts.machines import Ask
 from . import base
+from .choices import Rows, choose
 from .pieces import PiecedDoc, by_budget, make_pieces
 
 # Layers' keys and values, each of shape (rows, heads, positions, width).
@@ -186,7 +187,7 @@ class CausalModule(nn.Module):
             logits = self._read_whole([[*before, *ids] for ids in sequences], longest)
         else:
             read = self._begin(before)
-            logits, _ = self._read_on(sequences, read, _Rows(len(sequences), _length(read), self.device), longest)
+            logits, _ = self._read_on(sequences, read, Rows(len(sequences), _length(read), self.device), longest)
         target = torch.full((len(answers), longest), -100)
         for row, answer in enumerate(answers):
             target[row, longest - len(answer) :] = torch.tensor(answer)
@@ -213,7 +214,7 @@ class CausalModule(nn.Module):
                     self._answer(read, [asks[i].rest for i in rows], [machines[i] for i in rows])
 
     def _answer(self, read: _Read, asked: list[Sequence[int]], machines: list[Any]) -> None:
-        rows = _Rows(len(asked), _length(read), self.device)
+        rows = Rows(len(asked), _length(read), self.device)
         waiting = [list(ids) for ids in asked]
         while machines:
             guesses = [machine.guess(self.options["guess"]) for machine in machines]
@@ -223,7 +224,7 @@ class CausalModule(nn.Module):
             scores = logits.float().cpu().numpy()
             wrong = []
             for row, (machine, guess) in enumerate(zip(machines, guesses, strict=True)):
-                right, following = _choose(machine, guess, scores[row, keep - 1 - len(guess) :])
+                right, following = choose(machine, guess, scores[row, keep - 1 - len(guess) :])
                 waiting[row] = [following]
                 wrong.append(len(guess) - right)
             rows.forget(wrong)
@@ -266,7 +267,7 @@ class CausalModule(nn.Module):
         return {"logits_to_keep": keep} if "logits_to_keep" in signature(self.plain.forward).parameters else {}
 
     def _read_on(
-        self, sequences: Sequence[Sequence[int]], read: _Read, rows: "_Rows", keep: int
+        self, sequences: Sequence[Sequence[int]], read: _Read, rows: Rows, keep: int
     ) -> tuple[torch.Tensor, Any]:
         """Read more of some rows.
 
@@ -305,7 +306,7 @@ class CausalModule(nn.Module):
         ids, real = self._filled(sequences)
         embedded, virtual = self._embed(ids), self._virtual()
         ahead = 0 if virtual is None else virtual.shape[1]
-        rows = _Rows(len(sequences), ahead, self.device)
+        rows = Rows(len(sequences), ahead, self.device)
         positions = rows.append(real)
         if virtual is not None:
             embedded = torch.cat([virtual.to(embedded.dtype).expand(len(sequences), -1, -1), embedded], 1)
@@ -348,65 +349,6 @@ def _load(options: dict[str, Any]) -> Callable[[str], Any]:
     if options["four_bit"]:
         settings |= base.four_bit(precision, device)
     return lambda name: base.load_causal(name, settings)
-
-
-class _Rows:
-    """Which of the positions that were read count, for each row of a batch.
-
-    number (int): Rows.
-    before (int): Positions that all rows begin with.
-    """
-
-    def __init__(self, number: int, before: int, device: torch.device) -> None:
-        self.counts = torch.ones(number, before, dtype=torch.bool, device=device)
-
-    def append(self, here: torch.Tensor) -> torch.Tensor:
-        """Add positions.
-
-        here (torch.Tensor): Which of them count, shape (rows, positions).
-        RETURNS (torch.Tensor): The place of each in its row's text, same shape.
-        """
-        start = self.counts.sum(-1, keepdim=True)
-        self.counts = torch.cat([self.counts, here], -1)
-        return (start + here.cumsum(-1) - 1).clamp(min=0)
-
-    def lengths(self) -> list[int]:
-        """How many positions of each row count."""
-        return self.counts.sum(-1).tolist()
-
-    def forget(self, wrong: Sequence[int]) -> None:
-        """Drop the last positions of each row, which were guessed wrong.
-
-        wrong (Sequence[int]): How many of each row.
-        """
-        total = self.counts.shape[1]
-        place = torch.arange(total, device=self.counts.device)
-        self.counts &= place < total - torch.tensor(wrong, device=self.counts.device)[:, None]
-
-    def select(self, index: torch.Tensor) -> None:
-        """Go on with some of the rows."""
-        self.counts = self.counts[index]
-
-
-def _choose(machine: Any, guess: Sequence[int], scores: np.ndarray) -> tuple[int, int]:
-    """Make choices as long as they are what was guessed, and one more.
-
-    machine (Machine): What is permitted; takes the choices.
-    guess (Sequence[int]): What was guessed.
-    scores (np.ndarray): Of every id of the vocabulary behind the last choice and behind each guess, shape
-        (1 + guesses, vocabulary).
-    RETURNS (tuple[int, int]): How many guesses were right, and the last choice.
-    """
-    right = 0
-    while True:
-        permitted = machine.allowed()
-        logits = scores[right] if permitted is None else scores[right][permitted]
-        best = int(logits.argmax())
-        chosen = best if permitted is None else permitted[best]
-        machine.take(chosen, -float(np.log(np.exp(logits - logits[best], dtype=np.float64).sum())))
-        if machine.done or right == len(guess) or chosen != guess[right]:
-            return right, chosen
-        right += 1
 
 
 def _length(read: _Read) -> int:
