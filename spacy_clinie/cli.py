@@ -3,32 +3,20 @@
 It reads arguments and prints; the work is done elsewhere, and imported only when a command needs it.
 """
 
-import functools
-import io
 import json
-import re
-import sys
-import traceback
-import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from .errors import ClinieError, ClinieWarning
+from .errors import ClinieError
+from .study.command import app as study
+from .terminal import SETTINGS, guarded
 
 if TYPE_CHECKING:
     from .corpora.report import Remark, Report
 
-_SETTINGS: dict[str, Any] = {
-    "no_args_is_help": True,
-    "add_completion": False,
-    # Rich would draw boxes into log files, and its tracebacks show variables, which hold notes.
-    "rich_markup_mode": None,
-    "pretty_exceptions_enable": False,
-}
-_FRAMES, _PLACES = 6, 2
+_PLACES = 2
 
 _HELP = """Concepts and relations out of clinical notes.
 
@@ -38,9 +26,10 @@ then train:              python -m spacy train config.cfg --output training
 then annotate notes:     python -m spacy_clinie annotate training/model-best my_notes found.jsonl
 """
 
-app = typer.Typer(name="clinie", help=_HELP, **_SETTINGS)
-schemas = typer.Typer(name="schema", help="Schemas: which types of concepts and relations there are.", **_SETTINGS)
+app = typer.Typer(name="clinie", help=_HELP, **SETTINGS)
+schemas = typer.Typer(name="schema", help="Schemas: which types of concepts and relations there are.", **SETTINGS)
 app.add_typer(schemas)
+app.add_typer(study)
 
 CorpusName = Annotated[str, typer.Argument(metavar="CORPUS", help="Name of a corpus or of a format, see above.")]
 CorpusPath = Annotated[
@@ -61,38 +50,6 @@ def __getattr__(name: str) -> typer.Typer:
     spacy_app.add_typer(app)
     globals()["clinie"] = app
     return app
-
-
-def guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command end with a message and status 1 instead of a traceback, which could quote a note.
-
-    command (Callable[..., None]): The command.
-    RETURNS (Callable[..., None]): The same, for the same arguments.
-    """
-
-    @functools.wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):
-                # A type's name that the terminal cannot show must not end the job.
-                stream.reconfigure(errors="backslashreplace")
-        try:
-            with warnings.catch_warnings():
-                warnings.showwarning = _show_warning  # type: ignore[assignment]
-                command(*args, **kwargs)
-        except (typer.Exit, typer.Abort, BrokenPipeError):
-            raise
-        except ClinieError as error:
-            _fail(str(error))
-        except OSError as error:
-            _fail(str(ClinieError("CIE500", problem=error.strerror or type(error).__name__, file=error.filename)))
-        except Exception as error:
-            # The message of an unforeseen error may quote what was being read; kind and place cannot.
-            frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
-            places = "\n".join(f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
-            _fail(f"{ClinieError('CIE501', kind=type(error).__name__)}\n{places}")
-
-    return run
 
 
 @app.command()
@@ -404,20 +361,6 @@ def _places(remark: "Remark") -> str:
     return ", ".join(remark.examples[:_PLACES]) + more
 
 
-def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
-    """Print our own warnings plainly. Others may quote a note, as spaCy's W030 does: kind, code and place must do."""
-    if issubclass(category, ClinieWarning):
-        typer.echo(str(message), err=True)
-    else:
-        code = re.match(r"\[[A-Z]+[0-9]+\]", str(message))
-        typer.echo(f"{category.__name__} {code[0] if code else ''} at {filename}:{lineno}", err=True)
-
-
 def _refuse(problems: int, strict: bool) -> None:
     if strict and problems:
         raise ClinieError("CIE502", count=problems)
-
-
-def _fail(message: str) -> None:
-    typer.echo(message, err=True)
-    raise typer.Exit(1)

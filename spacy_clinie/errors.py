@@ -304,7 +304,30 @@ MESSAGES = {
         "None of the {gold} gold notes has the id of one of the {predicted} predicted notes (such as {first!r} and "
         "{second!r}), so there is nothing to compare. Give both sides the same notes under the same ids."
     ),
+    # Reports of a study
+    "CIE480": (
+        "{folder} holds no study: there is none of single.json, loo.json and cost.json in it. Name the folder that "
+        "`python -m spacy_clinie study` was given, or run a study first."
+    ),
+    "CIE481": 'The figures of a report need matplotlib. Install it: pip install "spacy_clinie[study]".',
     # Command line
+    "CIE490": "Ray is not installed. Install it (pip install ray), or leave --ray out: --jobs uses this machine.",
+    "CIE491": (
+        "{count} corpora are not there:\n{lines}\nFetch them, name others (--use), or go on without them "
+        "(--skip-missing)."
+    ),
+    "CIE492": "There is no {what} {name!r}. Known: {known}.",
+    "CIE493": (
+        "There is no base model {name!r}. Known: {presets}. For weights of yours, name the preset that they are like "
+        "and their folder: --base PRESET=FOLDER."
+    ),
+    "CIE494": "The weights of {name} were never released. If you have them: --base {name}=FOLDER.",
+    "CIE495": (
+        "Nothing is known of a corpus {name!r}: it is not in the catalogue ({corpora}), and there is no "
+        "{folder}/{name}/{file}. For a corpus of yours, put a schema of that name beside its brat files; "
+        "`schema draft` writes one."
+    ),
+    "CIE496": "{corpus} has no notes for {split}, but a study needs some: use folders named train, dev and test.",
     "CIE500": "{file}: {problem}. Check that the path is right, that you may use it, and that the disk is not full.",
     "CIE501": (
         "{kind}: an error that spacy_clinie did not foresee. Its message is not shown, because it may quote a note. "

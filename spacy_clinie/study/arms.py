@@ -1,0 +1,76 @@
+"""Arms as configs of `spacy train`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from thinc.api import Config
+
+from .presets import Preset
+
+_FOLDER = Path(__file__).parent / "arms"
+# A tenth of the steps, as in the comparisons under benchmarks/.
+_WARM_UP = 0.1
+_PROMPTS = {"concepts": "spacy_clinie.ConceptPrompt.v1", "relations": "spacy_clinie.RelationPrompt.v1"}
+
+
+def arm_config(arm: str, preset: Preset, base: str, *, relations: bool = True) -> Config:
+    """An arm over a base model, without corpora and steps.
+
+    arm (str): Name of the arm.
+    preset (Preset): The base model's lengths and rates.
+    base (str): Where its weights are.
+    relations (bool): Whether relations are learnt too; False where no corpus has any.
+    RETURNS (Config): For `spacy train`, once `train_on` has filled it in.
+    """
+    config = Config().from_disk(_FOLDER / "training.cfg", interpolate=False)
+    config = config.merge(Config().from_disk(_FOLDER / f"{arm}.cfg", interpolate=False))
+    if arm in preset.rates:
+        config["training"]["optimizer"]["learn_rate"]["initial_rate"] = preset.rates[arm]
+    for component in config["components"].values():
+        if preset.kind == "encoder":
+            component["model"].update(encoder=base, window=preset.window)
+        else:
+            component["model"]["base"] = base
+            for asked, prompt in _PROMPTS.items():
+                component[asked] = {"@misc": prompt, "window": preset.window}
+            if not relations:
+                component["relations"] = None
+    if not relations:
+        config["components"].pop("clinie_rel", None)
+        config["nlp"]["pipeline"] = list(config["components"])
+    return config
+
+
+def train_on(
+    config: Config,
+    corpora: Mapping[str, Mapping[str, Any]],
+    *,
+    probe: Path,
+    steps: int,
+    seed: int,
+    stem: Path | None = None,
+) -> Config:
+    """Fill in what a fold is trained on. Nothing is chosen on a development set: the last step counts.
+
+    config (Config): From `arm_config`.
+    corpora (Mapping[str, Mapping[str, Any]]): Settings of `spacy_clinie.Corpus.v1`, by the name of the corpus.
+    probe (Path): A `.spacy` file with one short Doc: spaCy evaluates before the first step and behind the last.
+    steps (int): Steps of training.
+    seed (int): Of weights, order and dropout.
+    stem (Path | None): A pipeline to go on from; components that it does not have begin anew.
+    RETURNS (Config): What `spacy train` takes.
+    """
+    filled = config.copy()
+    readers = {name: {"@readers": "spacy_clinie.Corpus.v1", **settings} for name, settings in corpora.items()}
+    filled["corpora"]["train"] = {"@readers": "spacy_clinie.Mixed.v1", "corpora": readers, "seed": seed}
+    filled["corpora"]["dev"] = {"@readers": "spacy_clinie.Corpus.v1", "path": str(probe)}
+    filled["system"]["seed"] = seed
+    filled["training"].update(max_steps=steps, eval_frequency=steps)
+    filled["training"]["optimizer"]["learn_rate"].update(
+        warmup_steps=max(1, round(_WARM_UP * steps)), total_steps=steps
+    )
+    if stem is not None:
+        sourced = {name: {"source": str(stem)} for name in filled["components"] if (stem / name).is_dir()}
+        filled["components"].update(sourced)
+    return filled

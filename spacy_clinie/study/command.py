@@ -1,0 +1,98 @@
+"""The study on the command line: `python -m spacy_clinie study`."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from ..terminal import SETTINGS, fail, guarded
+
+app = typer.Typer(
+    name="study",
+    help="""The published comparison (arXiv 2509.04753) on your corpora: encoders and decoders, full tuning and
+adapters, multi-task tuning with one corpus left out.
+
+\b
+  python -m spacy_clinie study single study --corpora corpora --profile cpu
+  python -m spacy_clinie study loo study --corpora corpora --profile cpu --jobs 2
+  python -m spacy_clinie study report study report
+
+A study that was cut off goes on where it stopped when the same command is given again.""",
+    **SETTINGS,
+)
+
+Folder = Annotated[Path, typer.Argument(metavar="STUDY", help="Folder that keeps everything of a study.")]
+Corpora = Annotated[Path, typer.Option(help="Folder that holds the corpora's folders.")]
+ProfileName = Annotated[str, typer.Option("--profile", help="smoke, cpu or gpu: how much is done.")]
+Use = Annotated[
+    Optional[list[str]],
+    typer.Option(help="Corpus: a name of the catalogue, or a folder of brat files and a schema.yml. Repeatable."),
+]
+Bases = Annotated[
+    Optional[list[str]],
+    typer.Option("--base", help="Base: a preset, PRESET=FOLDER for weights of yours, or PRESET=random. Repeatable."),
+]
+Arms = Annotated[Optional[list[str]], typer.Option("--arm", help="Arm. Repeatable.")]
+Jobs = Annotated[int, typer.Option(min=1, help="Folds that are done side by side.")]
+RayAddress = Annotated[Optional[str], typer.Option("--ray", help="Address of a Ray cluster that does them, or auto.")]
+SkipMissing = Annotated[bool, typer.Option("--skip-missing", help="Go on without corpora that are not there.")]
+
+
+def _study(name: str, help_: str) -> None:
+    @app.command(name, help=help_)
+    @guarded
+    def run(
+        folder: Folder,
+        corpora: Corpora = Path("corpora"),
+        profile: ProfileName = "cpu",
+        use: Use = None,
+        bases: Bases = None,
+        arms: Arms = None,
+        jobs: Jobs = 1,
+        ray: RayAddress = None,
+        skip_missing: SkipMissing = False,
+    ) -> None:
+        from .run import run_study
+
+        counts = run_study(
+            name,  # type: ignore[arg-type]
+            folder,
+            profile=profile,
+            corpora=corpora,
+            use=use or (),
+            bases=bases or (),
+            arms=arms or (),
+            jobs=jobs,
+            ray=ray,
+            skip_missing=skip_missing,
+            command=shlex.join(["python", "-m", "spacy_clinie", *sys.argv[1:]]),
+            say=typer.echo,
+        )
+        typer.echo(
+            f"{counts['done']} folds were done before, {counts['finished']} are now, {counts['failed']} failed.\n"
+            f"Next: python -m spacy_clinie study report {folder} {folder / 'report'}"
+        )
+        if counts["failed"]:
+            fail(f"Logs of folds that failed: {folder / 'folds'}/*/log.txt")
+
+
+_study("single", "Every arm on every corpus: concepts, relations on gold concepts, relations end to end.")
+_study("loo", "Multi-task tuning on all corpora but one; on that, no and few examples, beside training on it alone.")
+_study("cost", "What tuning adapters costs beside tuning every weight: parameters, memory, time, disk, F1.")
+
+
+@app.command()
+@guarded
+def report(
+    folder: Folder,
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder for report.html, report.md and tables.")],
+    text: Annotated[bool, typer.Option("--text", help="Quote the notes beside mistakes; else offsets alone.")] = False,
+) -> None:
+    """Write what is done so far as a page, as Markdown and as CSV."""
+    from .report import write_report
+    from .workspace import texts_of
+
+    for path in write_report(folder, output, texts=texts_of(folder) if text else None):
+        typer.echo(f"Written: {path}")

@@ -1,0 +1,241 @@
+"""One fold: train, test, and write down what came of it. It runs in a process of its own, so that its memory, its
+threads and its end are its own."""
+
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Optional, cast
+
+import spacy
+import torch
+from spacy.language import Language
+from spacy.training.initialize import init_nlp
+from spacy.training.loop import train
+from spacy.util import registry
+from thinc.api import Config
+
+from ..annotation import SCHEMA_KEY, set_relations
+from ..components.asking import AskingComponent
+from ..components.decoder_prompt import DecoderPrompt
+from ..conversion import doc_from_note, note_from_doc
+from ..errors import ClinieError
+from ..notes import Note
+from ..scoring.counts import count
+from ..scoring.match import MODES, Kind
+from ..scoring.scores import pair_notes, summarize
+from .arms import arm_config, train_on
+from .data import load
+from .mistakes import analyse
+from .plan import Fold
+from .profiles import PROFILES
+from .workspace import Workspace
+
+PACKAGES = ("spacy_clinie", "spacy", "thinc", "torch", "transformers", "peft", "numpy")
+
+
+def run_fold(fold: Fold, space: Workspace) -> None:
+    """Do a fold, and write `manifest.json` into its folder, with `config.cfg` for `spacy train`.
+
+    fold (Fold): The fold.
+    space (Workspace): Where everything is; its corpora are prepared, and what the fold goes on from is done.
+    RAISES (ClinieError): What components and readers raise.
+    """
+    begin = time.perf_counter()
+    key = space.key(fold)
+    folder = space.fold(key)
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = space.stem(fold)
+    pipeline = space.fold(space.key(stem)) / "pipeline" if stem else None
+    shown = _shown(fold_config(stem, space, None)) if stem else []
+    record: dict[str, Any] = {"key": key, "fold": fold.to_dict(), "profile": space.profile.name, "training": None}
+    if fold.steps:
+        config = fold_config(fold, space, pipeline)
+        config.to_disk(folder / "config.cfg")
+        shown += _shown(config)
+        nlp, record["training"] = _train(config, fold.steps)
+        nlp.to_disk(folder / "pipeline")
+        record["training"]["disk_bytes"] = sum(
+            file.stat().st_size for file in (folder / "pipeline").rglob("*") if file.is_file()
+        )
+        if fold.stage != "multi":  # nothing goes on from it, and a study has hundreds
+            shutil.rmtree(folder / "pipeline")
+    else:
+        nlp = spacy.load(cast(Path, pipeline))
+    test = [] if fold.stage == "multi" else load(space.part(fold.corpus, "test"))
+    record["data"] = {"train": _size(shown), "test": _size(test)}
+    record["prediction"] = None
+    if test:
+        schema = str(space.whole(fold.corpus) / "schema.yml")
+        record |= _tested(nlp, test, shown, schema)
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    record["made"] = {
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "seconds": time.perf_counter() - begin,
+        "machine": {"processor": _processor(), "cores": os.cpu_count(), "gpu": gpu},
+        "versions": {name: version(name) for name in PACKAGES},
+    }
+    space.write(folder / "manifest.json", record)
+
+
+def fold_config(fold: Fold, space: Workspace, stem: Optional[Path]) -> Config:
+    """What `spacy train` takes to do the training of a fold.
+
+    fold (Fold): The fold.
+    space (Workspace): Where everything is.
+    stem (Optional[Path]): The pipeline to go on from.
+    RETURNS (Config): The config.
+    """
+    preset, base = space.base(fold.base)
+    corpora = {}
+    trained_on = fold.others if fold.stage == "multi" else (fold.corpus,)
+    for name in trained_on:
+        settings: dict[str, Any] = {
+            "path": str(space.part(name, "train")),
+            "schema": str(space.whole(name) / "schema.yml"),
+            "limit": fold.shots or 0,
+            "seed": fold.draw or 0,
+        }
+        if fold.stage == "multi":  # a text of the corpus that is left out may stand in another one
+            settings["apart_from"] = str(space.whole(fold.corpus))
+        corpora[name] = settings
+    config = arm_config(fold.arm, preset, base, relations=any(map(space.has_relations, trained_on)))
+    return train_on(config, corpora, probe=space.probe, steps=fold.steps, seed=fold.seed, stem=stem)
+
+
+def _shown(config: Config) -> list[Note]:
+    """What a config trains on."""
+    nlp = spacy.blank("en", config={"nlp": {"tokenizer": config["nlp"]["tokenizer"]}})
+    reader = registry.resolve({"train": config["corpora"]["train"]})["train"]
+    return [note_from_doc(example.reference) for example in reader(nlp)]
+
+
+def _train(config: Config, steps: int) -> tuple[Language, dict[str, Any]]:
+    nlp = init_nlp(config)
+    begin = time.perf_counter()
+    nlp, _ = train(nlp, None, stdout=sys.stdout, stderr=sys.stderr)
+    seconds = time.perf_counter() - begin
+    weights = [
+        weight
+        for _, pipe in nlp.pipeline
+        for shim in cast(Any, pipe).model.shims
+        for weight in shim.module.parameters()
+    ]
+    return nlp, {
+        "steps": steps,
+        "seconds": seconds,
+        "seconds_per_step": seconds / steps,
+        "trainable": sum(weight.numel() for weight in weights if weight.requires_grad),
+        "parameters": sum(weight.numel() for weight in weights),
+        "peak_bytes": _peak(),
+    }
+
+
+def _tested(nlp: Language, test: Sequence[Note], shown: Sequence[Note], schema: str) -> dict[str, Any]:
+    """What a pipeline finds in notes, beside what is there."""
+    record: dict[str, Any] = {"results": {}, "documents": {"ids": sorted(note.id for note in test)}}
+    finds_concepts = any(name != "clinie_rel" for name in nlp.pipe_names)
+    if finds_concepts:
+        begin = time.perf_counter()
+        found = _found(nlp, test, schema, gold=False)
+        counters = [pipe.rejected for _, pipe in nlp.pipeline if isinstance(pipe, DecoderPrompt)]
+        record["prediction"] = {
+            "seconds": time.perf_counter() - begin,
+            "words": _size(test)["words"],
+            "rejected": dict(sum(counters, Counter[str]())),
+        }
+        for kind in ("concepts", "relations"):
+            _scored(record, kind, test, found, cast(Kind, kind))
+        record["errors"] = analyse(test, found, shown)
+    # Nothing to find in the gold standard is no score of 0, and the report knows.
+    _scored(record, "relations_gold", test, _found(nlp, test, schema, gold=True), "relations")
+    return record
+
+
+def _scored(record: dict[str, Any], name: str, gold: Sequence[Note], found: Sequence[Note], kind: Kind) -> None:
+    pairs = pair_notes(gold, found)
+    counts = {mode: count(pairs, kind, mode) for mode in MODES}
+    record["results"][name] = {mode: summarize(own) for mode, own in counts.items()}
+    record["documents"][name] = {mode: own.table.sum(axis=1).tolist() for mode, own in counts.items()}
+
+
+def _found(nlp: Language, notes: Sequence[Note], schema: str, *, gold: bool) -> list[Note]:
+    """Run a pipeline over notes; with their gold concepts, only for the relations between them."""
+    docs = []
+    for note in notes:
+        doc = doc_from_note(nlp.make_doc, note if gold else Note(note.id, note.text))[0]
+        set_relations(doc, [])
+        doc.user_data[SCHEMA_KEY] = schema
+        docs.append(doc)
+    asking = [pipe for _, pipe in nlp.pipeline if isinstance(pipe, AskingComponent)]
+    prompts = [pipe.concepts for pipe in asking]
+    taggers = [name for name in nlp.pipe_names if name == "clinie_ner_encoder"]
+    try:
+        for pipe in asking if gold else ():
+            pipe.concepts = None
+        with nlp.select_pipes(disable=taggers if gold else []):
+            return [note_from_doc(doc) for doc in nlp.pipe(docs, batch_size=256)]
+    finally:
+        for pipe, prompt in zip(asking, prompts, strict=True):
+            pipe.concepts = prompt
+
+
+def _size(notes: Sequence[Note]) -> dict[str, int]:
+    return {"documents": len(notes), "words": sum(len(note.text.split()) for note in notes)}
+
+
+def _peak() -> int:
+    """The most memory that this process took: of the GPU where it used one."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated()
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _processor() -> str:
+    """The processor's name, which `platform` does not tell on Linux."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def problem_of(error: Exception) -> str:
+    """What went wrong, without what a message may quote of a note.
+
+    error (Exception): What was raised.
+    RETURNS (str): Our own message, or the kind of the error and its place.
+    """
+    if isinstance(error, ClinieError):
+        return str(error)
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
+
+
+def main(request: Path) -> None:
+    """Do the fold that a file asks for. A failure is written into the manifest, and ends with status 1.
+
+    request (Path): JSON with `fold` and `profile`, in the fold's folder.
+    """
+    record = json.loads(request.read_text(encoding="utf-8"))
+    fold, folder = Fold.from_dict(record["fold"]), request.parent
+    space = Workspace(folder.parents[1], PROFILES[record["profile"]])
+    try:
+        run_fold(fold, space)
+    except Exception as error:
+        failed = {"key": folder.name, "fold": fold.to_dict(), "profile": space.profile.name}
+        space.write(folder / "manifest.json", {**failed, "failed": {"problem": problem_of(error)}})
+        raise

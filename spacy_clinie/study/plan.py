@@ -1,0 +1,132 @@
+"""What a study consists of: folds, each trained and tested by itself."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Optional
+
+from .presets import Preset
+from .profiles import Profile
+
+Study = Literal["single", "loo", "cost"]
+Stage = Literal["full", "multi", "zero", "shots"]
+
+STUDIES: tuple[Study, ...] = ("single", "loo", "cost")
+# Arms that can look for types that they never learnt.
+ASKING = ("encoder-mrc", "decoder-lora")
+# What tuning a part costs, beside tuning everything.
+COMPARED = ("encoder-tagger", "encoder-lora", "decoder-full", "decoder-lora", "decoder-ptuning")
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One training and its test, or one of the two.
+
+    study (Study): What it is for.
+    arm (str): Name of its arm.
+    base (str): Base model, see `presets.find_preset`.
+    corpus (str): What it is tested on; for the stage "multi", what is left out.
+    stage (Stage): "full": trained on the corpus. "multi": trained on the others, not tested. "zero": what "multi" made,
+        tested. "shots": trained on a few documents of the corpus.
+    steps (int): Steps of training; 0 for none.
+    shots (Optional[int]): How many documents.
+    draw (Optional[int]): Seed that draws them.
+    multitask (bool): Whether it goes on from what "multi" made.
+    others (tuple[str, ...]): What "multi" is trained on, where a fold needs it.
+    seed (int): Of weights, order and dropout.
+    """
+
+    study: Study
+    arm: str
+    base: str
+    corpus: str
+    stage: Stage
+    steps: int
+    shots: Optional[int] = None
+    draw: Optional[int] = None
+    multitask: bool = False
+    others: tuple[str, ...] = ()
+    seed: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, for JSON.
+
+        RETURNS (dict[str, Any]): By name.
+        """
+        return {**asdict(self), "others": list(self.others)}
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> "Fold":
+        """Read what `to_dict` gave.
+
+        record (dict[str, Any]): By name.
+        RETURNS (Fold): The fold.
+        """
+        return cls(**{**record, "others": tuple(record["others"])})
+
+    @property
+    def title(self) -> str:
+        """What a person calls it."""
+        parts = [self.study, self.corpus, self.arm, self.base.partition("=")[0], self.stage]
+        if self.shots is not None:
+            parts += [f"{self.shots} shots", f"draw {self.draw}", "after multi" if self.multitask else "alone"]
+        return " · ".join([*parts, f"seed {self.seed}"])
+
+    def stem(self, steps: int) -> Optional["Fold"]:
+        """The fold that makes what this one goes on from.
+
+        steps (int): Its steps.
+        RETURNS (Optional[Fold]): None if there is no such.
+        """
+        if not self.multitask or self.stage == "multi":
+            return None
+        return replace(self, stage="multi", steps=steps, shots=None, draw=None)
+
+
+def plan(study: Study, profile: Profile, corpora: Mapping[str, bool], bases: Sequence[Preset]) -> list[Fold]:
+    """Everything that a study does.
+
+    study (Study): Which.
+    profile (Profile): How much of it.
+    corpora (Mapping[str, bool]): The corpora that are there, and whether they have relations.
+    bases (Sequence[Preset]): Base models.
+    RETURNS (list[Fold]): In an order in which each finds what it goes on from.
+    """
+    makers = {"single": _single, "loo": _leave_one_out, "cost": _cost}
+    folds = [
+        fold
+        for seed in range(profile.seeds)
+        for corpus in corpora
+        for arm in profile.arms
+        for preset in bases
+        if arm.startswith(preset.kind) and (corpora[corpus] or arm != "encoder-pairs")
+        for fold in makers[study](profile, list(corpora), Fold(study, arm, _base(preset), corpus, "full", 0, seed=seed))
+    ]
+    return list(dict.fromkeys(folds))
+
+
+def _base(preset: Preset) -> str:
+    return preset.name if preset.name == preset.base else f"{preset.name}={preset.base}"
+
+
+def _single(profile: Profile, corpora: Sequence[str], fold: Fold) -> Iterator[Fold]:  # noqa: ARG001
+    yield replace(fold, steps=profile.steps["full"])
+
+
+def _cost(profile: Profile, corpora: Sequence[str], fold: Fold) -> Iterator[Fold]:
+    if fold.arm in COMPARED and fold.corpus == corpora[0]:
+        yield replace(fold, steps=profile.steps["full"])
+
+
+def _leave_one_out(profile: Profile, corpora: Sequence[str], fold: Fold) -> Iterator[Fold]:
+    others = tuple(name for name in corpora if name != fold.corpus)
+    if fold.arm not in ASKING or not others:
+        return
+    multi = replace(fold, stage="multi", steps=profile.steps["multi"], multitask=True, others=others)
+    yield multi
+    yield replace(multi, stage="zero", steps=0)
+    for shots in profile.shots:
+        for draw in range(profile.draws):
+            few = replace(fold, stage="shots", steps=profile.steps["shots"], shots=shots, draw=draw)
+            yield replace(few, multitask=True, others=others)
+            yield few
+    yield replace(fold, steps=profile.steps["full"])

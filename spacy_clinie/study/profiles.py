@@ -1,0 +1,87 @@
+"""How much of a study is done."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Optional
+
+ARMS = (
+    "encoder-tagger",
+    "encoder-pairs",
+    "encoder-mrc",
+    "encoder-lora",
+    "decoder-lora",
+    "decoder-full",
+    "decoder-ptuning",
+)
+OPEN = ("maccrobat2020-coarse", "phee", "mtsamples_sdoh", "chia", "ddi2013")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much of a study is done.
+
+    name (str): Its name.
+    corpora (tuple[str, ...]): Corpora, where none are named.
+    bases (tuple[str, ...]): Base models, where none are named.
+    arms (tuple[str, ...]): Arms.
+    steps (Mapping[str, int]): Steps of training by stage, of 400 words each.
+    shots (tuple[int, ...]): Documents of few-shot training.
+    draws (int): How often these are drawn.
+    seeds (int): How often everything is done.
+    train_words (Optional[int]): Words of each corpus that are trained on; None for all.
+    test_words (Optional[int]): Words of each corpus that are tested on; None for all.
+    """
+
+    name: str
+    corpora: tuple[str, ...]
+    bases: tuple[str, ...]
+    arms: tuple[str, ...]
+    steps: Mapping[str, int]
+    shots: tuple[int, ...]
+    draws: int
+    seeds: int
+    train_words: Optional[int]
+    test_words: Optional[int]
+
+
+PROFILES = {
+    known.name: known
+    for known in (
+        Profile(
+            name="smoke",
+            corpora=("synthetic-problems", "synthetic-drugs"),
+            bases=("tiny-encoder", "tiny-decoder"),
+            arms=ARMS,
+            steps={"full": 3, "multi": 3, "shots": 2},
+            shots=(2,),
+            draws=1,
+            seeds=1,
+            train_words=400,
+            test_words=200,
+        ),
+        Profile(
+            name="cpu",
+            corpora=OPEN,
+            bases=("minilm", "smollm2"),
+            arms=ARMS,
+            steps={"full": 150, "multi": 300, "shots": 40},
+            shots=(5, 20, 50),
+            draws=2,
+            seeds=1,
+            train_words=20_000,
+            test_words=4_000,
+        ),
+        Profile(
+            name="gpu",
+            corpora=OPEN,
+            bases=("minilm", "smollm2"),
+            arms=ARMS,
+            steps={"full": 1500, "multi": 3000, "shots": 200},
+            shots=(5, 10, 20, 50),
+            draws=3,
+            seeds=1,
+            train_words=None,
+            test_words=None,
+        ),
+    )
+}

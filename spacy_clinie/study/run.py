@@ -1,0 +1,266 @@
+"""All folds of a study, each in a process of its own, side by side, and only those that are not done."""
+
+import json
+import multiprocessing
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Optional
+
+from ..errors import ClinieError
+from .data import Missing, find_sources
+from .plan import Fold, Study, plan
+from .presets import find_preset
+from .profiles import PROFILES, Profile
+from .workspace import Workspace
+
+# Seconds between two looks at the processes.
+_PAUSE = 0.2
+
+
+class Process:
+    """A fold that is being done by a process of this machine.
+
+    Where the system can, it is forked off a server that has imported everything and done nothing yet.
+
+    request (Path): See `fold.main`.
+    """
+
+    _context: Any = multiprocessing.get_context(
+        "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    )
+
+    def __init__(self, request: Path) -> None:
+        self._process = self._context.Process(target=_work, args=(request,))
+        self._process.start()
+
+    @classmethod
+    def share(cls, jobs: int) -> None:
+        """Divide the processors between processes that stand side by side, before the first one starts.
+
+        jobs (int): How many do.
+        """
+        os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"
+        if cls._context.get_start_method() == "forkserver":
+            cls._context.set_forkserver_preload(["spacy_clinie.study.fold"])
+
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return not self._process.is_alive()
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.join()
+
+
+def _work(request: Path) -> None:
+    """Do a fold with everything that it prints in its `log.txt`."""
+    from .fold import main
+
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with (request.parent / "log.txt").open("w", encoding="utf-8") as log:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+            os.dup2(log.fileno(), stream.fileno())
+        main(request)
+
+
+def _end_with_parent() -> None:
+    """A study that is killed takes its folds with it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+class Task:
+    """A fold that is being done somewhere in a cluster of Ray, which sees the same folders.
+
+    request (Path): See `fold.main`.
+    """
+
+    def __init__(self, request: Path) -> None:
+        import ray
+
+        self._ray = ray
+        gpus = min(1.0, ray.cluster_resources().get("GPU", 0.0))
+        work = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_work_there)
+        self._task = work.remote(str(request))
+
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return bool(self._ray.wait([self._task], timeout=0)[0])
+
+    def stop(self) -> None:
+        """End it."""
+        self._ray.cancel(self._task, force=True)
+
+
+def _work_there(request: str) -> None:
+    # In a process of its own: it may be killed, and Ray's workers live on.
+    process = Process(Path(request))
+    while not process.done():
+        time.sleep(_PAUSE)
+
+
+def run_study(
+    study: Study,
+    folder: Path,
+    *,
+    profile: str,
+    corpora: Path,
+    use: Sequence[str] = (),
+    bases: Sequence[str] = (),
+    arms: Sequence[str] = (),
+    jobs: int = 1,
+    ray: Optional[str] = None,
+    skip_missing: bool = False,
+    command: str = "",
+    say: Callable[[str], None] = print,
+) -> dict[str, int]:
+    """Do a study, or go on with one. What is done stays; what failed or was cut off is done again.
+
+    study (Study): Which.
+    folder (Path): Where everything is kept.
+    profile (str): How much is done, a name of `profiles.PROFILES`.
+    corpora (Path): Folder that holds the corpora's folders.
+    use (Sequence[str]): Corpora, see `data.find_sources`; none for those of the profile.
+    bases (Sequence[str]): Base models, see `presets.find_preset`; none for those of the profile.
+    arms (Sequence[str]): Arms; none for those of the profile.
+    jobs (int): Folds that are done side by side.
+    ray (Optional[str]): Address of a cluster of Ray that does them; None for this machine.
+    skip_missing (bool): Go on without corpora that are not there.
+    command (str): What was typed, for the report.
+    say (Callable[[str], None]): Gets a line for each fold.
+    RETURNS (dict[str, int]): `folds`, `done` before, `finished` now, `failed`.
+    RAISES (ClinieError): CIE492 for unknown names, CIE491 for missing corpora, and what `Workspace.prepare` raises.
+    """
+    settled = _settled(profile, arms)
+    presets = [find_preset(name) for name in bases or settled.bases]
+    sources, missing = find_sources(use or settled.corpora, corpora)
+    if missing and not (skip_missing and sources):
+        lines = "\n".join(f"- {one.corpus}: {one.how}" for one in missing)
+        raise ClinieError("CIE491", count=len(missing), lines=lines)
+    space = Workspace(folder, settled)
+    say(f"Corpora: {', '.join(source.name for source in sources)}")
+    space.prepare(sources)
+    named = {source.name: space.has_relations(source.name) for source in sources}
+    folds = {space.key(fold): fold for fold in plan(study, settled, named, presets)}
+    _write_plan(space, study, folds, missing, command)
+    done = {key for key in folds if space.manifest(key)}
+    counts = {"folds": len(folds), "done": len(done), "finished": 0, "failed": 0}
+    say(f"{len(folds)} folds, {len(done)} of them done")
+    start: Callable[[Path], Any] = Process
+    if ray is not None:
+        _connect(ray)
+        start = Task
+    Process.share(jobs)
+    return _work_off(space, folds, done, jobs, start, counts, say)
+
+
+def _work_off(
+    space: Workspace,
+    folds: dict[str, Fold],
+    done: set[str],
+    jobs: int,
+    start: Callable[[Path], Any],
+    counts: dict[str, int],
+    say: Callable[[str], None],
+) -> dict[str, int]:
+    waiting = [key for key in folds if key not in done]
+    running: dict[str, tuple[Any, float]] = {}
+    failed: set[str] = set()
+    try:
+        while waiting or running:
+            for key in [key for key, (process, _) in running.items() if process.done()]:
+                seconds = time.monotonic() - running.pop(key)[1]
+                manifest = space.manifest(key)
+                problem = "" if manifest else _problem(space, key, folds[key])
+                (done if manifest else failed).add(key)
+                counts["finished" if manifest else "failed"] += 1
+                number = len(done) + len(failed)
+                say(f"[{number}/{len(folds)}] {folds[key].title}: {_outcome(manifest, problem)} ({seconds:,.0f} s)")
+            for key in list(waiting):
+                stem = space.stem(folds[key])
+                needed = space.key(stem) if stem else None
+                if needed in failed:
+                    waiting.remove(key)
+                    failed.add(key)
+                    counts["failed"] += 1
+                    _fail(space, key, folds[key], "what it goes on from failed")
+                    say(f"[{len(done) + len(failed)}/{len(folds)}] {folds[key].title}: left out, {needed} failed")
+                elif len(running) < jobs and (needed is None or needed in done):
+                    waiting.remove(key)
+                    running[key] = start(_request(space, key, folds[key])), time.monotonic()
+            time.sleep(_PAUSE)
+    finally:
+        for process, _ in running.values():
+            process.stop()
+    return counts
+
+
+def _outcome(manifest: Optional[dict[str, Any]], problem: str) -> str:
+    if manifest is None:
+        return f"FAILED, {problem}"
+    found = [
+        f"{name.replace('_', ' on ')} {results['strict']['micro']['f1']:.3f}"
+        for name, results in manifest.get("results", {}).items()
+    ]
+    return ", ".join(found) or "trained"
+
+
+def _request(space: Workspace, key: str, fold: Fold) -> Path:
+    path = space.fold(key) / "request.json"
+    (space.fold(key) / "manifest.json").unlink(missing_ok=True)
+    space.write(path, {"fold": fold.to_dict(), "profile": space.profile.name})
+    return path
+
+
+def _problem(space: Workspace, key: str, fold: Fold) -> str:
+    """Why a fold is not done. A process that was killed could not say so itself."""
+    path = space.fold(key) / "manifest.json"
+    if not path.is_file():
+        _fail(space, key, fold, "its process was ended, as where memory runs out; its log.txt may tell more")
+    return str(json.loads(path.read_text(encoding="utf-8"))["failed"]["problem"])
+
+
+def _fail(space: Workspace, key: str, fold: Fold, problem: str) -> None:
+    record = {"key": key, "fold": fold.to_dict(), "profile": space.profile.name, "failed": {"problem": problem}}
+    space.write(space.fold(key) / "manifest.json", record)
+
+
+def _settled(name: str, arms: Sequence[str]) -> Profile:
+    if name not in PROFILES:
+        raise ClinieError("CIE492", what="profile", name=name, known=", ".join(PROFILES))
+    profile = PROFILES[name]
+    for arm in arms:
+        if arm not in profile.arms:
+            raise ClinieError("CIE492", what="arm", name=arm, known=", ".join(profile.arms))
+    return replace(profile, arms=tuple(arms) or profile.arms)
+
+
+def _write_plan(
+    space: Workspace, study: Study, folds: dict[str, Fold], missing: Sequence[Missing], command: str
+) -> None:
+    record = {
+        "study": study,
+        "profile": space.profile.name,
+        "command": command,
+        "folds": [{"key": key, "fold": fold.to_dict()} for key, fold in folds.items()],
+        "missing": [asdict(one) for one in missing],
+    }
+    space.write(space.folder / f"{study}.json", record)
+
+
+def _connect(address: str) -> None:
+    try:
+        import ray
+    except ImportError:
+        raise ClinieError("CIE490") from None
+    ray.init(address=address, ignore_reinit_error=True)

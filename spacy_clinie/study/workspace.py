@@ -1,0 +1,156 @@
+"""Where a study keeps what it makes."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Optional
+
+from ..corpora import docbin
+from ..corpora.bundle import replacing
+from ..notes import Note
+from ..schema import Schema
+from .data import SPLITS, Source, digest, draw, load, write_corpus
+from .plan import Fold
+from .presets import RANDOM, Preset, find_preset
+from .profiles import Profile
+from .random_models import write_random_model
+
+# What spaCy evaluates on where it must, see `arms.train_on`.
+_PROBE = "Took aspirin for pain."
+
+
+class Workspace:
+    """A study's folder: `data/` with the corpora, whole and as a profile takes them, `bases/` with random models,
+    `folds/` with a folder for each fold.
+
+    folder (Path): The folder.
+    profile (Profile): How much is done.
+    """
+
+    def __init__(self, folder: Path, profile: Profile) -> None:
+        self.folder, self.profile = folder.resolve(), profile
+        self._marks: dict[str, str] = {}
+
+    def whole(self, corpus: str) -> Path:
+        """The folder of a corpus with all of its notes, `schema.yml` and `report.json`."""
+        return self.folder / "data" / "whole" / corpus
+
+    def part(self, corpus: str, split: str) -> Path:
+        """The file of what is trained or tested on."""
+        return self.folder / "data" / self.profile.name / corpus / f"{split}.spacy"
+
+    @property
+    def probe(self) -> Path:
+        """The file that spaCy evaluates on while it trains."""
+        return self.folder / "data" / "probe.spacy"
+
+    def prepare(self, sources: list[Source]) -> None:
+        """Convert corpora and draw the parts of them; what is there already stays.
+
+        sources (list[Source]): The corpora.
+        RAISES (ClinieError): See `data.write_corpus`.
+        """
+        if not self.probe.is_file():
+            docbin.write([Note("probe", _PROBE)], self.probe)
+        limits = {"train": self.profile.train_words, "test": self.profile.test_words}
+        for source in sources:
+            write_corpus(source, self.whole(source.name))
+            for split, words in limits.items():
+                if not self.part(source.name, split).is_file():
+                    notes = load(self.whole(source.name) / f"{split}.spacy")
+                    docbin.write(draw(notes, words), self.part(source.name, split))
+
+    def base(self, name: str) -> tuple[Preset, str]:
+        """A base model, made if its weights are to be random.
+
+        name (str): See `presets.find_preset`.
+        RETURNS (tuple[Preset, str]): The preset, and where its weights are.
+        RAISES (ClinieError): CIE493 and CIE494, see there.
+        """
+        preset = find_preset(name)
+        if preset.base != RANDOM:
+            return preset, preset.base
+        texts = (
+            note.text for path in sorted((self.folder / "data" / "whole").glob("*/train.spacy")) for note in load(path)
+        )
+        return preset, write_random_model(self.folder / "bases" / preset.name, preset.kind, preset.shape, texts)
+
+    def key(self, fold: Fold) -> str:
+        """What a fold is known by: 16 characters, which change with anything that its result depends on: its settings,
+        the profile's data, the base model, and the version of this package.
+
+        fold (Fold): The fold.
+        RETURNS (str): The key.
+        """
+        from .. import __version__
+
+        preset, base = self.base(fold.base)
+        stem = self.stem(fold)
+        record: dict[str, Any] = {
+            "fold": fold.to_dict(),
+            "window": preset.window,
+            "rates": dict(preset.rates),
+            "base": self._fingerprint(base),
+            "data": [self._mark(path) for name in sorted({fold.corpus, *fold.others}) for path in self._files(name)],
+            "stem": self.key(stem) if stem else None,
+            "version": __version__,
+        }
+        return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
+
+    def stem(self, fold: Fold) -> Optional[Fold]:
+        """The fold that another goes on from; None if it begins anew."""
+        return fold.stem(self.profile.steps["multi"])
+
+    def has_relations(self, corpus: str) -> bool:
+        """Whether a corpus has types of relations."""
+        return bool(Schema.load(self.whole(corpus) / "schema.yml").relations)
+
+    def fold(self, key: str) -> Path:
+        """The folder of a fold."""
+        return self.folder / "folds" / key
+
+    def manifest(self, key: str) -> Optional[dict[str, Any]]:
+        """What a fold that is done says of itself; None if it is not done."""
+        try:
+            record = json.loads((self.fold(key) / "manifest.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return record if "failed" not in record else None
+
+    def write(self, path: Path, record: dict[str, Any]) -> None:
+        """Write JSON, whole or not at all."""
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
+
+    def _files(self, corpus: str) -> list[Path]:
+        whole = [self.whole(corpus) / f"{split}.spacy" for split in SPLITS]
+        return [*whole, self.whole(corpus) / "schema.yml", self.part(corpus, "train"), self.part(corpus, "test")]
+
+    def _mark(self, path: Path) -> str:
+        if str(path) not in self._marks:
+            self._marks[str(path)] = digest(path)
+        return self._marks[str(path)]
+
+    def _fingerprint(self, base: str) -> str:
+        """Of a base model: the content of its folder, or for a hub's the state that is in the cache."""
+        from ..models.base import load_config, locate
+
+        place = locate(base)
+        if not Path(place).is_dir():
+            return f"{place} {getattr(load_config(base), '_commit_hash', None)}"
+        files = sorted(file for file in Path(place).rglob("*") if file.suffix in (".json", ".safetensors", ".bin"))
+        return " ".join(self._mark(file) for file in files)
+
+
+def texts_of(folder: Path) -> Callable[[str], dict[str, str]]:
+    """The notes that a study tests on.
+
+    folder (Path): The study's folder.
+    RETURNS (Callable[[str], dict[str, str]]): The texts of a corpus by the ids of its notes.
+    """
+
+    def read(corpus: str) -> dict[str, str]:
+        return {note.id: note.text for note in load(folder / "data" / "whole" / corpus / "test.spacy")}
+
+    return read

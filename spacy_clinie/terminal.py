@@ -1,0 +1,74 @@
+"""How commands meet a terminal: their settings, and how they end."""
+
+import functools
+import io
+import re
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import typer
+
+from .errors import ClinieError, ClinieWarning
+
+SETTINGS: dict[str, Any] = {
+    "no_args_is_help": True,
+    "add_completion": False,
+    # Rich would draw boxes into log files, and its tracebacks show variables, which hold notes.
+    "rich_markup_mode": None,
+    "pretty_exceptions_enable": False,
+}
+# Of a traceback, the last ones are shown.
+_FRAMES = 6
+
+
+def guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command end with a message and status 1 instead of a traceback, which could quote a note.
+
+    command (Callable[..., None]): The command.
+    RETURNS (Callable[..., None]): The same, for the same arguments.
+    """
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                # A type's name that the terminal cannot show must not end the job.
+                stream.reconfigure(errors="backslashreplace")
+        try:
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning  # type: ignore[assignment]
+                command(*args, **kwargs)
+        except (typer.Exit, typer.Abort, BrokenPipeError):
+            raise
+        except ClinieError as error:
+            fail(str(error))
+        except OSError as error:
+            fail(str(ClinieError("CIE500", problem=error.strerror or type(error).__name__, file=error.filename)))
+        except Exception as error:
+            # The message of an unforeseen error may quote what was being read; kind and place cannot.
+            frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+            places = "\n".join(f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
+            fail(f"{ClinieError('CIE501', kind=type(error).__name__)}\n{places}")
+
+    return run
+
+
+def fail(message: str) -> NoReturn:
+    """End with status 1.
+
+    message (str): What is printed.
+    """
+    typer.echo(message, err=True)
+    raise typer.Exit(1)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+    """Print our own warnings plainly. Others may quote a note, as spaCy's W030 does: kind, code and place must do."""
+    if issubclass(category, ClinieWarning):
+        typer.echo(str(message), err=True)
+    else:
+        code = re.match(r"\[[A-Z]+[0-9]+\]", str(message))
+        typer.echo(f"{category.__name__} {code[0] if code else ''} at {filename}:{lineno}", err=True)

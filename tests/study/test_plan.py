@@ -1,0 +1,60 @@
+"""What a study consists of."""
+
+from collections import Counter
+
+from spacy_clinie.study.plan import ASKING, Fold, plan
+from spacy_clinie.study.presets import find_preset
+from spacy_clinie.study.profiles import PROFILES
+
+CPU = PROFILES["cpu"]
+ALL = dict.fromkeys(CPU.corpora, True)
+BASES = [find_preset("minilm"), find_preset("smollm2")]
+
+
+def test_every_arm_meets_every_corpus_once_on_a_base_of_its_kind() -> None:
+    folds = plan("single", CPU, ALL, BASES)
+    assert Counter((fold.arm, fold.corpus) for fold in folds) == Counter(
+        (arm, corpus) for arm in CPU.arms for corpus in CPU.corpora
+    )
+    assert {(fold.arm.partition("-")[0], fold.base) for fold in folds} == {
+        ("encoder", "minilm"),
+        ("decoder", "smollm2"),
+    }
+
+
+def test_one_corpus_is_left_out() -> None:
+    folds = plan("loo", CPU, ALL, BASES)
+    for fold in folds:
+        assert fold.corpus not in fold.others
+        if fold.multitask:
+            assert {fold.corpus, *fold.others} == set(CPU.corpora)
+    per = Counter((fold.arm, fold.corpus, fold.stage, fold.shots, fold.multitask) for fold in folds)
+    for arm in ASKING:
+        for corpus in CPU.corpora:
+            assert per[arm, corpus, "multi", None, True] == per[arm, corpus, "zero", None, True] == 1
+            assert per[arm, corpus, "full", None, False] == 1
+            for shots in CPU.shots:
+                assert per[arm, corpus, "shots", shots, True] == per[arm, corpus, "shots", shots, False] == CPU.draws
+    assert sum(per.values()) == len(ASKING) * len(CPU.corpora) * (3 + 2 * CPU.draws * len(CPU.shots))
+
+
+def test_every_fold_finds_what_it_goes_on_from_before_it() -> None:
+    folds = plan("loo", CPU, ALL, BASES)
+    for i, fold in enumerate(folds):
+        stem = fold.stem(CPU.steps["multi"])
+        assert (stem is not None) == (fold.multitask and fold.stage != "multi")
+        assert stem is None or stem in folds[:i]
+
+
+def test_of_one_corpus_there_are_no_others() -> None:
+    assert plan("loo", CPU, {"phee": True}, BASES) == []
+
+
+def test_a_fold_as_json() -> None:
+    for fold in plan("loo", CPU, ALL, BASES)[:9]:
+        assert Fold.from_dict(fold.to_dict()) == fold
+
+
+def test_without_relations_there_is_nothing_to_learn_about_pairs() -> None:
+    arms = {fold.arm for fold in plan("single", CPU, {"mine": False}, BASES)}
+    assert arms == set(CPU.arms) - {"encoder-pairs"}

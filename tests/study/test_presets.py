@@ -1,0 +1,66 @@
+"""Base models by name: each trains in an arm of its kind, as a tiny model of exactly its architecture."""
+
+from pathlib import Path
+
+import pytest
+from spacy.training.initialize import init_nlp
+from spacy.training.loop import train
+from transformers import AutoConfig
+
+from spacy_clinie.corpora import docbin
+from spacy_clinie.errors import ClinieError
+from spacy_clinie.notes import Note
+from spacy_clinie.study.arms import arm_config, train_on
+from spacy_clinie.study.presets import PRESETS, find_preset
+from spacy_clinie.study.random_models import write_random_model
+
+# What a shape may be made smaller by, in the words of transformers.
+SMALLER = {
+    "vocab_size": 500,
+    "hidden_size": 32,
+    "n_embd": 32,
+    "num_hidden_layers": 2,
+    "n_layer": 2,
+    "num_attention_heads": 4,
+    "n_head": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 64,
+}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_trains(name: str, notes: list[Note], tmp_path: Path) -> None:
+    preset = PRESETS[name]
+    shape = {**preset.shape, **{key: size for key, size in SMALLER.items() if key in preset.shape}}
+    base = write_random_model(tmp_path / "base", preset.kind, shape, [note.text for note in notes])
+    assert AutoConfig.from_pretrained(base).model_type == preset.shape["model_type"]
+    docbin.write(notes, tmp_path / "notes.spacy")
+    config = arm_config({"encoder": "encoder-tagger", "decoder": "decoder-lora"}[preset.kind], preset, base)
+    settings = {"notes": {"path": str(tmp_path / "notes.spacy"), "schema": None, "limit": 2, "seed": 0}}
+    filled = train_on(config, settings, probe=tmp_path / "notes.spacy", steps=1, seed=0)
+    nlp, _ = train(init_nlp(filled), None, stdout=(tmp_path / "log").open("w"))
+    assert nlp(notes[0].text).spans["clinie"] is not None
+
+
+def test_published_rates_and_lengths_reach_the_config() -> None:
+    gatortron, own = PRESETS["gatortron-base"], PRESETS["minilm"]
+    config = arm_config("encoder-mrc", gatortron, "x")
+    assert config["training"]["optimizer"]["learn_rate"]["initial_rate"] == 2e-5
+    assert {component["model"]["window"] for component in config["components"].values()} == {512}
+    assert arm_config("encoder-mrc", own, "x")["training"]["optimizer"]["learn_rate"]["initial_rate"] == 5e-4
+
+
+def test_weights_of_ones_own(tmp_path: Path) -> None:
+    with pytest.raises(ClinieError, match="CIE494"):
+        find_preset("gatortronllama-8b")
+    found = find_preset(f"gatortronllama-8b={tmp_path}")
+    assert (found.base, found.window) == (str(tmp_path), PRESETS["gatortronllama-8b"].window)
+
+
+def test_random_weights_are_the_same_for_a_seed(tmp_path: Path) -> None:
+    preset = find_preset("tiny-encoder")
+    made = [tmp_path / name for name in ("a", "b", "c")]
+    for seed, folder in zip((0, 0, 1), made, strict=True):
+        write_random_model(folder, preset.kind, preset.shape, ["took aspirin"], seed)
+    first, second, third = ((folder / "model.safetensors").read_bytes() for folder in made)
+    assert first == second != third

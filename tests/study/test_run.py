@@ -1,0 +1,212 @@
+"""A study from its corpora to its manifests: what is done stays done, what is cut off is done again."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import spacy
+from typer.testing import CliRunner
+
+from spacy_clinie.cli import app
+from spacy_clinie.corpora.splits import overlapping
+from spacy_clinie.errors import ClinieError
+from spacy_clinie.study.data import SPLITS, find_sources, load
+from spacy_clinie.study.fold import fold_config
+from spacy_clinie.study.plan import Fold
+from spacy_clinie.study.profiles import PROFILES
+from spacy_clinie.study.run import run_study
+from spacy_clinie.study.workspace import Workspace
+
+SMOKE = PROFILES["smoke"]
+
+
+def manifests(study: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted(study.glob("folds/*/manifest.json"))]
+
+
+def test_every_fold_says_what_it_did(study: Path) -> None:
+    plans = [json.loads((study / f"{name}.json").read_text()) for name in ("single", "loo")]
+    planned = {one["key"] for plan in plans for one in plan["folds"]}
+    done = manifests(study)
+    assert {one["key"] for one in done} == planned
+    for one in done:
+        stage, arm = one["fold"]["stage"], one["fold"]["arm"]
+        tasks = {"concepts", "relations", "relations_gold"} if arm != "encoder-pairs" else {"relations_gold"}
+        assert set(one.get("results", {})) == (set() if stage == "multi" else tasks)
+        assert (one["training"] is None) == (stage == "zero")
+        if one["training"]:
+            part = one["training"]["trainable"] / one["training"]["parameters"]
+            assert part < 1 if arm in ("encoder-lora", "decoder-lora", "decoder-ptuning") else part == 1
+        for task, modes in one.get("documents", {}).items():
+            if task != "ids":
+                micro = one["results"][task]["strict"]["micro"]
+                sums = [sum(column) for column in zip(*modes["strict"], strict=True)]
+                assert sums == [micro[name] for name in ("tp", "fp", "fn")]
+                assert len(modes["strict"]) == len(one["documents"]["ids"]) == one["data"]["test"]["documents"]
+
+
+def test_nothing_is_done_twice_and_what_is_lost_is_done_again(study: Path) -> None:
+    said: list[str] = []
+    settings: dict[str, Any] = {"profile": "smoke", "corpora": study, "say": said.append}
+    assert run_study("single", study, **settings)["finished"] == 0
+    victim = next(path for path in study.glob("folds/*/manifest.json") if '"encoder-pairs"' in path.read_text())
+    before = json.loads(victim.read_text())
+    victim.write_text(victim.read_text()[:100])
+    counts = run_study("single", study, **settings)
+    assert (counts["finished"], counts["failed"], counts["done"]) == (1, 0, counts["folds"] - 1)
+    assert json.loads(victim.read_text())["results"] == before["results"]
+
+
+def test_the_config_of_a_fold_is_one_for_spacy_train(study: Path) -> None:
+    for path in study.glob("folds/*/config.cfg"):
+        assert spacy.util.load_config(path)["training"]["max_steps"] > 0
+
+
+def test_a_key_changes_with_what_the_result_depends_on(study: Path) -> None:
+    space = Workspace(study, SMOKE)
+    fold = Fold("single", "encoder-tagger", "tiny-encoder=random", "synthetic-drugs", "full", 3)
+    keys = {space.key(fold), space.key(Fold(**{**fold.to_dict(), "others": (), "seed": 1}))}
+    keys.add(space.key(Fold(**{**fold.to_dict(), "others": (), "corpus": "synthetic-problems"})))
+    assert len(keys) == 3
+    assert space.key(fold) in keys
+    again = Workspace(study, SMOKE)
+    assert again.key(fold) == space.key(fold)
+
+
+def test_multi_task_training_holds_nothing_of_what_is_left_out(tmp_path: Path) -> None:
+    """One corpus repeats the notes of the other, two of them with words before."""
+    second = tmp_path / "corpora" / "second"
+    shutil.copytree(_own_corpus(tmp_path / "corpora" / "first"), second)
+    for i, file in enumerate(sorted(second.glob("*.txt"))[:2]):
+        shifted = file.with_suffix(".ann").read_text().split("\t")
+        name, start, end = shifted[1].split()
+        file.with_suffix(".ann").write_text(f"T1\t{name} {int(start) + 4} {int(end) + 4}\t{shifted[2]}")
+        file.write_text(f"Yes{i}" + file.read_text())
+    space = Workspace(tmp_path / "study", SMOKE)
+    sources, _ = find_sources(["synthetic-drugs", "first", "second"], tmp_path / "corpora")
+    space.prepare(sources)
+    others = ("second", "synthetic-drugs")
+    fold = Fold("loo", "encoder-mrc", "tiny-encoder=random", "first", "multi", 1, multitask=True, others=others)
+    with pytest.warns(UserWarning, match="CIE469"):
+        shown = _trained_on(fold, space)
+    assert shown
+    assert not overlapping(shown, _texts(space, "first"))
+
+
+def _texts(space: Workspace, corpus: str) -> list[str]:
+    return [note.text for split in SPLITS for note in load(space.whole(corpus) / f"{split}.spacy")]
+
+
+def test_open_corpora_hold_nothing_of_each_other(corpora: Path, tmp_path: Path) -> None:
+    space = Workspace(tmp_path, PROFILES["gpu"])
+    sources, missing = find_sources(["phee", "ddi2013"], corpora)
+    assert not missing
+    space.prepare(sources)
+    for corpus, other in (("phee", "ddi2013"), ("ddi2013", "phee")):
+        fold = Fold("loo", "encoder-mrc", "minilm", corpus, "multi", 1, multitask=True, others=(other,))
+        with pytest.warns(UserWarning, match="CIE469"):
+            shown = _trained_on(fold, space)
+        texts = _texts(space, corpus)
+        whole = [note.text for note in load(space.whole(other) / "train.spacy")]
+        assert not overlapping(shown, texts)
+        assert 0 < len(whole) - len(shown) == len(overlapping(whole, texts))
+
+
+def _trained_on(fold: Fold, space: Workspace) -> list[str]:
+    config = fold_config(fold, space, None)
+    nlp = spacy.blank("en", config={"nlp": {"tokenizer": config["nlp"]["tokenizer"]}})
+    reader = spacy.registry.resolve({"train": config["corpora"]["train"]})["train"]
+    return [example.reference.text for example in reader(nlp)]
+
+
+def _own_corpus(folder: Path) -> Path:
+    """A user's corpus: brat files and a schema."""
+    folder.mkdir(parents=True)
+    schema = "name: mine\nconcepts:\n  Drug:\n    description: A drug.\n    question: Which drugs?\n"
+    (folder / "schema.yml").write_text(schema)
+    for i in range(12):
+        words = [str(number) for number in range(100, 112)]
+        text = f"Note {i} says {' '.join(words[i:] + words[:i])}: took drug{i} again and again."
+        start = text.index("drug")
+        (folder / f"n{i}.txt").write_text(text)
+        (folder / f"n{i}.ann").write_text(f"T1\tDrug {start} {start + len(f'drug{i}')}\tdrug{i}\n")
+    return folder
+
+
+def test_a_corpus_of_the_user_without_relations(tmp_path: Path) -> None:
+    _own_corpus(tmp_path / "corpora" / "mine")
+    counts = run_study(
+        "single",
+        tmp_path / "study",
+        profile="smoke",
+        corpora=tmp_path / "corpora",
+        use=["mine"],
+        arms=["encoder-tagger", "decoder-lora"],
+    )
+    assert (counts["folds"], counts["finished"]) == (2, 2)
+    for one in manifests(tmp_path / "study"):
+        assert one["data"]["test"]["documents"] == 1
+        assert one["results"]["relations"]["strict"]["micro"]["support"] == 0
+
+
+def test_missing_corpora_are_named_and_can_be_done_without(tmp_path: Path) -> None:
+    use = ["n2c2_2018", "phee", "synthetic-drugs"]
+    settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "use": use}
+    with pytest.raises(ClinieError, match=r"(?s)CIE491.*n2c2_2018: under a data use agreement.*phee: .*github"):
+        run_study("loo", tmp_path / "study", **settings)
+    assert not (tmp_path / "study").exists()
+    counts = run_study("loo", tmp_path / "study", **settings, skip_missing=True)
+    assert counts["folds"] == 0
+    plan = json.loads((tmp_path / "study" / "loo.json").read_text())
+    assert [one["corpus"] for one in plan["missing"]] == ["n2c2_2018", "phee"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({"profile": "huge"}, "CIE492"),
+        ({"arms": ["encoder-magic"]}, "CIE492"),
+        ({"bases": ["gatortronllama-8b"]}, "CIE494"),
+        ({"bases": ["gpt-9"]}, "CIE493"),
+        ({"use": ["no-such-corpus"]}, "CIE495"),
+    ],
+)
+def test_wrong_names(changed: dict[str, Any], code: str, tmp_path: Path) -> None:
+    with pytest.raises(ClinieError, match=code):
+        run_study("single", tmp_path / "study", **{"profile": "smoke", "corpora": tmp_path, **changed})
+
+
+def test_a_fold_that_fails_is_told_and_the_others_go_on(tmp_path: Path) -> None:
+    (tmp_path / "broken").mkdir()
+    done = CliRunner().invoke(
+        app,
+        f"study single {tmp_path / 'study'} --corpora {tmp_path} --profile smoke --use synthetic-drugs "
+        f"--base minilm={tmp_path / 'broken'} --base tiny-encoder --arm encoder-tagger",
+    )
+    assert done.exit_code == 1
+    assert "FAILED, [CIE" in done.output
+    assert "1 are now, 1 failed" in done.output
+    failed = next(one for one in manifests(tmp_path / "study") if "failed" in one)
+    assert failed["failed"]["problem"].startswith("[CIE")
+
+
+def test_killing_a_study_ends_its_folds(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "spacy_clinie", "study", "single", str(tmp_path / "study"), "--profile", "smoke"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob("study/folds/*/log.txt")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    for _ in range(100):
+        found = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True, check=False).stdout
+        if not found:
+            break
+        time.sleep(0.1)
+    assert not found
