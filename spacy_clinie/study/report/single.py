@@ -92,7 +92,7 @@ def _best(cells: Sequence[Cell], means: Sequence[Optional[Mean]]) -> list[Cell]:
     """Strict figures have their bounds, lenient ones stand beside them; each are compared among themselves."""
     values = [mean.f1 if mean else None for mean in means]
     strict = emphasised(cells[::2], values[::2])
-    lenient = emphasised([cell for cell in cells[1::2]], values[1::2])
+    lenient = emphasised([Cell(cell.text) for cell in cells[1::2]], values[1::2])
     return [cell for pair in zip(strict, lenient, strict=True) for cell in pair]
 
 
