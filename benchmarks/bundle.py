@@ -8,6 +8,7 @@ name in `benchmarks/cards` and the scores.
 """
 
 import argparse
+import json
 import shutil
 from pathlib import Path
 
@@ -55,10 +56,15 @@ def table(pipeline: Path, corpora: Path, limit: int) -> list[str]:
 
 
 def shrink(pipeline: Path) -> None:
-    """Keep the weights of adapters in bf16: half the size; they are computed with in fp32."""
+    """Keep the weights of adapters in bf16: half the size; they are computed with in fp32. And forget the folder in
+    which their base lay: its name is in `base.json`."""
     import torch
     from safetensors.torch import load_file, save_file
 
+    for file in pipeline.rglob("adapter_config.json"):
+        record = json.loads(file.read_text(encoding="utf8"))
+        record["base_model_name_or_path"] = None
+        file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf8")
     for file in pipeline.rglob("adapter_model.safetensors"):
         weights = load_file(file)
         save_file({name: value.to(torch.bfloat16) for name, value in weights.items()}, file, {"format": "pt"})
@@ -83,7 +89,10 @@ def main() -> None:
     nlp = spacy_clinie.load(args.pipeline)
     settle(nlp)
     shutil.rmtree(target, ignore_errors=True)
-    nlp.to_disk(target)
+    TARGET.mkdir(exist_ok=True)
+    nlp.meta.update(name=args.name, version=spacy_clinie.__version__, license="Apache-2.0", url="")
+    # The words of a vocabulary are those of the corpora.
+    nlp.to_disk(target, exclude=["vocab"])
     shrink(target)
     size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
     print(f"{target}: {size / 2**20:.1f} MB", flush=True)

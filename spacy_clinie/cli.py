@@ -209,7 +209,7 @@ def annotate(
         str,
         typer.Argument(
             metavar="PIPELINE",
-            help="Folder or package name of a trained pipeline.",
+            help="Folder or package name of a trained pipeline, or open-minilm, which comes with this package.",
         ),
     ],
     source: Annotated[
@@ -236,7 +236,7 @@ def annotate(
     \b
     Examples:
       python -m spacy_clinie annotate training/model-best my_notes found.jsonl
-      python -m spacy_clinie annotate training/model-best note.txt page.html
+      python -m spacy_clinie annotate open-minilm note.txt page.html
     """
     from .apply import annotate as run
 

@@ -16,6 +16,7 @@ from spacy_clinie.corpora.catalogue import CORPORA, FORMATS
 from spacy_clinie.corpora.report import Report
 from spacy_clinie.errors import ClinieWarning, warn
 from spacy_clinie.notes import Concept, Note, Relation
+from spacy_clinie.pipelines import bundled
 from spacy_clinie.schema import Schema
 
 # Stands in every text of these tests, and must never be seen in what is printed.
@@ -351,6 +352,13 @@ def test_a_drafted_schema_can_be_used_at_once(tmp_path: Path, notes: Path) -> No
     assert run("convert", "jsonl", notes, tmp_path / "o.spacy", "--schema", tmp_path / "mine.yml", "--strict")[0] == 0
     status, output = run("schema", "draft", "jsonl", notes)
     assert (status, output.startswith("name: jsonl")) == (0, True)
+
+
+def test_help_names_the_pipelines_that_come_with_the_package() -> None:
+    status, output = run("annotate", "--help")
+    assert status == 0
+    assert bundled()
+    assert all(name in output for name in bundled())
 
 
 def test_a_bundled_schema_can_be_shown_and_used(tmp_path: Path) -> None:

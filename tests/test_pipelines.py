@@ -95,6 +95,34 @@ def test_pipelines_that_look_for_nothing_or_are_not_there(tmp_path: Path) -> Non
     assert all(name in str(caught.value) for name in bundled())
 
 
+@pytest.mark.parametrize("name", bundled())
+def test_a_bundled_pipeline_reads_a_note(name: str) -> None:
+    nlp = spacy_clinie.load(name)
+    text = "Admitted for pneumonia and treated with ceftriaxone.\nChest X-ray showed pleural effusion; no rash."
+    found = {(span.text, span.label_) for span in get_spans(nlp(text))}
+    assert {("pneumonia", "problem"), ("ceftriaxone", "treatment"), ("pleural effusion", "problem")} <= found
+    drugs = {(span.text, span.label_) for span in get_spans(spacy_clinie.load(name, schema="phee")(text))}
+    assert ("ceftriaxone", "Drug") in drugs
+    assert not {label for _, label in drugs} & {"problem", "treatment", "test"}
+
+
+def test_bundled_pipelines_are_small_and_tell_nothing_of_where_they_were_made() -> None:
+    folder = Path(spacy_clinie.__file__).parent / "data" / "pipelines"
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    assert bundled() == ("open-minilm",)
+    assert sum(file.stat().st_size for file in files) < 12 * 2**20
+    for file in files:
+        content = file.read_bytes()
+        # Neither a folder of the machine, nor the words of a corpus.
+        assert b"site-packages" not in content
+        assert b"/home/" not in content
+        assert file.parent.name != "vocab"
+    for name in bundled():
+        card = (folder / name / "README.md").read_text(encoding="utf-8")
+        assert "strict F1 (95 %)" in card
+        assert "{scores}" not in card
+
+
 def test_damaged_files_are_told(tiny_bert: str, tmp_path: Path) -> None:
     path = save(build("crf", tiny_bert, schema="n2c2_2018"), tmp_path / "model")
     for name in ("head.safetensors", "schema.json"):
