@@ -39,6 +39,7 @@ template = null
 window = 192
 overlap = 32
 grounded = true
+threshold = 0.0
 
 [relations]
 @misc = "spacy_clinie.RelationPrompt.v1"
@@ -104,8 +105,8 @@ def make_decoder_prompt(
 
 class DecoderPrompt(AskingComponent):
     """Writes concepts to `doc.spans["clinie"]`, with their scores, and the flat part of them to `doc.ents`; relations
-    with their scores to `doc._.rel`. `doc.user_data["clinie_rejected"]` counts what free answers named and the text
-    does not hold; `rejected` sums it up over all Docs."""
+    with their scores to `doc._.rel`. `doc.user_data["clinie_rejected"]` counts what was rejected: what free answers
+    named and the text does not hold, and what was unlikely; `rejected` sums it up over all Docs."""
 
     finds = "answers"
 

@@ -221,10 +221,12 @@ class CausalModule(nn.Module):
             fed = [[*ids, *guess] for ids, guess in zip(waiting, guesses, strict=True)]
             keep = 1 + max(map(len, guesses))
             logits, read = self._read_on(fed, read, rows, keep)
-            scores = logits.float().cpu().numpy()
+            logits = logits.float()
+            scores, totals = logits.cpu().numpy(), logits.logsumexp(-1).cpu().numpy()
             wrong = []
             for row, (machine, guess) in enumerate(zip(machines, guesses, strict=True)):
-                right, following = choose(machine, guess, scores[row, keep - 1 - len(guess) :])
+                begin = keep - 1 - len(guess)
+                right, following = choose(machine, guess, scores[row, begin:], totals[row, begin:])
                 waiting[row] = [following]
                 wrong.append(len(guess) - right)
             rows.forget(wrong)

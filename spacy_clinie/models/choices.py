@@ -45,13 +45,14 @@ class Rows:
         self.counts = self.counts[index]
 
 
-def choose(machine: Any, guess: Sequence[int], scores: np.ndarray) -> tuple[int, int]:
+def choose(machine: Any, guess: Sequence[int], scores: np.ndarray, totals: np.ndarray) -> tuple[int, int]:
     """Make choices as long as they are what was guessed, and one more.
 
     machine (Machine): What is permitted; takes the choices.
     guess (Sequence[int]): What was guessed.
     scores (np.ndarray): Of every id of the vocabulary behind the last choice and behind each guess, shape
         (1 + guesses, vocabulary).
+    totals (np.ndarray): Log of the sum of their exponentials, shape (1 + guesses,).
     RETURNS (tuple[int, int]): How many guesses were right, and the last choice.
     """
     right = 0
@@ -60,7 +61,7 @@ def choose(machine: Any, guess: Sequence[int], scores: np.ndarray) -> tuple[int,
         logits = scores[right] if permitted is None else scores[right][permitted]
         best = int(logits.argmax())
         chosen = best if permitted is None else permitted[best]
-        machine.take(chosen, -float(np.log(np.exp(logits - logits[best], dtype=np.float64).sum())))
+        machine.take(chosen, float(logits[best] - totals[right]))
         if machine.done or right == len(guess) or chosen != guess[right]:
             return right, chosen
         right += 1

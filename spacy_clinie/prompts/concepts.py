@@ -76,6 +76,7 @@ class ConceptPrompt:
     window: int
     overlap: int
     grounded: bool
+    threshold: float
 
     def questions(self, schema: Schema, codec: Codec, examples: Sequence[Note]) -> list[Question]:
         """What is asked about every window.
@@ -169,12 +170,15 @@ class ConceptPrompt:
         names (Sequence[str]): All concept types of the schema.
         codec (Codec): The model's tokenizer.
         RETURNS (tuple[list[Mention], Counter[str]]): Mentions by units of the Doc, with the index of the concept type,
-            only those that begin where the window answers for the text; and how many were rejected, by reason, see
-            `grounding.ground`.
+            only those that begin where the window answers for the text; and how many were rejected, by reason:
+            `unlikely` below the threshold, or what `grounding.ground` says.
         """
         found, rejected = machine.found, Counter[str]()
         if isinstance(machine, Free):
             found, rejected = self._ground(asked, machine, names, codec)
+        elif unlikely := [one for one in found if one.score < self.threshold]:
+            found = [one for one in found if one.score >= self.threshold]
+            rejected["unlikely"] = len(unlikely)
         mentions = []
         for one in found:
             place = asked.window.start + int(asked.ids.firsts[one.start])
@@ -210,6 +214,7 @@ def concept_prompt(
     window: int = 192,
     overlap: int = 32,
     grounded: bool = True,
+    threshold: float = 0.0,
 ) -> ConceptPrompt:
     """How concepts are asked for. Registered as `spacy_clinie.ConceptPrompt.v1`.
 
@@ -220,11 +225,16 @@ def concept_prompt(
     overlap (int): Tokens that two windows share where a cut falls inside a sentence.
     grounded (bool): Whether an answer can hold nothing but labels of the schema and words of the window, at their
         places. Otherwise it is free, and what it says is looked for in the window, for comparison.
+    threshold (float): Mentions of a smaller score are rejected: where a model wants to write what the window does not
+        hold, it is made to write something else, with a small one. For models that were tuned; in a model that was
+        not, all scores are small. Free answers have no scores of single mentions and are taken as they are.
     RETURNS (ConceptPrompt): The task.
-    RAISES (ClinieError): CIE307 for a window or an overlap that makes no sense.
+    RAISES (ClinieError): CIE307 for a window, an overlap or a threshold that makes no sense.
     """
     for setting, value, least in (("window", window, 1), ("overlap", overlap, 0)):
         if value < least:
             raise ClinieError("CIE307", setting=setting, value=value, choices=f"{least}, {least + 1}, ...")
+    if not 0 <= threshold < 1:
+        raise ClinieError("CIE307", setting="threshold", value=threshold, choices="0 and any number up to 1")
     chosen = template or ("concepts_mrc.v1" if each else "concepts_instruct.v1")
-    return ConceptPrompt(chosen, format or InlineMarks(), each, window, overlap, grounded)
+    return ConceptPrompt(chosen, format or InlineMarks(), each, window, overlap, grounded, threshold)

@@ -36,7 +36,7 @@ class Mention(NamedTuple):
     kind (int): Index of its label.
     status (str): How its place was found: `exact`, or `order` where the same words stand there more than once and
         the order of the answer decided; more where the answer was free, see `grounding.Grounded`.
-    score (float): Probability of the choices that made it, among the permitted ones, 0 to 1.
+    score (float): Probability of the choices that made it, among all that the model might have written, 0 to 1.
     """
 
     start: int
@@ -105,7 +105,7 @@ class Machine(Protocol):
         """Go on with an id.
 
         chosen (int): One of `allowed`.
-        log (float): Log of its probability among them.
+        log (float): Log of its probability, among all ids.
         """
 
     def guess(self, most: int) -> list[int]:

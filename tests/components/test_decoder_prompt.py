@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -20,7 +21,8 @@ from transformers import AutoModelForCausalLM
 
 from spacy_clinie.annotation import get_scores, get_spans, set_concepts
 from spacy_clinie.errors import ClinieError
-from spacy_clinie.prompts.machines import Free
+from spacy_clinie.prompts.machines import Free, Listed
+from spacy_clinie.schema import Schema
 from tests.tiny import DECODERS, make_decoder
 
 Examples = Callable[[Language], list[Example]]
@@ -66,6 +68,51 @@ def test_it_learns_by_heart_and_knows_it_after_loading(
     texts = [example.text for example in examples] + ["Took morphine for rash."]
     nlp.to_disk(tmp_path / "model")
     assert answers(spacy.load(tmp_path / "model"), texts) == answers(nlp, texts)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_unlikely_mentions_are_rejected_and_counted(form: str, tiny_decoder: str) -> None:
+    text = "Took aspirin 25mg for pain. Then developed rash and took morphine."
+    nlp = build(tiny_decoder, "n2c2_2018", format={"@misc": form})
+    pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
+    nlp.initialize()
+    everything = pipe.predict([nlp.make_doc(text)])[0].concepts
+    scores = sorted(one.score for one in everything)
+    assert len(scores) > 1
+    pipe.concepts = replace(pipe.concepts, threshold=scores[1])
+    doc = nlp(text)
+    kept = sorted(score or 0 for score in get_scores(doc))
+    assert kept == pytest.approx(scores[1:])
+    assert doc.user_data["clinie_rejected"] == pipe.rejected == {"unlikely": 1}
+    assert pipe.predict([nlp.make_doc("")])[0].rejected == {}
+
+
+class Talkative(Listed):
+    """Ends only where it has to."""
+
+    def allowed(self) -> list[int]:
+        choices = super().allowed()
+        return choices if choices == [self.end] else [one for one in choices if one != self.end]
+
+
+def test_a_score_is_the_probability_among_all_that_might_be_written(tiny_decoder: str) -> None:
+    """For one label, which is not written, a list of one unit: its ids, the mark, both from a plain pass."""
+    nlp = build(tiny_decoder, format={"@misc": "spacy_clinie.MentionList.v1"}, each=True)
+    pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
+    pipe.schema = Schema.from_dict({"name": "one", "concepts": {"Drug": {}}})
+    nlp.initialize()
+    module = pipe.model.shims[0].module
+    doc = nlp.make_doc("aspirin")
+    (asked,) = pipe.concepts_asked([doc], module.reader.read_texts([doc]))
+    alphabet = module.reader.codec.alphabet
+    machine = Talkative(asked.ids, asked.question.labels, alphabet.close, alphabet.end)
+    module.answer([asked.ask], [machine])
+    ids = [*asked.ids.list, alphabet.close, alphabet.line]
+    whole = torch.tensor([[*asked.ask.before, *asked.ask.rest, *ids]])
+    with torch.inference_mode():
+        logs = module.model(whole).logits[0, -len(ids) - 1 : -1].log_softmax(-1)
+    likelihood = float(logs[range(len(ids)), ids].sum().exp())
+    assert [one.score for one in machine.found] == [pytest.approx(likelihood, rel=1e-3, abs=0)]
 
 
 @pytest.mark.parametrize("kind", DECODERS)
