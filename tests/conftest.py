@@ -1,4 +1,8 @@
 import os
+
+# Two processes share the tests; in each, torch takes one thread. It reads this when it is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

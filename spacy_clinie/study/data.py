@@ -93,8 +93,6 @@ def write_corpus(source: Source, folder: Path) -> None:
         that was not carried over.
     RAISES (ClinieError): What readers and schemas raise; CIE496 for a corpus without a note to train or to test on.
     """
-    if (folder / "report.json").is_file():
-        return
     schema, report = Schema.load(source.schema), Report()
     read = list(read_corpus(source.corpus, source.path, report))
     splits = splits_of(((sourced.note.id, sourced.split) for sourced in read), source.group)
@@ -115,6 +113,19 @@ def write_corpus(source: Source, folder: Path) -> None:
         docbin.write(members, folder / f"{split}.spacy")
     (folder / "schema.yml").write_text(schema.to_yaml(), encoding="utf-8")
     (folder / "report.json").write_text(json.dumps(report.to_dict(), indent=2), encoding="utf-8")
+
+
+def stamp(source: Source) -> str:
+    """What a corpus is made of, as far as can be told without reading it.
+
+    source (Source): The corpus.
+    RETURNS (str): Another one when a file or the schema changes.
+    """
+    files = (
+        [source.path] if source.path.is_file() else sorted(file for file in source.path.rglob("*") if file.is_file())
+    )
+    state = [(str(file.relative_to(source.path)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return hashlib.sha256(repr((source, Schema.load(source.schema).to_dict(), state)).encode()).hexdigest()
 
 
 def draw(notes: Sequence[Note], words: int | None, seed: int = 0) -> list[Note]:

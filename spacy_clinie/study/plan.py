@@ -109,24 +109,24 @@ def _base(preset: Preset) -> str:
 
 
 def _single(profile: Profile, corpora: Sequence[str], fold: Fold) -> Iterator[Fold]:  # noqa: ARG001
-    yield replace(fold, steps=profile.steps["full"])
+    yield replace(fold, steps=profile.steps_of(fold.arm, "full"))
 
 
 def _cost(profile: Profile, corpora: Sequence[str], fold: Fold) -> Iterator[Fold]:
     if fold.arm in COMPARED and fold.corpus == corpora[0]:
-        yield replace(fold, steps=profile.steps["full"])
+        yield replace(fold, steps=profile.steps_of(fold.arm, "full"))
 
 
 def _leave_one_out(profile: Profile, corpora: Sequence[str], fold: Fold) -> Iterator[Fold]:
     others = tuple(name for name in corpora if name != fold.corpus)
     if fold.arm not in ASKING or not others:
         return
-    multi = replace(fold, stage="multi", steps=profile.steps["multi"], multitask=True, others=others)
+    multi = replace(fold, stage="multi", steps=profile.steps_of(fold.arm, "multi"), multitask=True, others=others)
     yield multi
     yield replace(multi, stage="zero", steps=0)
     for shots in profile.shots:
         for draw in range(profile.draws):
-            few = replace(fold, stage="shots", steps=profile.steps["shots"], shots=shots, draw=draw)
+            few = replace(fold, stage="shots", steps=profile.steps_of(fold.arm, "shots"), shots=shots, draw=draw)
             yield replace(few, multitask=True, others=others)
             yield few
-    yield replace(fold, steps=profile.steps["full"])
+    yield replace(fold, steps=profile.steps_of(fold.arm, "full"))

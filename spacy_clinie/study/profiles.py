@@ -24,7 +24,7 @@ class Profile:
     corpora (tuple[str, ...]): Corpora, where none are named.
     bases (tuple[str, ...]): Base models, where none are named.
     arms (tuple[str, ...]): Arms.
-    steps (Mapping[str, int]): Steps of training by stage, of 400 words each.
+    steps (Mapping[str, Mapping[str, int]]): Steps of training, of 400 words each, for arms of each kind by stage.
     shots (tuple[int, ...]): Documents of few-shot training.
     draws (int): How often these are drawn.
     seeds (int): How often everything is done.
@@ -36,12 +36,16 @@ class Profile:
     corpora: tuple[str, ...]
     bases: tuple[str, ...]
     arms: tuple[str, ...]
-    steps: Mapping[str, int]
+    steps: Mapping[str, Mapping[str, int]]
     shots: tuple[int, ...]
     draws: int
     seeds: int
     train_words: Optional[int]
     test_words: Optional[int]
+
+    def steps_of(self, arm: str, stage: str) -> int:
+        """Steps of an arm at a stage."""
+        return self.steps[arm.partition("-")[0]][stage]
 
 
 PROFILES = {
@@ -52,7 +56,7 @@ PROFILES = {
             corpora=("synthetic-problems", "synthetic-drugs"),
             bases=("tiny-encoder", "tiny-decoder"),
             arms=ARMS,
-            steps={"full": 2, "multi": 2, "shots": 1},
+            steps={kind: {"full": 2, "multi": 2, "shots": 1} for kind in ("encoder", "decoder")},
             shots=(2,),
             draws=1,
             seeds=1,
@@ -64,7 +68,11 @@ PROFILES = {
             corpora=OPEN,
             bases=("minilm", "smollm2"),
             arms=ARMS,
-            steps={"full": 150, "multi": 300, "shots": 40},
+            # On a processor, a step of a language model takes as long as several of an encoder.
+            steps={
+                "encoder": {"full": 150, "multi": 250, "shots": 40},
+                "decoder": {"full": 40, "multi": 60, "shots": 10},
+            },
             shots=(5, 20, 50),
             draws=2,
             seeds=1,
@@ -76,7 +84,7 @@ PROFILES = {
             corpora=OPEN,
             bases=("minilm", "smollm2"),
             arms=ARMS,
-            steps={"full": 1500, "multi": 3000, "shots": 200},
+            steps={kind: {"full": 1500, "multi": 3000, "shots": 200} for kind in ("encoder", "decoder")},
             shots=(5, 10, 20, 50),
             draws=3,
             seeds=1,

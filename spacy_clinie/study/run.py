@@ -174,6 +174,8 @@ def _work_off(
     say: Callable[[str], None],
 ) -> dict[str, int]:
     waiting = [key for key in folds if key not in done]
+    stems = {key: space.stem(folds[key]) for key in waiting}
+    needs = {key: space.key(stem) for key, stem in stems.items() if stem}
     running: dict[str, tuple[Any, float]] = {}
     failed: set[str] = set()
     try:
@@ -187,8 +189,7 @@ def _work_off(
                 number = len(done) + len(failed)
                 say(f"[{number}/{len(folds)}] {folds[key].title}: {_outcome(manifest, problem)} ({seconds:,.0f} s)")
             for key in list(waiting):
-                stem = space.stem(folds[key])
-                needed = space.key(stem) if stem else None
+                needed = needs.get(key)
                 if needed in failed:
                     waiting.remove(key)
                     failed.add(key)

@@ -10,7 +10,7 @@ from ..corpora import docbin
 from ..corpora.bundle import replacing
 from ..notes import Note
 from ..schema import Schema
-from .data import SPLITS, Source, digest, draw, load, write_corpus
+from .data import SPLITS, Source, digest, draw, load, stamp, write_corpus
 from .plan import Fold
 from .presets import RANDOM, Preset, find_preset
 from .profiles import Profile
@@ -46,7 +46,7 @@ class Workspace:
         return self.folder / "data" / "probe.spacy"
 
     def prepare(self, sources: list[Source]) -> None:
-        """Convert corpora and draw the parts of them; what is there already stays.
+        """Convert corpora and draw the parts of them, unless that is done and they are as they were.
 
         sources (list[Source]): The corpora.
         RAISES (ClinieError): See `data.write_corpus`.
@@ -55,11 +55,21 @@ class Workspace:
             docbin.write([Note("probe", _PROBE)], self.probe)
         limits = {"train": self.profile.train_words, "test": self.profile.test_words}
         for source in sources:
-            write_corpus(source, self.whole(source.name))
+            whole, made_of = self.whole(source.name), stamp(source)
+            if self._differs(whole / "stamp.json", made_of):
+                write_corpus(source, whole)
+                self.write(whole / "stamp.json", {"made_of": made_of})
             for split, words in limits.items():
-                if not self.part(source.name, split).is_file():
-                    notes = load(self.whole(source.name) / f"{split}.spacy")
-                    docbin.write(draw(notes, words), self.part(source.name, split))
+                part = self.part(source.name, split)
+                if self._differs(part.with_suffix(".json"), f"{made_of} {words}"):
+                    docbin.write(draw(load(whole / f"{split}.spacy"), words), part)
+                    self.write(part.with_suffix(".json"), {"made_of": f"{made_of} {words}"})
+
+    def _differs(self, path: Path, made_of: str) -> bool:
+        try:
+            return bool(json.loads(path.read_text(encoding="utf-8"))["made_of"] != made_of)
+        except (OSError, ValueError, KeyError, TypeError):
+            return True
 
     def base(self, name: str) -> tuple[Preset, str]:
         """A base model, made if its weights are to be random.
@@ -100,7 +110,7 @@ class Workspace:
 
     def stem(self, fold: Fold) -> Optional[Fold]:
         """The fold that another goes on from; None if it begins anew."""
-        return fold.stem(self.profile.steps["multi"])
+        return fold.stem(self.profile.steps_of(fold.arm, "multi"))
 
     def has_relations(self, corpus: str) -> bool:
         """Whether a corpus has types of relations."""

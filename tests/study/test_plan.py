@@ -41,7 +41,7 @@ def test_one_corpus_is_left_out() -> None:
 def test_every_fold_finds_what_it_goes_on_from_before_it() -> None:
     folds = plan("loo", CPU, ALL, BASES)
     for i, fold in enumerate(folds):
-        stem = fold.stem(CPU.steps["multi"])
+        stem = fold.stem(CPU.steps_of(fold.arm, "multi"))
         assert (stem is not None) == (fold.multitask and fold.stage != "multi")
         assert stem is None or stem in folds[:i]
 

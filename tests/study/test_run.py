@@ -154,6 +154,27 @@ def test_a_corpus_of_the_user_without_relations(tmp_path: Path) -> None:
         assert one["results"]["relations"]["strict"]["micro"]["support"] == 0
 
 
+def test_a_corpus_that_changed_is_read_again(tmp_path: Path) -> None:
+    folder = _own_corpus(tmp_path / "corpora" / "mine")
+    space = Workspace(tmp_path / "study", SMOKE)
+    fold = Fold("single", "encoder-tagger", "tiny-encoder=random", "mine", "full", 1)
+
+    def prepared() -> str:
+        again = Workspace(tmp_path / "study", SMOKE)
+        again.prepare(find_sources(["mine"], tmp_path / "corpora")[0])
+        return again.key(fold)
+
+    first = prepared()
+    assert prepared() == first
+    (folder / "n3.txt").write_text((folder / "n3.txt").read_text() + " And then no more.")
+    second = prepared()
+    assert second != first
+    assert any("And then no more." in text for text in _texts(space, "mine"))
+    schema = (folder / "schema.yml").read_text()
+    (folder / "schema.yml").write_text(schema.replace("Which drugs?", "What was taken?"))
+    assert prepared() not in (first, second)
+
+
 def test_missing_corpora_are_named_and_can_be_done_without(tmp_path: Path) -> None:
     use = ["n2c2_2018", "phee", "synthetic-drugs"]
     settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "use": use}
