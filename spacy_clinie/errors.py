@@ -5,7 +5,9 @@ never with document text: a log must not become a second copy of the notes.
 Codes: 0xx annotation, 1xx schema, 2xx corpora, 3xx models, 4xx components and scoring, 5xx command line.
 """
 
+import traceback
 import warnings
+from pathlib import Path
 from typing import Any
 
 MESSAGES = {
@@ -395,3 +397,13 @@ def warn(code: str, **facts: Any) -> None:
     **facts (Any): What fills the message. Never document text.
     """
     warnings.warn(f"[{code}] {MESSAGES[code].format(**facts)}", ClinieWarning, stacklevel=2)
+
+
+def place_of(error: BaseException) -> str:
+    """Where an error was raised: all that may be told of one whose message could quote a note.
+
+    error (BaseException): The error.
+    RETURNS (str): File and line.
+    """
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(frame.filename).name}:{frame.lineno}"

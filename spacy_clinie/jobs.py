@@ -2,14 +2,13 @@
 
 import json
 import re
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Optional, Union
 
 from .corpora.bundle import replacing
 from .corpora.report import Report
-from .errors import ClinieError, warn
+from .errors import ClinieError, place_of, warn
 from .notes import Note
 
 _CODE = re.compile(r"\[([A-Z]+[0-9]+)\]")
@@ -38,13 +37,12 @@ class Failures(Report):
         error (Exception): Why. Its message may quote the note, so only its kind, its code and its place are kept.
         """
         code = _CODE.match(str(error))
-        frame = traceback.extract_tb(error.__traceback__)[-1]
         self._list(
             {
                 "id": note_id,
                 "problem": type(error).__name__,
                 "code": code[1] if code else None,
-                "at": f"{Path(frame.filename).name}:{frame.lineno}",
+                "at": place_of(error),
             }
         )
 

@@ -56,7 +56,8 @@ class Missing:
 def find_sources(names: Sequence[str], folder: Path) -> tuple[list[Source], list[Missing]]:
     """Find corpora.
 
-    names (Sequence[str]): Corpora of the catalogue, or folders of brat files with a `schema.yml` in them.
+    names (Sequence[str]): Corpora of the catalogue, folders of brat files with a `schema.yml` in them, or the names of
+        `HALVES`.
     folder (Path): Folder that holds the corpora's folders.
     RETURNS (tuple[list[Source], list[Missing]]): Those that are there, and those that are not.
     RAISES (ClinieError): CIE495 if nothing is known of a name.

@@ -7,7 +7,6 @@ import platform
 import shutil
 import sys
 import time
-import traceback
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -27,7 +26,7 @@ from ..annotation import SCHEMA_KEY, set_relations
 from ..components.asking import AskingComponent
 from ..components.decoder_prompt import DecoderPrompt
 from ..conversion import doc_from_note, note_from_doc
-from ..errors import ClinieError
+from ..errors import ClinieError, place_of
 from ..notes import Note
 from ..scoring.counts import count
 from ..scoring.match import MODES, Kind
@@ -221,8 +220,7 @@ def problem_of(error: Exception) -> str:
     """
     if isinstance(error, ClinieError):
         return str(error)
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
+    return f"{type(error).__name__} at {place_of(error)}"
 
 
 def main(request: Path) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, Optional
+from typing import Any, Literal, NamedTuple, Optional
 
 from .presets import Preset
 from .profiles import Profile
@@ -15,6 +15,24 @@ STUDIES: tuple[Study, ...] = ("single", "loo", "cost")
 ASKING = ("encoder-mrc", "decoder-lora")
 # What tuning a part costs, beside tuning everything.
 COMPARED = ("encoder-tagger", "encoder-lora", "decoder-full", "decoder-lora", "decoder-ptuning")
+
+
+class System(NamedTuple):
+    """What is compared: an arm over a base model."""
+
+    arm: str
+    base: str
+
+    @property
+    def model(self) -> str:
+        """The base without the folder that it lies in, which is nobody's business."""
+        name, named, where = self.base.partition("=")
+        return name + named + where.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
+
+    @property
+    def title(self) -> str:
+        """What it is called in a table."""
+        return f"{self.arm} ({self.model})"
 
 
 @dataclass(frozen=True)
@@ -64,9 +82,13 @@ class Fold:
         return cls(**{**record, "others": tuple(record["others"])})
 
     @property
+    def system(self) -> System:
+        return System(self.arm, self.base)
+
+    @property
     def title(self) -> str:
         """What a person calls it."""
-        parts = [self.study, self.corpus, self.arm, self.base.partition("=")[0], self.stage]
+        parts = [self.study, self.corpus, self.system.title, self.stage]
         if self.shots is not None:
             parts += [f"{self.shots} shots", f"draw {self.draw}", "after multi" if self.multitask else "alone"]
         return " · ".join([*parts, f"seed {self.seed}"])

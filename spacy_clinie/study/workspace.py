@@ -10,6 +10,7 @@ from ..corpora import docbin
 from ..corpora.bundle import replacing
 from ..notes import Note
 from ..schema import Schema
+from .arms import arm_config
 from .data import SPLITS, Source, digest, draw, load, stamp, write_corpus
 from .plan import Fold
 from .presets import RANDOM, Preset, find_preset
@@ -88,7 +89,7 @@ class Workspace:
 
     def key(self, fold: Fold) -> str:
         """What a fold is known by: 16 characters, which change with anything that its result depends on: its settings,
-        the profile's data, the base model, and the version of this package.
+        the config of its arm, the profile's data, the base model, and the version of this package.
 
         fold (Fold): The fold.
         RETURNS (str): The key.
@@ -99,8 +100,7 @@ class Workspace:
         stem = self.stem(fold)
         record: dict[str, Any] = {
             "fold": fold.to_dict(),
-            "window": preset.window,
-            "rates": dict(preset.rates),
+            "arm": arm_config(fold.arm, preset, "").to_str(),
             "base": self._fingerprint(base),
             "data": [self._mark(path) for name in sorted({fold.corpus, *fold.others}) for path in self._files(name)],
             "stem": self.key(stem) if stem else None,

@@ -1,8 +1,10 @@
 """Base models by name: each trains in an arm of its kind, as a tiny model of exactly its architecture."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from spacy.language import Language
 from spacy.training.initialize import init_nlp
 from spacy.training.loop import train
 from transformers import AutoConfig
@@ -37,9 +39,18 @@ def test_every_preset_trains(name: str, notes: list[Note], tmp_path: Path) -> No
     docbin.write(notes, tmp_path / "notes.spacy")
     config = arm_config({"encoder": "encoder-tagger", "decoder": "decoder-lora"}[preset.kind], preset, base)
     settings = {"notes": {"path": str(tmp_path / "notes.spacy"), "schema": None, "limit": 2, "seed": 0}}
-    filled = train_on(config, settings, probe=tmp_path / "notes.spacy", steps=1, seed=0)
-    nlp, _ = train(init_nlp(filled), None, stdout=(tmp_path / "log").open("w"))
-    assert nlp(notes[0].text).spans["clinie"] is not None
+    filled = train_on(config, settings, probe=tmp_path / "notes.spacy", steps=3, seed=0)
+    nlp = init_nlp(filled)
+    before = _weights(nlp)
+    nlp, _ = train(nlp, None, stdout=(tmp_path / "log").open("w"))
+    changed = {weight for weight, held in before.items() if (_weights(nlp)[weight] != held).any()}
+    assert changed
+    assert all("lora" in weight for weight in changed) == (preset.kind == "decoder")
+
+
+def _weights(nlp: Language) -> dict[str, Any]:
+    module = nlp.get_pipe(nlp.pipe_names[0]).model.shims[0].module  # type: ignore[attr-defined]
+    return {name: weight.clone() for name, weight in module.state_dict().items()}
 
 
 def test_published_rates_and_lengths_reach_the_config() -> None:

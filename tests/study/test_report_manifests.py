@@ -10,7 +10,8 @@ import pytest
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.scoring.counts import Counts
 from spacy_clinie.scoring.scores import summarize
-from spacy_clinie.study.report.manifests import System, read_study
+from spacy_clinie.study.plan import System
+from spacy_clinie.study.report.manifests import read_study
 
 EVIL = "<script>|=1+1"
 MACHINE = {"processor": "Invented CPU", "cores": 2, "gpu": None}

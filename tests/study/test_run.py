@@ -6,11 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import spacy
+from spacy.training.initialize import init_nlp
 from typer.testing import CliRunner
 
 from spacy_clinie.cli import app
@@ -19,6 +22,7 @@ from spacy_clinie.errors import ClinieError
 from spacy_clinie.study.data import SPLITS, find_sources, load
 from spacy_clinie.study.fold import fold_config
 from spacy_clinie.study.plan import Fold
+from spacy_clinie.study.presets import PRESETS, find_preset
 from spacy_clinie.study.profiles import PROFILES
 from spacy_clinie.study.run import run_study
 from spacy_clinie.study.workspace import Workspace
@@ -64,8 +68,15 @@ def test_nothing_is_done_twice_and_what_is_lost_is_done_again(study: Path) -> No
 
 
 def test_the_config_of_a_fold_is_one_for_spacy_train(study: Path) -> None:
-    for path in study.glob("folds/*/config.cfg"):
-        assert spacy.util.load_config(path)["training"]["max_steps"] > 0
+    done = {one["fold"]["arm"]: one for one in manifests(study) if one["fold"]["study"] == "single"}
+    assert set(done) == set(SMOKE.arms)
+    for one in done.values():
+        config = spacy.util.load_config(study / "folds" / one["key"] / "config.cfg", interpolate=False)
+        # spaCy trains step 0 too.
+        assert config["training"]["max_steps"] == one["training"]["steps"]
+        nlp = init_nlp(config.interpolate())
+        numbers = [weight.numel() for _, pipe in nlp.pipeline for weight in pipe.model.shims[0].module.parameters()]
+        assert sum(numbers) == one["training"]["parameters"]
 
 
 def test_a_key_changes_with_what_the_result_depends_on(study: Path) -> None:
@@ -73,7 +84,10 @@ def test_a_key_changes_with_what_the_result_depends_on(study: Path) -> None:
     fold = Fold("single", "encoder-tagger", "tiny-encoder=random", "synthetic-drugs", "full", 3)
     keys = {space.key(fold), space.key(Fold(**{**fold.to_dict(), "others": (), "seed": 1}))}
     keys.add(space.key(Fold(**{**fold.to_dict(), "others": (), "corpus": "synthetic-problems"})))
-    assert len(keys) == 3
+    changed = replace(find_preset("tiny-encoder"), rates={"encoder-tagger": 0.1})
+    with patch.dict(PRESETS, {"tiny-encoder": changed}):
+        keys.add(Workspace(study, SMOKE).key(fold))
+    assert len(keys) == 4
     assert space.key(fold) in keys
     again = Workspace(study, SMOKE)
     assert again.key(fold) == space.key(fold)

@@ -3,8 +3,9 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
+from ..plan import System
 from .layout import NONE, Block, Cell, Column, Section, Table, counted, emphasised, f1
-from .manifests import Planned, Score, Study, System
+from .manifests import Planned, Score, Study
 from .means import corpora_of, mean_of
 from .plots import heat_map
 

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
+from ..plan import System
 from .layout import NONE, Block, Cell, Column, Figure, Record, Section, Table, counted, emphasised, signed
-from .manifests import TASKS, Planned, Study, System
+from .manifests import TASKS, Planned, Study
 from .means import Mean, cell_of, corpora_of, mean_of, mean_over, systems_of
 from .plots import Curve, Panel, learning_curves
 

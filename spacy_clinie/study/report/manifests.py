@@ -11,71 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ClinieError
+from ...scoring.match import MODES
+from ..mistakes import KINDS, Mention
+from ..plan import STUDIES, Fold
 
-STUDIES = ("single", "loo", "cost")
 TASKS = {
     "concepts": "Concepts",
     "relations_gold": "Relations on gold concepts",
     "relations": "Relations, end to end",
 }
-MODES = ("strict", "lenient")
-MISTAKES = ("boundary", "type", "missed", "spurious")
 COSTS = ("trainable", "parameters", "seconds_per_step", "peak_bytes", "disk_bytes")
 
 State = Literal["finished", "failed", "unreadable", "not yet run"]
-# First character, one past the last, label.
-Mention = tuple[int, int, str]
 
 # What Python raises over a file that is not what it should be.
 _FAULTS = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
-
-
-class System(NamedTuple):
-    """What is compared: an arm over a base model."""
-
-    arm: str
-    base: str
-
-    @property
-    def model(self) -> str:
-        """The base without the folder that it lies in, which is nobody's business."""
-        name, named, where = self.base.partition("=")
-        return name + named + where.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
-
-    @property
-    def title(self) -> str:
-        """What it is called in a table."""
-        return f"{self.arm} ({self.model})"
-
-
-@dataclass(frozen=True)
-class Fold:
-    """What a fold is, as far as a report tells folds apart; `study.plan.Fold` says what each is."""
-
-    study: str
-    arm: str
-    base: str
-    corpus: str
-    stage: str
-    shots: Optional[int]
-    draw: Optional[int]
-    multitask: bool
-    seed: int
-
-    @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> "Fold":
-        """Read what `study.plan.Fold.to_dict` wrote.
-
-        record (Mapping[str, Any]): By name; more names do no harm.
-        RETURNS (Fold): The fold.
-        """
-        names = {name: str(record[name]) for name in ("study", "arm", "base", "corpus", "stage")}
-        shots, draw = (None if record[name] is None else int(record[name]) for name in ("shots", "draw"))
-        return cls(**names, shots=shots, draw=draw, multitask=bool(record["multitask"]), seed=int(record["seed"]))
-
-    @property
-    def system(self) -> System:
-        return System(self.arm, self.base)
 
 
 @dataclass(frozen=True)
@@ -327,8 +277,8 @@ def _mistakes(record: Mapping[str, Any]) -> Mistakes:
         for one in record["examples"]
     )
     return Mistakes(
-        kinds={kind: int(record[kind]) for kind in MISTAKES},
-        types={str(label): {kind: int(own[kind]) for kind in MISTAKES} for label, own in record["by_type"].items()},
+        kinds={kind: int(record[kind]) for kind in KINDS},
+        types={str(label): {kind: int(own[kind]) for kind in KINDS} for label, own in record["by_type"].items()},
         seen=seen,
         unseen=unseen,
         examples=tuple(examples),

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Optional
 
+from ..plan import System
 from .layout import NONE, Cell, Record, bounds, f1
-from .manifests import Planned, Score, System
+from .manifests import Planned, Score
 
 
 class Mean(NamedTuple):

@@ -4,8 +4,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Optional
 
+from ..mistakes import KINDS, Mention
+from ..plan import System
 from .layout import Block, Cell, Column, Record, Section, Table, counted, listed, share
-from .manifests import MISTAKES, Example, Mention, Outcome, Study, System
+from .manifests import Example, Outcome, Study
 
 # Of each kind, a page shows as many examples for each arm and corpus; the CSV file has all.
 SHOWN = 5
@@ -76,14 +78,14 @@ def _counts(place: tuple[str, System, str], outcomes: Sequence[Outcome]) -> tupl
     facts: Record = {"corpus": corpus, "arm": system.arm, "base": system.base, "stage": stage, "folds": len(outcomes)}
     total = kinds.total()
     cells = [Cell(corpus), Cell(system.title), Cell(stage), Cell(f"{total:,}")]
-    cells += [Cell(share(kinds[kind], total), f"{kinds[kind]:,}") for kind in MISTAKES]
+    cells += [Cell(share(kinds[kind], total), f"{kinds[kind]:,}") for kind in KINDS]
     for name in ("seen", "unseen"):
         found, gold = recall[f"{name}_found"], recall[f"{name}_gold"]
         cells.append(Cell(share(found, gold), f"{found:,} of {gold:,}"))
     reasons = listed(f"{reason} {count:,}" for reason, count in rejected.most_common())
     cells += [Cell(f"{rejected.total():,}"), Cell(reasons)]
-    over_all = {"label": "", **{kind: kinds[kind] for kind in MISTAKES}, **recall, "rejected": rejected.total()}
-    by_type = [{"label": label, **{kind: own[kind] for kind in MISTAKES}} for label, own in sorted(types.items())]
+    over_all = {"label": "", **{kind: kinds[kind] for kind in KINDS}, **recall, "rejected": rejected.total()}
+    by_type = [{"label": label, **{kind: own[kind] for kind in KINDS}} for label, own in sorted(types.items())]
     return cells, [{**facts, **own} for own in (over_all, *by_type)]
 
 

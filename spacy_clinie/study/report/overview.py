@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Iterable
 
+from ..plan import STUDIES
 from .layout import Block, Cell, Column, Record, Section, Table, counted, listed
-from .manifests import STUDIES, Outcome, Plan, Planned, Study
+from .manifests import Outcome, Plan, Planned, Study
 
 # More folds than this are shown only when asked.
 _LONG = 12

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...scoring.counts import rates
-from .manifests import Outcome, System
+from ..plan import System
+from .manifests import Outcome
 
 SHUFFLES = 10_000
 LEVEL = 0.05

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Optional
 
+from ...scoring.match import MODES
 from .layout import Block, Cell, Column, Record, Section, Table, counted, emphasised, f1, signed
-from .manifests import MODES, TASKS, Planned, Study
+from .manifests import TASKS, Planned, Study
 from .means import Mean, cell_of, corpora_of, mean_of, mean_over, systems_of
 from .significance import LEVEL, SHUFFLES, Comparison, compare
 
