@@ -6,8 +6,8 @@ it, so that copied text and forced labels cost no passes of their own.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
-from inspect import signature
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Optional
@@ -80,7 +80,6 @@ class CausalModule(nn.Module):
         self.device = base.pick_device(options["device"])
         self.precision = base.pick_precision(options["precision"], self.device)
         self.reader = Reader(tokenizer, model.config)
-        self.plain.get_output_embeddings().register_forward_pre_hook(_contiguous)
         if options["checkpoint"]:
             self.plain.gradient_checkpointing_enable({"use_reentrant": False})
         if not options["four_bit"]:  # such a base is put on its device when it is loaded
@@ -157,13 +156,21 @@ class CausalModule(nn.Module):
         whole = bool(self.options["checkpoint"])
         for before, members in self._groups(asks, lengths):
             reads = [lengths[i] + whole * len(before) for i in members]
+            with self._autocast():
+                read = None if whole else self._begin(before)
+            # What all rows begin with is read once, and goes back once: rows leave their gradients at a copy of it.
+            copy = _copied(read)
             for batch in by_budget(reads, self.options["batch_pieces"]):
                 rows = [members[i] for i in batch]
-                with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None):
-                    loss = self._loss(before, [asks[i].rest for i in rows], [answers[i] for i in rows])
+                with self._autocast():
+                    loss = self._loss(before, copy, [asks[i].rest for i in rows], [answers[i] for i in rows])
                 (loss / weight).backward()
                 total += loss.item()
+            _go_back(read, copy)
         return total / max(weight, 1)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None)
 
     def _groups(self, asks: Sequence[Ask], lengths: Sequence[int]) -> Iterator[tuple[tuple[int, ...], list[int]]]:
         """Indexes of prompts, grouped by how they begin, without those that are longer than the model reads.
@@ -179,21 +186,18 @@ class CausalModule(nn.Module):
         for before, members in groupby(fitting, key=lambda i: asks[i].before):
             yield before, list(members)
 
-    def _loss(self, before: tuple[int, ...], asked: list[Sequence[int]], answers: list[Sequence[int]]) -> torch.Tensor:
+    def _loss(
+        self, before: tuple[int, ...], read: _Read, asked: list[Sequence[int]], answers: list[Sequence[int]]
+    ) -> torch.Tensor:
         # The last id of an answer has nothing to predict.
         sequences = [[*ids, *answer[:-1]] for ids, answer in zip(asked, answers, strict=True)]
-        longest = max(map(len, answers))
+        wanted = list(map(len, answers))
         if self.options["checkpoint"]:
-            logits = self._read_whole([[*before, *ids] for ids in sequences], longest)
+            logits = self._read_whole([[*before, *ids] for ids in sequences], wanted)
         else:
-            read = self._begin(before)
-            logits, _ = self._read_on(sequences, read, Rows(len(sequences), _length(read), self.device), longest)
-        target = torch.full((len(answers), longest), -100)
-        for row, answer in enumerate(answers):
-            target[row, longest - len(answer) :] = torch.tensor(answer)
-        return nn.functional.cross_entropy(
-            logits.float().flatten(0, 1), target.flatten().to(self.device), reduction="sum"
-        )
+            logits, _ = self._read_on(sequences, read, Rows(len(sequences), _length(read), self.device), wanted)
+        target = torch.tensor([one for answer in answers for one in answer], device=self.device)
+        return nn.functional.cross_entropy(logits.float(), target, reduction="sum")
 
     def answer(self, asks: Sequence[Ask], machines: Sequence[Any]) -> None:
         """Answer prompts, each within its machine.
@@ -203,10 +207,7 @@ class CausalModule(nn.Module):
         """
         self.eval()
         lengths = [len(ask.rest) for ask in asks]
-        with (
-            torch.inference_mode(),
-            torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None),
-        ):
+        with torch.inference_mode(), self._autocast():
             for before, members in self._groups(asks, [length + self.options["guess"] for length in lengths]):
                 read = self._begin(before)
                 for batch in by_budget([lengths[i] for i in members], self.options["batch_pieces"]):
@@ -219,16 +220,17 @@ class CausalModule(nn.Module):
         while machines:
             guesses = [machine.guess(self.options["guess"]) for machine in machines]
             fed = [[*ids, *guess] for ids, guess in zip(waiting, guesses, strict=True)]
-            keep = 1 + max(map(len, guesses))
-            logits, read = self._read_on(fed, read, rows, keep)
+            logits, read = self._read_on(fed, read, rows, [1 + len(guess) for guess in guesses])
             logits = logits.float()
             scores, totals = logits.cpu().numpy(), logits.logsumexp(-1).cpu().numpy()
             wrong = []
+            begin = 0
             for row, (machine, guess) in enumerate(zip(machines, guesses, strict=True)):
-                begin = keep - 1 - len(guess)
-                right, following = choose(machine, guess, scores[row, begin:], totals[row, begin:])
+                end = begin + 1 + len(guess)
+                right, following = choose(machine, guess, scores[begin:end], totals[begin:end])
                 waiting[row] = [following]
                 wrong.append(len(guess) - right)
+                begin = end
             rows.forget(wrong)
             for machine, used in zip(machines, rows.lengths(), strict=True):
                 # Only a model that marks everything within everything gets here; what it named so far stands.
@@ -251,7 +253,8 @@ class CausalModule(nn.Module):
         if virtual is not None:
             embedded = torch.cat([virtual.to(embedded.dtype), embedded], 1)
         cache: Any = DynamicCache()
-        self.plain(inputs_embeds=embedded, past_key_values=cache, use_cache=True, **self._last(1))
+        with self._scored([0]):
+            self.plain(inputs_embeds=embedded, past_key_values=cache, use_cache=True)
         return cache.to_legacy_cache()
 
     def _virtual(self) -> Optional[torch.Tensor]:
@@ -264,20 +267,33 @@ class CausalModule(nn.Module):
     def _embed(self, ids: torch.Tensor) -> torch.Tensor:
         return self.plain.get_input_embeddings()(ids)
 
-    def _last(self, keep: int) -> dict[str, int]:
-        """Ask for the scores of the last positions only, where the model can be asked."""
-        return {"logits_to_keep": keep} if "logits_to_keep" in signature(self.plain.forward).parameters else {}
+    @contextmanager
+    def _scored(self, wanted: Sequence[int]) -> Iterator[None]:
+        """Within this, the model computes scores of the vocabulary, a great part of all its work, for some positions
+        only, and gives them as one row of positions.
+
+        wanted (Sequence[int]): How many of the last positions of each row get scores.
+        """
+        back = torch.arange(max(wanted), 0, -1, device=self.device)
+        last = back <= torch.tensor(wanted, device=self.device)[:, None]
+
+        # A copy: given a slice of all positions, torch would copy the weights of the whole vocabulary for each row.
+        def pick(layer: nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:  # noqa: ARG001
+            return (inputs[0][:, inputs[0].shape[1] - last.shape[1] :][last],)
+
+        with self.plain.get_output_embeddings().register_forward_pre_hook(pick):
+            yield
 
     def _read_on(
-        self, sequences: Sequence[Sequence[int]], read: _Read, rows: Rows, keep: int
+        self, sequences: Sequence[Sequence[int]], read: _Read, rows: Rows, wanted: Sequence[int]
     ) -> tuple[torch.Tensor, Any]:
         """Read more of some rows.
 
         sequences (Sequence[Sequence[int]]): Ids for each row; shorter ones are filled up in front.
         read (_Read): What was read before, of all rows or of one for all of them.
         rows (_Rows): Which of it counts; changed in place.
-        keep (int): How many of the last positions get scores.
-        RETURNS (tuple[torch.Tensor, _Read]): Scores, shape (rows, keep, vocabulary), and all that was read.
+        wanted (Sequence[int]): How many of the last positions of each row get scores.
+        RETURNS (tuple[torch.Tensor, _Read]): Scores, shape (sum of `wanted`, vocabulary), and all that was read.
         """
         ids, real = self._filled(sequences)
         positions = rows.append(real)
@@ -287,23 +303,23 @@ class CausalModule(nn.Module):
             cache = DynamicCache.from_legacy_cache(
                 tuple((key.expand(spread, -1, -1, -1), value.expand(spread, -1, -1, -1)) for key, value in read)
             )
-        done = self.plain(
-            inputs_embeds=self._embed(ids),
-            attention_mask=rows.counts.long(),
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            **self._last(keep),
-        )
-        return done.logits[:, -keep:], cache.to_legacy_cache()
+        with self._scored(wanted):
+            done = self.plain(
+                inputs_embeds=self._embed(ids),
+                attention_mask=rows.counts.long(),
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+            )
+        return done.logits, cache.to_legacy_cache()
 
-    def _read_whole(self, sequences: Sequence[Sequence[int]], keep: int) -> torch.Tensor:
+    def _read_whole(self, sequences: Sequence[Sequence[int]], wanted: Sequence[int]) -> torch.Tensor:
         """Read rows from their beginning, and keep nothing of what was read: for gradients it is read once more, layer
         by layer (Chen et al. 2016, arXiv 1604.06174).
 
         sequences (Sequence[Sequence[int]]): All ids of each row.
-        keep (int): How many of the last positions get scores.
-        RETURNS (torch.Tensor): Scores, shape (rows, keep, vocabulary).
+        wanted (Sequence[int]): How many of the last positions of each row get scores.
+        RETURNS (torch.Tensor): Scores, shape (sum of `wanted`, vocabulary).
         """
         ids, real = self._filled(sequences)
         embedded, virtual = self._embed(ids), self._virtual()
@@ -314,14 +330,11 @@ class CausalModule(nn.Module):
             embedded = torch.cat([virtual.to(embedded.dtype).expand(len(sequences), -1, -1), embedded], 1)
             first = torch.arange(ahead, device=self.device).expand(len(sequences), -1)
             positions = torch.cat([first, positions], 1)
-        done = self.plain(
-            inputs_embeds=embedded,
-            attention_mask=rows.counts.long(),
-            position_ids=positions,
-            use_cache=False,
-            **self._last(keep),
-        )
-        return done.logits[:, -keep:]
+        with self._scored(wanted):
+            done = self.plain(
+                inputs_embeds=embedded, attention_mask=rows.counts.long(), position_ids=positions, use_cache=False
+            )
+        return done.logits
 
     def _filled(self, sequences: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Rows of one length, filled up in front: ids, and which of them are real, both of shape (rows, longest)."""
@@ -332,12 +345,6 @@ class CausalModule(nn.Module):
             table[row, longest - len(ids) :] = ids
             real[row, longest - len(ids) :] = True
         return torch.from_numpy(table).to(self.device), torch.from_numpy(real).to(self.device)
-
-
-def _contiguous(layer: nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:  # noqa: ARG001
-    """The last positions of some rows are a slice of all positions. Given such, torch would copy the weights of the
-    whole vocabulary for each row."""
-    return (inputs[0].contiguous(),)
 
 
 def _load(options: dict[str, Any]) -> Callable[[str], Any]:
@@ -355,3 +362,20 @@ def _load(options: dict[str, Any]) -> Callable[[str], Any]:
 
 def _length(read: _Read) -> int:
     return 0 if read is None else read[0][0].shape[2]
+
+
+def _copied(read: _Read) -> _Read:
+    """The same keys and values, where gradients end."""
+
+    def copy(one: torch.Tensor) -> torch.Tensor:
+        return one.detach().requires_grad_(one.requires_grad)
+
+    return None if read is None else tuple((copy(key), copy(value)) for key, value in read)
+
+
+def _go_back(read: _Read, copy: _Read) -> None:
+    """Go on with the gradients that arrived at a copy."""
+    pairs = [pair for layers in zip(read or (), copy or (), strict=True) for pair in zip(*layers, strict=True)]
+    arrived = [(one, left.grad) for one, left in pairs if left.grad is not None]
+    if arrived:
+        torch.autograd.backward([one for one, _ in arrived], [gradient for _, gradient in arrived])

@@ -170,14 +170,14 @@ def test_a_frozen_base_lies_in_bf16_and_its_adapter_in_fp32(
 
 @pytest.mark.parametrize("kind", DECODERS)
 @pytest.mark.parametrize("adapter", [None, LORA, {"peft_type": "P_TUNING", "num_virtual_tokens": 8}])
-def test_checkpoints_change_memory_and_not_gradients(
+def test_checkpoints_and_batches_change_memory_and_not_gradients(
     adapter: Optional[dict[str, Any]], kind: str, make_examples: Examples, tmp_path: Path
 ) -> None:
     base = make_decoder(tmp_path, kind)
     gradients, reads = [], []
-    for checkpoint in (False, True):
+    for checkpoint, pieces in ((False, 9999), (False, 1), (True, 9999)):
         torch.manual_seed(0)
-        nlp = build(base, model={"adapter": adapter, "checkpoint": checkpoint, "batch_pieces": 9999})
+        nlp = build(base, model={"adapter": adapter, "checkpoint": checkpoint, "batch_pieces": pieces})
         examples = make_examples(nlp)
         nlp.initialize(lambda own=examples: own)
         pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
@@ -189,11 +189,13 @@ def test_checkpoints_change_memory_and_not_gradients(
         loss = pipe.update(examples[:3])["clinie_decoder_prompt"]
         gradients.append([loss, *(p.grad.clone() for p in module.parameters() if p.requires_grad)])
         reads.append(counted["reads"])
-    assert gradients[0][0] == pytest.approx(gradients[1][0], rel=1e-4)
-    for one, other in zip(gradients[0][1:], gradients[1][1:], strict=True):
-        assert torch.allclose(one, other, atol=1e-4 * float(one.abs().max()) + 1e-7)
-    # Without, the beginning and the rest of the one batch are read; with, all of it twice.
-    assert reads == [2, 2]
+    for way in (1, 2):
+        assert gradients[0][0] == pytest.approx(gradients[way][0], rel=1e-4)
+        for one, other in zip(gradients[0][1:], gradients[way][1:], strict=True):
+            assert torch.allclose(one, other, atol=1e-4 * float(one.abs().max()) + 1e-7)
+    # Without, the beginning is read once, and the rest of each batch; with, all of it twice.
+    rows = len(list(pipe.lessons(examples[:3])))
+    assert reads == [2, 1 + rows, 2]
 
 
 def test_four_bits_want_an_adapter_and_a_package(
