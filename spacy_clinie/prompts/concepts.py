@@ -221,6 +221,7 @@ def concept_prompt(
     format (Optional[Format]): How answers are written; None for `InlineMarks`.
     each (bool): Whether every concept type has a question of its own, as in machine reading comprehension.
     template (Optional[str]): A bundled template, or a file of one's own; None for the one that suits `each`.
+        `concepts_brief.v1` names the types without describing them: less to read, for a model that is tuned on them.
     window (int): Tokens of a window, as the model counts them.
     overlap (int): Tokens that two windows share where a cut falls inside a sentence.
     grounded (bool): Whether an answer can hold nothing but labels of the schema and words of the window, at their

@@ -48,6 +48,17 @@ def test_only_the_window_is_missing(codec: Codec) -> None:
     assert end.startswith("\nAnswer:<|im_end|>" if codec.tokenizer.chat_template else "\nAnswer:\n")
 
 
+def test_a_brief_prompt_names_types_and_describes_none(codec: Codec) -> None:
+    schema = Schema.load("phee")
+    example = Note("example", "Rash after aspirin.", [Concept("1", 0, 4, "ADE")])
+    brief = concept_prompt(template="concepts_brief.v1").prompt(schema, ["Drug", "ADE"], [example])
+    before, _ = codec.prompt(brief)
+    text = codec.tokenizer.backend_tokenizer.decode(before)
+    assert "Find Drug, ADE in the text. Copy the text." in text
+    assert "«Rash»ADE» after aspirin." in text
+    assert schema.concepts["ADE"].description not in text
+
+
 def test_an_answer_ends_as_the_model_ends_one(codec: Codec) -> None:
     end = codec.tokenizer.convert_ids_to_tokens(codec.alphabet.end)
     assert end == ("<|im_end|>" if codec.tokenizer.chat_template else "<|endoftext|>")
