@@ -37,8 +37,8 @@ class Run:
 
 
 def interval(row: Optional[Row]) -> str:
-    """F1 with its 95 % interval, for a table."""
-    if not row:
+    """F1 with its 95 % interval, for a table; empty where there was nothing to find."""
+    if not row or not row["interval"]:
         return ""
     low, high = row["interval"]
     return f"{row['f1']:.4f} ({low:.4f} to {high:.4f})"
@@ -91,12 +91,12 @@ def main(
             if row is None:
                 failed = True
                 continue
-            print(f"| {system} | {seed} | " + " | ".join(cell(row) for cell in columns.values()) + " |", flush=True)
             if args.out:
                 record = {"corpus": args.corpus, "split": args.split, "precision": args.precision}
                 record |= {"system": system, "seed": seed, **row}
                 with args.out.open("a", encoding="utf8") as file:
                     file.write(json.dumps(record) + "\n")
+            print(f"| {system} | {seed} | " + " | ".join(cell(row) for cell in columns.values()) + " |", flush=True)
     if failed:
         sys.exit(1)
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,21 @@ def test_a_config_mixes_corpora(write: Callable[[str, int], Path]) -> None:
     resolved = registry.resolve({"train": reader})["train"]
     names = [example.predicted.user_data[SCHEMA_KEY] for example in resolved(spacy.blank("en"))]
     assert sorted(names) == ["chia"] * 3 + ["phee"] * 3
+
+
+def test_batches_of_one_schema_hold_everything_in_turns(write: Callable[[str, int], Path]) -> None:
+    nlp = spacy.blank("en")
+    schemas = {"a": "phee", "b": "chia", "c": None}
+    examples = list(mixed(corpora={name: corpus(path=write(name, 20), schema=schemas[name]) for name in schemas})(nlp))
+    inner = {"@batchers": "spacy.batch_by_sequence.v1", "size": 3}
+    config = {"batcher": {"@batchers": "spacy_clinie.BatchBySchema.v1", "batcher": inner}}
+    batches = list(registry.resolve(config)["batcher"](examples))
+    named = [[example.reference.user_data.get(SCHEMA_KEY) for example in batch] for batch in batches]
+    assert all(len(set(names)) == 1 for names in named)
+    assert sorted(len(names) for names in named) == [2] * 3 + [3] * 18
+    assert sorted(map(id, (one for batch in batches for one in batch))) == sorted(map(id, examples))
+    turns = [names[0] for names in named]
+    assert sum(one != other for one, other in pairwise(turns)) > 2
 
 
 def test_what_is_tested_on_elsewhere_is_not_trained_on(nlp: Language, tmp_path: Path) -> None:
