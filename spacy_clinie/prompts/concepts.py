@@ -218,8 +218,8 @@ def concept_prompt(
 ) -> ConceptPrompt:
     """How concepts are asked for. Registered as `spacy_clinie.ConceptPrompt.v1`.
 
-    format (Optional[Format]): How answers are written; None for `InlineMarks`. On single sentences `MentionList` is as good
-        and faster, on longer windows it is much worse (docs/benchmarks.md).
+    format (Optional[Format]): How answers are written; None for `InlineMarks`. On single sentences `MentionList` is as
+        good and faster, on longer windows it is learnt more slowly (docs/benchmarks.md).
     each (bool): Whether every concept type has a question of its own, as in machine reading comprehension.
     template (Optional[str]): A bundled template, or a file of one's own; None for the one that suits `each`.
         `concepts_brief.v1` names the types without describing them: less to read, for a model that is tuned on them.
