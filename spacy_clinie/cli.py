@@ -209,7 +209,7 @@ def annotate(
         str,
         typer.Argument(
             metavar="PIPELINE",
-            help="Folder or package name of a trained pipeline, or open-minilm, which comes with this package.",
+            help="Folder or package name of a trained pipeline, or open-minilm or open-smollm2 of this package.",
         ),
     ],
     source: Annotated[
