@@ -356,7 +356,7 @@ def _load(options: dict[str, Any]) -> Callable[[str], Any]:
     if options["adapter"] is not None and precision is not None:
         settings["torch_dtype"] = precision
     if precision is not None and device.type == "cpu":
-        # A processor's fused attention is slow in bf16, and slowest at going back: products and a softmax take less time.
+        # A processor's fused attention is slow in bf16, above all at going back; products and a softmax are faster.
         settings["attn_implementation"] = "eager"
     if options["four_bit"]:
         settings |= base.four_bit(precision, device)
