@@ -155,10 +155,17 @@ def load_causal(name: str, settings: Optional[dict[str, Any]] = None) -> "PreTra
     import torch
     from transformers import AutoModelForCausalLM
 
-    return _load(
+    model: PreTrainedModel = _load(
         name,
         lambda place: AutoModelForCausalLM.from_pretrained(place, **{"torch_dtype": torch.float32, **(settings or {})}),
     )
+    layers: Iterator[Any] = model.modules()
+    for layer in layers:
+        # Where a processor multiplies in bf16, bitsandbytes packs weights at the first prediction, which knows no
+        # gradients from then on, and fails for widths that are no multiple of its blocks.
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            layer.support_avx512bf16_for_cpu = False
+    return model
 
 
 def four_bit(precision: Optional["torch.dtype"], device: "torch.device") -> dict[str, Any]:
