@@ -61,6 +61,7 @@ def work(run: Run) -> Row:
     row["grounded"] = _read(nlp, gold)
     if run.system != TAGGER and run.settings.get("free", True):
         pipe.concepts = replace(pipe.concepts, grounded=False)
+        pipe.rejected.clear()  # of grounded answers
         row["free"] = {**_read(nlp, gold), "rejected": sum(pipe.rejected.values())}
     return row
 

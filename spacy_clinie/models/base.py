@@ -161,8 +161,8 @@ def load_causal(name: str, settings: Optional[dict[str, Any]] = None) -> "PreTra
     )
     layers: Iterator[Any] = model.modules()
     for layer in layers:
-        # Where a processor multiplies in bf16, bitsandbytes packs weights at the first prediction, which knows no
-        # gradients from then on, and fails for widths that are no multiple of its blocks.
+        # Where a processor multiplies in bf16, bitsandbytes packs weights at the first prediction. It fails to go back
+        # through packed ones, and to pack widths that are no multiple of its blocks.
         if hasattr(layer, "support_avx512bf16_for_cpu"):
             layer.support_avx512bf16_for_cpu = False
     return model
