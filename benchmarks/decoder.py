@@ -4,8 +4,8 @@
 
 All on the same notes and passes. `documents` trains on a part of train, `scored` scores a part of the split; without
 them it is all of it, which takes hours on two cores. `free` as false leaves out free answers, which take longest.
-`concepts` sets more of the prompt; its `threshold` is chosen on dev, where the best one is printed. Needs `python -m
-spacy_clinie download minilm smollm2`.
+`concepts` sets more of the prompt; its `threshold` is chosen on dev, where the best one is printed. Mistakes are
+counted, and `--out` gets examples of them by offsets. Needs `python -m spacy_clinie download minilm smollm2`.
 """
 
 import time
@@ -22,6 +22,7 @@ from spacy_clinie.conversion import note_from_doc
 from spacy_clinie.corpora.splits import sample
 from spacy_clinie.notes import Note
 from spacy_clinie.scoring.scores import score
+from spacy_clinie.study.mistakes import KINDS, analyse
 
 FORMATS = {"inline marks": "spacy_clinie.InlineMarks.v1", "mention list": "spacy_clinie.MentionList.v1"}
 TAGGER = "tagger"
@@ -58,16 +59,16 @@ def work(run: Run) -> Row:
     rate = CONCEPTS if run.system == TAGGER else run.settings.get("rate", DECODER)
     train(nlp, seen, run.seed, rate, run.settings.get("passes", PASSES))
     row: Row = {"train_seconds": time.perf_counter() - begin}
-    row["grounded"] = _read(nlp, gold)
+    row["grounded"] = _read(nlp, gold, seen)
     if run.system != TAGGER and run.settings.get("free", True):
         pipe.concepts = replace(pipe.concepts, grounded=False)
         pipe.rejected.clear()  # of grounded answers
-        row["free"] = {**_read(nlp, gold), "rejected": sum(pipe.rejected.values())}
+        row["free"] = {**_read(nlp, gold, seen), "rejected": sum(pipe.rejected.values())}
     return row
 
 
-def _read(nlp: Any, gold: list[Note]) -> Row:
-    """Scores, and seconds for each note."""
+def _read(nlp: Any, gold: list[Note], shown: list[Note]) -> Row:
+    """Scores, seconds for each note, and what is wrong."""
     begin = time.perf_counter()
     docs = list(nlp.pipe((note.text for note in gold), batch_size=256))
     seconds = (time.perf_counter() - begin) / len(gold)
@@ -75,7 +76,19 @@ def _read(nlp: Any, gold: list[Note]) -> Row:
     scores = score(gold, found)["concepts"]
     two = score(*([_only(note, TWO) for note in side] for side in (gold, found)))["concepts"]["strict"]["micro"]
     row: Row = {"strict": scores["strict"]["micro"], "lenient": scores["lenient"]["micro"], "two": two}
-    return row | {"seconds": seconds, "by_threshold": by_threshold(gold, found)}
+    row |= {"seconds": seconds, "by_threshold": by_threshold(gold, found)}
+    return row | {"mistakes": analyse(gold, found, shown)}
+
+
+def _kinds(row: Row) -> str:
+    """How many mistakes there are of each kind."""
+    return " / ".join(str(row["grounded"]["mistakes"][kind]) for kind in KINDS)
+
+
+def _recall(row: Row, name: str) -> str:
+    """What was found of the gold concepts whose words training had shown, or had not."""
+    own = row["grounded"]["mistakes"][name]
+    return f"{own['found'] / own['gold']:.3f} of {own['gold']:,}" if own["gold"] else ""
 
 
 def _only(note: Note, types: Sequence[str]) -> Note:
@@ -94,6 +107,9 @@ if __name__ == "__main__":
             "best strict F1 (its threshold)": lambda row: written(row["grounded"]["by_threshold"]),
             "lenient F1 (95 %)": lambda row: interval(row["grounded"]["lenient"]),
             "Drug and ADE: strict F1 (95 %)": lambda row: interval(row["grounded"]["two"]),
+            " / ".join(KINDS): _kinds,
+            "recall, words seen": lambda row: _recall(row, "seen"),
+            "recall, words unseen": lambda row: _recall(row, "unseen"),
             "s a note": lambda row: number(row["grounded"], "seconds", 3),
             "free: strict F1 (95 %)": lambda row: interval(row.get("free", {}).get("strict")),
             "free: s a note": lambda row: number(row.get("free", {}), "seconds", 3),

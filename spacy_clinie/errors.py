@@ -59,7 +59,7 @@ MESSAGES = {
         "annotation files, and that its format was named rightly."
     ),
     # Corpora
-    "CIE200": "There is no folder {path}. Give the folder or file that holds the corpus.",
+    "CIE200": "There is no file or folder {path}. Give the folder or file that holds the corpus.",
     "CIE201": "{path} holds no {suffix} file, so there is nothing to read. Give the folder with the corpus' files.",
     "CIE202": (
         "{file} cannot be written: character {offset} is half a character (a lone surrogate), which UTF-8 cannot hold. "

@@ -53,6 +53,8 @@ class ClinieComponent(TrainablePipe):
         self.scorer = scorer
         self._schema_name = schema
         self.schema: Optional[Schema] = None
+        # What `initialize` made of training data, and makes anew of others.
+        self._draft: Optional[Schema] = None
         # Those that Docs name, by that name; and those names that were looked up since it was loaded.
         self.schemas: dict[str, Schema] = {}
         self._looked_up: set[str] = set()
@@ -155,8 +157,8 @@ class ClinieComponent(TrainablePipe):
             self.schema = Schema.from_dict(labels, source="labels")
         elif self.schema is None and self._schema_name:
             self.schema = Schema.load(self._schema_name)
-        elif self.schema is None:
-            self.schema = self._drafted([example.reference for example in examples])
+        elif self.schema is None or self.schema is self._draft:
+            self.schema = self._draft = self._drafted([example.reference for example in examples])
         if not self.labels:
             raise ClinieError("CIE461", component=self.name)
         self.check(examples)

@@ -224,7 +224,7 @@ def problem_of(error: Exception) -> str:
 
 
 def main(request: Path) -> None:
-    """Do the fold that a file asks for. A failure is written into the manifest, and ends with status 1.
+    """Do the fold that a file asks for. A failure is written into the manifest, and raised.
 
     request (Path): JSON with `fold` and `profile`, in the fold's folder.
     """

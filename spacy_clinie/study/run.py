@@ -7,11 +7,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Optional
 
+import typer
+
 from ..errors import ClinieError
+from ..terminal import guarded
 from .data import Missing, find_sources
 from .plan import Fold, Study, plan
 from .presets import find_preset
@@ -60,7 +64,7 @@ class Process:
 
 
 def _work(request: Path) -> None:
-    """Do a fold with everything that it prints in its `log.txt`."""
+    """Do a fold with everything that it prints in its `log.txt`, which must not quote notes."""
     from .fold import main
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -68,7 +72,8 @@ def _work(request: Path) -> None:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
             os.dup2(log.fileno(), stream.fileno())
-        main(request)
+        with suppress(typer.Exit):  # a failure stands in the manifest
+            guarded(main)(request)
 
 
 def _end_with_parent() -> None:

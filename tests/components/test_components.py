@@ -10,7 +10,7 @@ from spacy.language import Language
 from spacy.tokens import Span
 from spacy.training import Example
 
-from spacy_clinie.annotation import add_concepts, get_relations, get_spans, set_concepts
+from spacy_clinie.annotation import add_concepts, get_relations, get_spans, set_concepts, set_relations
 from spacy_clinie.conversion import note_from_doc
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.schema import Schema
@@ -232,6 +232,22 @@ def test_a_note_with_too_many_candidates_is_cut_down_with_a_warning(
     doc = mark_concepts(nlp.make_doc("aspirin pain " * 20))
     with pytest.warns(UserWarning, match="CIE464"):
         assert len(pipe.candidates(doc, get_spans(doc)).pairs) == 10
+
+
+@pytest.mark.parametrize("kind", ["crf", "one_pass"])
+def test_a_drafted_schema_is_drafted_anew_from_other_data(kind: str, tiny_bert: str, make_examples: Examples) -> None:
+    nlp = build(kind, tiny_bert)
+    nlp.initialize(lambda: make_examples(nlp))
+    pipe: Any = nlp.get_pipe(MODELS[kind][0])
+    first = pipe.labels
+    doc = nlp.make_doc("No cough today.")
+    set_concepts(doc, [Span(doc, 1, 2, "Sign"), Span(doc, 2, 3, "Time")])
+    set_relations(doc, [(0, 1, "AT")])
+    others = [Example(nlp.make_doc(doc.text), doc)]
+    sgd = nlp.initialize(lambda: others)
+    assert pipe.labels != first
+    assert set(pipe.labels) == ({"AT"} if kind == "one_pass" else {"Sign", "Time"})
+    nlp.update(others, sgd=sgd)  # the output layer fits the new types
 
 
 def test_candidates_keep_to_the_distance(tiny_bert: str, make_examples: Examples) -> None:

@@ -230,6 +230,31 @@ def test_a_fold_that_fails_is_told_and_the_others_go_on(tmp_path: Path) -> None:
     assert failed["failed"]["problem"].startswith("[CIE")
 
 
+def test_the_log_of_a_fold_does_not_quote_notes(tmp_path: Path) -> None:
+    fold = Fold("single", "encoder-tagger", "tiny-encoder", "synthetic-drugs", "full", 1)
+    request = tmp_path / "folds" / "key" / "request.json"
+    request.parent.mkdir(parents=True)
+    request.write_text(json.dumps({"fold": fold.to_dict(), "profile": "smoke"}), encoding="utf-8")
+    script = """
+import sys, warnings
+from pathlib import Path
+from spacy_clinie.study import fold, run
+
+def fail(*_):
+    warnings.warn("[W030] said Mrs Smith")
+    raise KeyError("Mrs Smith")
+
+fold.run_fold = fail
+run._end_with_parent = lambda: None
+run._work(Path(sys.argv[1]))
+"""
+    subprocess.run([sys.executable, "-c", script, str(request)], check=True)
+    log = (request.parent / "log.txt").read_text(encoding="utf-8")
+    assert "Smith" not in log + (request.parent / "manifest.json").read_text(encoding="utf-8")
+    assert "W030" in log
+    assert "KeyError" in log
+
+
 def test_killing_a_study_ends_its_folds(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "spacy_clinie", "study", "single", str(tmp_path / "study"), "--profile", "smoke"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
