@@ -4,8 +4,9 @@
 
 All on the same notes and passes. `documents` trains on a part of train, `scored` scores a part of the split; without
 them it is all of it, which takes hours on two cores. `free` as false leaves out free answers, which take longest.
-`concepts` sets more of the prompt; its `threshold` is chosen on dev, where the best one is printed. Mistakes are
-counted, and `--out` gets examples of them by offsets. Needs `python -m spacy_clinie download minilm smollm2`.
+`concepts` sets more of the prompt. A language model's threshold is chosen on dev, unless dev is what is scored: then
+the best one is printed. Mistakes are counted, and `--out` gets examples of them by offsets. Needs `python -m
+spacy_clinie download minilm smollm2`.
 """
 
 import time
@@ -15,7 +16,7 @@ from typing import Any
 
 from data import load
 from runs import Row, Run, interval, main, number
-from thresholds import by_threshold, written
+from thresholds import best, by_threshold, written
 from training import CONCEPTS, PASSES, blank, train
 
 from spacy_clinie.conversion import note_from_doc
@@ -35,7 +36,7 @@ def work(run: Run) -> Row:
     """Train one system and score it; a language model once grounded and once free."""
     notes, schema = load(run.corpus, run.corpora)
     seen = sample(notes["train"], run.settings.get("documents", len(notes["train"])))
-    gold = sample(notes[run.split], run.settings.get("scored", len(notes[run.split])))
+    gold, dev = (sample(notes[split], run.settings.get("scored", len(notes[split]))) for split in (run.split, "dev"))
     nlp = blank()
     if run.system == TAGGER:
         pipe: Any = nlp.add_pipe("clinie_ner_encoder", config={"model": {"precision": run.precision}})
@@ -59,6 +60,9 @@ def work(run: Run) -> Row:
     rate = CONCEPTS if run.system == TAGGER else run.settings.get("rate", DECODER)
     train(nlp, seen, run.seed, rate, run.settings.get("passes", PASSES))
     row: Row = {"train_seconds": time.perf_counter() - begin}
+    if run.system != TAGGER and run.split != "dev":
+        row["threshold"] = float(best(_read(nlp, dev, seen)["by_threshold"]))
+        pipe.concepts = replace(pipe.concepts, threshold=row["threshold"])
     row["grounded"] = _read(nlp, gold, seen)
     if run.system != TAGGER and run.settings.get("free", True):
         pipe.concepts = replace(pipe.concepts, grounded=False)
@@ -104,6 +108,7 @@ if __name__ == "__main__":
         work,
         {
             "strict F1 (95 %)": lambda row: interval(row["grounded"]["strict"]),
+            "threshold": lambda row: number(row, "threshold", 2),
             "best strict F1 (its threshold)": lambda row: written(row["grounded"]["by_threshold"]),
             "lenient F1 (95 %)": lambda row: interval(row["grounded"]["lenient"]),
             "Drug and ADE: strict F1 (95 %)": lambda row: interval(row["grounded"]["two"]),

@@ -38,13 +38,22 @@ def by_threshold(gold: Sequence[Note], found: Sequence[Note]) -> dict[str, float
     return curve
 
 
+def best(curve: dict[str, float]) -> str:
+    """Choose a threshold.
+
+    curve (dict[str, float]): From `by_threshold`.
+    RETURNS (str): That of the best F1, the lowest of them.
+    """
+    return max(curve, key=lambda one: curve[one])
+
+
 def written(curve: dict[str, float]) -> str:
     """One cell of a table.
 
     curve (dict[str, float]): From `by_threshold`.
-    RETURNS (str): The best one.
+    RETURNS (str): The best F1 and its threshold.
     """
-    least = max(curve, key=lambda one: curve[one])
+    least = best(curve)
     return f"{curve[least]:.4f} ({least})"
 
 
