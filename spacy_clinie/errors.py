@@ -156,8 +156,8 @@ MESSAGES = {
         "that the model reads. Make the window smaller or give fewer examples."
     ),
     "CIE326": (
-        "An answer reached the {limit} tokens that the model reads and was ended there: concepts behind that place of "
-        "its window are missing. Make the window smaller."
+        "{count} answers reached the {limit} tokens that the model reads and were ended there: what would stand behind "
+        "is missing. Make the window smaller."
     ),
     "CIE327": "No examples can be taken from {source}: {problem}. Prompts show examples, so mend it or take others.",
     "CIE328": (
@@ -172,6 +172,10 @@ MESSAGES = {
     "CIE331": (
         "{count} prompts are longer than the {limit} tokens that the model reads, and were left out: what they ask "
         "about is missing. Make the windows smaller or give fewer examples."
+    ),
+    "CIE332": (
+        "The concept type {label!r} cannot be written in an answer: it has one of the marks « and » or a line break in "
+        "its name, or the tokenizer of this model writes another type alike. Rename it."
     ),
     "CIE316": (
         "A base in 4 bits needs the package bitsandbytes. Install it (`pip install bitsandbytes`), or set "
@@ -330,6 +334,10 @@ MESSAGES = {
         "`schema draft` writes one."
     ),
     "CIE496": "{corpus} has no notes for {split}, but a study needs some: use folders named train, dev and test.",
+    "CIE497": (
+        "{name!r} is a path, but a study names its corpora by their folders. Give --corpora the folder that holds "
+        "yours, and --use its name."
+    ),
     "CIE500": "{file}: {problem}. Check that the path is right, that you may use it, and that the disk is not full.",
     "CIE501": (
         "{kind}: an error that spacy_clinie did not foresee. Its message is not shown, because it may quote a note. "

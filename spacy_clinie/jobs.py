@@ -121,11 +121,11 @@ class Part:
         good = 0
         with self.path.open("r+b") as file:
             for line in file:
+                if not line.endswith(b"\n"):
+                    break
                 try:
                     self.done.add(json.loads(line)["id"])
                 except (ValueError, KeyError, TypeError):
-                    break
-                if not line.endswith(b"\n"):
                     break
                 good += len(line)
             file.truncate(good)

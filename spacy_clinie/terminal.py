@@ -40,6 +40,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = _show_warning  # type: ignore[assignment]
+                # Ours count what is lost: each of them adds something, also where two are worded alike.
+                warnings.simplefilter("always", ClinieWarning)
                 command(*args, **kwargs)
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise

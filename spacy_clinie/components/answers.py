@@ -40,7 +40,7 @@ class Answer(NamedTuple):
 
     concepts (list[FoundConcept]): Concepts that the Doc holds.
     relations (list[FoundRelation]): Relations between them.
-    rejected (Counter[str]): How many concepts it does not hold, by reason; none where answers are grounded.
+    rejected (Counter[str]): How many concepts were rejected, by reason, and how many questions were `unanswered`.
     """
 
     concepts: list[FoundConcept]

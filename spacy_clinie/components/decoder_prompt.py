@@ -106,7 +106,8 @@ def make_decoder_prompt(
 class DecoderPrompt(AskingComponent):
     """Writes concepts to `doc.spans["clinie"]`, with their scores, and the flat part of them to `doc.ents`; relations
     with their scores to `doc._.rel`. `doc.user_data["clinie_rejected"]` counts what was rejected: what free answers
-    named and the text does not hold, and what was unlikely; `rejected` sums it up over all Docs."""
+    named and the text does not hold, and what was unlikely; and questions that were not answered to the end since they
+    or their answers are longer than the model reads. `rejected` sums it up over all Docs."""
 
     finds = "answers"
 
@@ -126,7 +127,7 @@ class DecoderPrompt(AskingComponent):
             pieced = self.active_reader.read_texts(part)
             found, rejected = self._find_concepts(part, pieced)
             spans = [self._spans(doc, own) for doc, own in zip(part, found, strict=True)]
-            related = self._find_relations(part, pieced, spans)
+            related = self._find_relations(part, pieced, spans, rejected)
             answers += [Answer(*all_) for all_ in zip(found, related, rejected, strict=True)]
         return answers
 
@@ -137,7 +138,9 @@ class DecoderPrompt(AskingComponent):
         asked = self.concepts_asked(docs, pieced)
         machines = [cast(ConceptPrompt, self.concepts).machine(one, codec) for one in asked]
         self.model.predict(([one.ask for one in asked], machines))
-        return self.read_concepts(docs, pieced, asked, machines)
+        found, rejected = self.read_concepts(docs, pieced, asked, machines)
+        _count_unanswered(asked, machines, rejected)
+        return found, rejected
 
     def read_concepts(
         self, docs: Sequence[Doc], pieced: Sequence[Any], asked: Sequence[Asked], machines: Sequence[Any]
@@ -165,11 +168,16 @@ class DecoderPrompt(AskingComponent):
         return [sorted(own.values(), key=lambda one: one.key) for own in found], rejected
 
     def _find_relations(
-        self, docs: Sequence[Doc], pieced: Sequence[Any], spans: Sequence[list[Span]]
+        self,
+        docs: Sequence[Doc],
+        pieced: Sequence[Any],
+        spans: Sequence[list[Span]],
+        rejected: Sequence[Counter[str]],
     ) -> list[list[FoundRelation]]:
         asked = self.relations_asked(docs, pieced, spans)
         machines = [one.machine(self.active_reader.codec) for one in asked]
         self.model.predict(([one.ask for one in asked], machines))
+        _count_unanswered(asked, machines, rejected)
         found: list[list[FoundRelation]] = [[] for _ in docs]
         names = [tuple(self.schema_of(doc).relations) for doc in docs]
         for one, machine in zip(asked, machines, strict=True):
@@ -210,6 +218,13 @@ class DecoderPrompt(AskingComponent):
         there = list(doc.spans[SPANS_KEY]) if SPANS_KEY in doc.spans else []
         known = {_key(span) for span in there}
         return there + [Span(doc, *one.key[:2], label=one.key[2]) for one in found if one.key not in known]
+
+
+def _count_unanswered(asked: Sequence[Any], machines: Sequence[Any], rejected: Sequence[Counter[str]]) -> None:
+    """Count, for each Doc, the questions whose answers are not there or not whole."""
+    for one, machine in zip(asked, machines, strict=True):
+        if not machine.done:
+            rejected[one.doc]["unanswered"] += 1
 
 
 def _key(span: Span) -> Key:

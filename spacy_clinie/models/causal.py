@@ -203,16 +203,21 @@ class CausalModule(nn.Module):
         """Answer prompts, each within its machine.
 
         asks (Sequence[Ask]): Prompts.
-        machines (Sequence[Machine]): One for each; they take the answers.
+        machines (Sequence[Machine]): One for each; they take the answers. Not done are, with a warning, those whose
+            prompt (CIE331) or answer (CIE326) is longer than the model reads.
         """
         self.eval()
         lengths = [len(ask.rest) for ask in asks]
+        cut = 0
         with torch.inference_mode(), self._autocast():
             for before, members in self._groups(asks, [length + self.options["guess"] for length in lengths]):
                 read = self._begin(before)
                 for batch in by_budget([lengths[i] for i in members], self.options["batch_pieces"]):
                     rows = [members[i] for i in batch]
                     self._answer(read, [asks[i].rest for i in rows], [machines[i] for i in rows])
+                cut += sum(not machines[i].done for i in members)
+        if cut:
+            warn("CIE326", count=cut, limit=self.reader.limit)
 
     def _answer(self, read: _Read, asked: list[Sequence[int]], machines: list[Any]) -> None:
         rows = Rows(len(asked), _length(read), self.device)
@@ -232,12 +237,9 @@ class CausalModule(nn.Module):
                 wrong.append(len(guess) - right)
                 begin = end
             rows.forget(wrong)
-            for machine, used in zip(machines, rows.lengths(), strict=True):
-                # Only a model that marks everything within everything gets here; what it named so far stands.
-                if used + self.options["guess"] >= self.reader.limit and not machine.done:
-                    machine.done = True
-                    warn("CIE326", limit=self.reader.limit)
-            live = [row for row, machine in enumerate(machines) if not machine.done]
+            # Only a model that marks everything within everything gets there; what it named so far stands.
+            full = [used + self.options["guess"] >= self.reader.limit for used in rows.lengths()]
+            live = [row for row, machine in enumerate(machines) if not (machine.done or full[row])]
             if len(live) < len(machines):
                 machines, waiting = [machines[i] for i in live], [waiting[i] for i in live]
                 index = torch.tensor(live, dtype=torch.long, device=self.device)

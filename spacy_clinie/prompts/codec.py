@@ -7,6 +7,11 @@ from ..errors import ClinieError
 from .formats import CLOSE, OPEN, Alphabet
 from .template import Part, Prompt, cut_at
 
+# What a text may stand behind.
+_BEFORE = (CLOSE, "\n", "a")
+# Some chat templates write the day into the prompt, which must not depend on it: what Llama's write if not told.
+_DAY = "26 Jul 2024"
+
 
 class Codec:
     """Writes prompts as token ids. Only a template's own control tokens become such; everything else is text.
@@ -40,10 +45,12 @@ class Codec:
         RETURNS (list[int]): The ids.
         """
         encode = self.tokenizer.backend_tokenizer.encode
-        if not within:
-            return list(encode(text, add_special_tokens=False).ids)
-        before = encode("a", add_special_tokens=False).ids
-        return list(encode(f"a{text}", add_special_tokens=False).ids[len(before) :])
+        for before in _BEFORE if within else ():
+            begin = encode(before, add_special_tokens=False).ids
+            ids = encode(before + text, add_special_tokens=False).ids
+            if ids[: len(begin)] == begin:  # otherwise the two have a token in common, and the text would lose its part
+                return list(ids[len(begin) :])
+        return list(encode(text, add_special_tokens=False).ids)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Ids as a text.
@@ -65,11 +72,16 @@ class Codec:
         form = f"{prompt.form}\n"
         if self._chat:
             turn = [{"role": "user", "content": prompt.form}]
-            form = self.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+            form = self._turns(turn, add_generation_prompt=True)
         before, behind = prompt._replace(form=form).parts(self.controls)
         ids = [*self._begin, *self._ids(before)], self._ids(behind)
         self._last = prompt, ids
         return ids
+
+    def _turns(self, turns: list[dict[str, str]], **settings: Any) -> str:
+        """A chat as text."""
+        day = {"date_string": _DAY, "strftime_now": lambda _: _DAY}
+        return str(self.tokenizer.apply_chat_template(turns, tokenize=False, **day, **settings))
 
     def _ids(self, parts: list[Part]) -> list[int]:
         ids: list[int] = []
@@ -82,7 +94,7 @@ class Codec:
         if self._chat:
             answer = "\ue002"
             turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": answer}]
-            written = self.tokenizer.apply_chat_template(turns, tokenize=False)
+            written = self._turns(turns)
             control = cut_at(self.controls).search(written.rpartition(answer)[2])
             if control:
                 return int(self.tokenizer.convert_tokens_to_ids(control.group()))

@@ -12,7 +12,7 @@ from ..notes import Note
 from ..schema import Schema
 from ..windows import Window
 from .codec import Codec
-from .formats import Format, InlineMarks, Span
+from .formats import Alphabet, Format, InlineMarks, Span
 from .grounding import ground
 from .machines import Ask, Free, Labels, Machine, Mention, WindowIds
 from .template import Prompt, render
@@ -85,7 +85,7 @@ class ConceptPrompt:
         codec (Codec): The model's tokenizer.
         examples (Sequence[Note]): Notes that the prompt shows with their answers.
         RETURNS (list[Question]): One, or one for each type.
-        RAISES (ClinieError): CIE320 to CIE322 for the template.
+        RAISES (ClinieError): CIE320 to CIE322 for the template, CIE332 for a name that answers cannot hold.
         """
         names = list(schema.concepts)
         groups = [(i,) for i in range(len(names))] if self.each else [tuple(range(len(names)))]
@@ -94,7 +94,9 @@ class ConceptPrompt:
             labels = [names[kind] for kind in kinds]
             prompt = self.prompt(schema, labels, examples)
             before, behind = codec.prompt(prompt)
-            written = self.format.label_ids([codec.text(label, within=True) for label in labels], codec.alphabet)
+            ids = [codec.text(label, within=True) for label in labels]
+            _tell_apart(labels, ids, codec.alphabet)
+            written = self.format.label_ids(ids, codec.alphabet)
             made.append(Question(kinds, prompt, tuple(before), tuple(behind), written))
         return made
 
@@ -173,12 +175,10 @@ class ConceptPrompt:
             only those that begin where the window answers for the text; and how many were rejected, by reason:
             `unlikely` below the threshold, or what `grounding.ground` says.
         """
-        found, rejected = machine.found, Counter[str]()
+        found, rejected, least = machine.found, Counter[str](), self.threshold
         if isinstance(machine, Free):
             found, rejected = self._ground(asked, machine, names, codec)
-        elif unlikely := [one for one in found if one.score < self.threshold]:
-            found = [one for one in found if one.score >= self.threshold]
-            rejected["unlikely"] = len(unlikely)
+            least = 0.0
         mentions = []
         for one in found:
             place = asked.window.start + int(asked.ids.firsts[one.start])
@@ -186,7 +186,10 @@ class ConceptPrompt:
                 kind = asked.question.kinds[one.kind]
                 start, stop = one.start + asked.first, one.stop + asked.first
                 mentions.append(one._replace(start=start, stop=stop, kind=kind))
-        return mentions, rejected
+        likely = [one for one in mentions if one.score >= least]
+        if unlikely := {one[:3] for one in mentions} - {one[:3] for one in likely}:
+            rejected["unlikely"] = len(unlikely)
+        return likely, rejected
 
     def _ground(
         self, asked: Asked, machine: Free, names: Sequence[str], codec: Codec
@@ -204,6 +207,14 @@ class ConceptPrompt:
             else:  # words that the model's tokenizer throws away
                 rejected["text"] += 1
         return mentions, rejected
+
+
+def _tell_apart(labels: Sequence[str], written: Sequence[Sequence[int]], alphabet: Alphabet) -> None:
+    """Raise for a label that holds a mark, which would end it, and for two that are written alike."""
+    seen: dict[tuple[int, ...], str] = {}
+    for label, ids in zip(labels, map(tuple, written), strict=True):
+        if {alphabet.open, alphabet.close, alphabet.line}.intersection(ids) or seen.setdefault(ids, label) != label:
+            raise ClinieError("CIE332", label=label)
 
 
 def concept_prompt(

@@ -13,6 +13,7 @@ from ..corpora.splits import ranked, splits_of
 from ..errors import ClinieError
 from ..notes import Note
 from ..schema import Schema
+from .profiles import OPEN
 
 SPLITS = ("train", "dev", "test")
 # A folder that holds this beside its notes is a corpus of the user's.
@@ -60,10 +61,12 @@ def find_sources(names: Sequence[str], folder: Path) -> tuple[list[Source], list
         `HALVES`.
     folder (Path): Folder that holds the corpora's folders.
     RETURNS (tuple[list[Source], list[Missing]]): Those that are there, and those that are not.
-    RAISES (ClinieError): CIE495 if nothing is known of a name.
+    RAISES (ClinieError): CIE495 if nothing is known of a name, CIE497 if it is a path.
     """
     found, missing = [], []
     for name in names:
+        if Path(name).name != name or name == "..":  # what is made of it would be written beside the study, or into it
+            raise ClinieError("CIE497", name=name)
         own, known = folder / name, CORPORA.get(name)
         if (own / OWN_SCHEMA).is_file():
             found.append(Source(name, "brat", own.resolve(), str((own / OWN_SCHEMA).resolve())))
@@ -82,7 +85,8 @@ def find_sources(names: Sequence[str], folder: Path) -> tuple[list[Source], list
 def _how(known: Corpus, folder: Path) -> str:
     place = folder / (known.folder or known.name)
     if known.repository:
-        return f"`python -m spacy project assets`, or {known.repository} at {known.commit[:12]} into {place}"
+        assets = "`python -m spacy project assets`, or " if known.name in OPEN else ""
+        return f"{assets}{known.repository} at {known.commit[:12]} into {place}"
     return f"{known.licence}: put it into {place}"
 
 

@@ -370,8 +370,10 @@ def test_an_answer_that_never_ends_is_cut_with_a_warning(tiny_decoder: str) -> N
     module = pipe.model.shims[0].module
     asks, _ = pipe.batch([Example(doc := nlp.make_doc("aspirin po bid and rash " * 8), doc)])
     module.reader.limit = len(asks[0].before) + len(asks[0].rest) + module.options["guess"] + 5
-    with pytest.warns(UserWarning, match="CIE326"):
-        nlp(doc.text)
+    with pytest.warns(UserWarning, match="CIE326.* 1 answers"):
+        doc = nlp(doc.text)
+    assert doc.user_data["clinie_rejected"]["unanswered"] == 1
+    assert pipe.rejected["unanswered"] == 1
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
@@ -386,6 +388,17 @@ def test_prompts_that_are_too_long_are_counted(kind: str, tmp_path: Path, make_e
     for use in (lambda: pipe.model.predict((asks, [Free(9, 0)])), lambda: module.learn(asks, answers)):
         with pytest.warns(UserWarning, match="CIE331.* 1 prompts"):
             use()
+
+
+def test_the_unlikely_of_one_window_are_not_counted_by_its_neighbours(tiny_decoder: str) -> None:
+    text = "aspirin po bid and rash " * 8
+    counts = []
+    for threshold in (0.0, 0.9999):
+        nlp = build(tiny_decoder, "i2b2_2010", window=24, overlap=8, threshold=threshold)
+        nlp.initialize()
+        doc = nlp(text)
+        counts.append(len(doc.spans["clinie"]) + doc.user_data.get("clinie_rejected", {}).get("unlikely", 0))
+    assert counts[0] == counts[1] > 0
 
 
 def test_concepts_that_cannot_be_written_are_counted(tiny_decoder: str, make_examples: Examples) -> None:

@@ -55,6 +55,20 @@ def test_it_learns_both_tasks_by_heart_and_knows_them_after_loading(
     assert [note_from_doc(doc) for doc in again.pipe(texts)] == [note_from_doc(doc) for doc in nlp.pipe(texts)]
 
 
+def test_relations_that_were_not_asked_for_are_counted(tiny_decoder: str, make_examples: Examples) -> None:
+    nlp = build(tiny_decoder, concepts=None)
+    nlp.initialize(lambda: make_examples(nlp))
+    pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
+    docs = [example.reference for example in make_examples(nlp)]
+    asks = [one.ask for one in pipe.relations_asked(docs, pipe.active_reader.read_texts(docs), map(get_spans, docs))]
+    pipe.model.shims[0].module.reader.limit = min(len(ask.before) + len(ask.rest) for ask in asks)
+    with pytest.warns(UserWarning, match="CIE331"):
+        list(pipe.pipe(docs, batch_size=1))
+    counts = [doc.user_data["clinie_rejected"] for doc in docs if "clinie_rejected" in doc.user_data]
+    assert counts == [{"unanswered": 1}] * len(asks)
+    assert pipe.rejected == {"unanswered": len(asks)}
+
+
 def test_concepts_of_other_components_are_related(tiny_decoder: str, make_examples: Examples) -> None:
     assert mark_concepts
     nlp = build(tiny_decoder, before=True, concepts=None)

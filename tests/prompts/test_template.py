@@ -1,6 +1,7 @@
 """Prompts: what a template says, what a value says, and what the model's control tokens are."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,7 @@ from spacy_clinie.models.base import load_tokenizer
 from spacy_clinie.notes import Concept, Note
 from spacy_clinie.prompts.codec import Codec
 from spacy_clinie.prompts.concepts import concept_prompt
+from spacy_clinie.prompts.formats import InlineMarks, MentionList
 from spacy_clinie.prompts.template import render
 from spacy_clinie.schema import Schema
 from tests.tiny import make_decoder
@@ -62,6 +64,29 @@ def test_a_brief_prompt_names_types_and_describes_none(codec: Codec) -> None:
 def test_an_answer_ends_as_the_model_ends_one(codec: Codec) -> None:
     end = codec.tokenizer.convert_ids_to_tokens(codec.alphabet.end)
     assert end == ("<|im_end|>" if codec.tokenizer.chat_template else "<|endoftext|>")
+
+
+def test_a_name_is_written_whole(codec: Codec) -> None:
+    backend = codec.tokenizer.backend_tokenizer
+    pieces = [piece for piece in backend.get_vocab() if piece.startswith("a") and piece.isalpha() and len(piece) > 1]
+    assert pieces  # names that would share a token with an "a" before them
+    for name in [*(piece[1:] for piece in pieces), "problem", "test", "t", "1", " CAUSE 2", "\n", "Dose-Unit"]:
+        assert codec.decode(codec.text(name, within=True)) == name
+
+
+@pytest.mark.parametrize("names", [("A", "A»B"), ("A»B", "A"), ("A", "A\nB")])
+@pytest.mark.parametrize("form", [InlineMarks(), MentionList()], ids=["inline", "list"])
+def test_a_name_that_answers_cannot_hold(names: tuple[str, str], form: Any, codec: Codec) -> None:
+    schema = Schema.from_dict({"name": "mine", "concepts": {name: {} for name in names}})
+    with pytest.raises(ClinieError, match="CIE332"):
+        concept_prompt(format=form).questions(schema, codec, [])
+
+
+def test_a_prompt_does_not_depend_on_the_day(tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(make_decoder(tmp_path, chat=True))
+    tokenizer.chat_template = "{{ date_string }} {{ strftime_now('%d %b %Y') }}" + tokenizer.chat_template
+    before, _ = Codec(tokenizer).prompt(concept_prompt().prompt(Schema.load("phee"), ["Drug", "ADE"], []))
+    assert tokenizer.backend_tokenizer.decode(before).startswith("26 Jul 2024 26 Jul 2024")
 
 
 def test_each_type_has_its_question(codec: Codec) -> None:

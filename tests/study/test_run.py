@@ -209,6 +209,9 @@ def test_missing_corpora_are_named_and_can_be_done_without(tmp_path: Path) -> No
         ({"bases": ["gatortronllama-8b"]}, "CIE494"),
         ({"bases": ["gpt-9"]}, "CIE493"),
         ({"use": ["no-such-corpus"]}, "CIE495"),
+        ({"use": ["../mine"]}, "CIE497"),
+        ({"use": ["/mine"]}, "CIE497"),
+        ({"use": [".."]}, "CIE497"),
     ],
 )
 def test_wrong_names(changed: dict[str, Any], code: str, tmp_path: Path) -> None:
