@@ -99,7 +99,7 @@ def annotate(
     nlp = load(pipeline, schema)
     if _is_folder(target):
         _check_brat(nlp, _read(source, files, Report()), target)
-    input_hash, lines = _fingerprint([file.path for file in files])
+    input_hash, lines = _fingerprint([file.path for file in files], source if source.is_dir() else source.parent)
     total = {".jsonl": lines, ".spacy": None}.get(source.suffix.lower(), len(files))
     fingerprint = _pipeline_fingerprint(nlp)
     if schema is not None:
@@ -176,7 +176,7 @@ def _process(nlp: Language, notes: list[Note]) -> dict[str, str]:
     for note, doc in zip(worded, docs, strict=True):
         if doc.text != note.text:
             raise ClinieError("CIE432", note=note.id, expected=len(note.text), found=len(doc.text))
-        annotated = note_from_doc(doc)
+        annotated = note_from_doc(doc, entities=True)
         annotated.id = note.id
         annotated.check()
         found[note.id] = annotated
@@ -246,14 +246,14 @@ def _batches(notes: Iterable[Note], size: int) -> Iterator[list[Note]]:
 
 def _pipeline_fingerprint(nlp: Language) -> str:
     files = sorted(file for file in Path(nlp.path).rglob("*") if file.is_file() and "__pycache__" not in file.parts)
-    return f"{_fingerprint(files)[0]} spacy {spacy.__version__} spacy_clinie {__version__}"
+    return f"{_fingerprint(files, Path(nlp.path))[0]} spacy {spacy.__version__} spacy_clinie {__version__}"
 
 
-def _fingerprint(files: list[Path]) -> tuple[str, int]:
-    """A hash over names and contents, and the number of lines."""
+def _fingerprint(files: list[Path], folder: Path) -> tuple[str, int]:
+    """A hash over names and contents, wherever the folder is, and the number of lines."""
     digest, lines = hashlib.blake2b(digest_size=20), 0
     for file in files:
-        digest.update(f"\0{file}\0".encode("utf-8", "surrogateescape"))
+        digest.update(f"\0{file.relative_to(folder).as_posix()}\0".encode("utf-8", "surrogateescape"))
         try:
             with file.open("rb") as content:
                 while block := content.read(1 << 20):

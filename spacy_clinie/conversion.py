@@ -55,11 +55,12 @@ def doc_from_note(make_doc: Callable[[str], Doc], note: Note) -> tuple[Doc, list
     return doc, snapped
 
 
-def note_from_doc(doc: Doc, note_id: str = "") -> Note:
+def note_from_doc(doc: Doc, note_id: str = "", *, entities: bool = False) -> Note:
     """Read a note off a Doc, with the exact offsets of concepts that were snapped to tokens.
 
     doc (Doc): The Doc.
     note_id (str): The id, if the Doc does not carry one.
+    entities (bool): Also those that other components wrote to `doc.ents`, and that are none of ours.
     RETURNS (Note): Text, concepts and relations.
     """
     spans = get_spans(doc)
@@ -83,6 +84,12 @@ def note_from_doc(doc: Doc, note_id: str = "") -> Note:
         )
     detached: dict[tuple[int, int, str], str] = {}
     taken = {concept.id for concept in note.concepts}
+    known = {(span.start, span.end, span.label) for span in spans}
+    for ent in doc.ents if entities else ():
+        if (ent.start, ent.end, ent.label) not in known:
+            place = ent.start_char, ent.end_char, ent.label_
+            detached[place] = _free(taken)
+            note.concepts.append(Concept(detached[place], *place))
     for head, tail, label, score in relation_indexes(doc):
         ends = []
         for end in (head, tail):
@@ -91,16 +98,21 @@ def note_from_doc(doc: Doc, note_id: str = "") -> Note:
                 continue
             if end not in detached:
                 # The concept was taken off the Doc after the relation was set: give the relation its end back.
-                number = len(note.concepts) + 1
-                while f"C{number}" in taken:
-                    number += 1
-                detached[end] = f"C{number}"
-                taken.add(detached[end])
+                detached[end] = _free(taken)
                 span = cover(doc, end[0], end[1])
                 note.concepts.append(Concept(detached[end], span.start_char, span.end_char, end[2]))
             ends.append(detached[end])
         note.relations.append(Relation(ends[0], ends[1], label, score))
     return note
+
+
+def _free(taken: set[str]) -> str:
+    """An id that no concept has; it is taken then."""
+    number = len(taken) + 1
+    while f"C{number}" in taken:
+        number += 1
+    taken.add(f"C{number}")
+    return f"C{number}"
 
 
 def to_spacy_llm(doc: Doc) -> tuple[list[Any], int]:

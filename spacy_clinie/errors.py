@@ -223,8 +223,8 @@ MESSAGES = {
         "{target} is the input or lies among its files, which would be overwritten or mixed up. Write somewhere else."
     ),
     "CIE435": (
-        "{part} was left by a job with another {changed}, or has no {part}.json that tells, so this job starts over. "
-        "Write to another file if you want to keep what that job did."
+        "{part} was left by a job with another {changed}, or has no {part}.json that tells: it was thrown away, "
+        "and this job starts over."
     ),
     "CIE436": "{failed} note(s), file(s) or line(s) could not be annotated and are not in the output. See {errors}.",
     "CIE437": (
@@ -288,6 +288,15 @@ MESSAGES = {
     "CIE466": (
         "{count} relations in the training data of {component} have an end that is no concept of their Doc: they "
         "cannot be learnt, and scoring counts them as missed."
+    ),
+    "CIE472": (
+        "{count} relations in the training data of {component} are between concepts that stand more than {distance} "
+        "sentences apart, or whose types the schema does not list for any relation: they cannot be learnt, and scoring "
+        "counts them as missed. See max_distance and the schema's pairs."
+    ),
+    "CIE476": (
+        "{count} relations in the training data of {component} stand between concepts that another relation joins as "
+        "well: one of them alone is learnt, and scoring counts the other as missed."
     ),
     "CIE400": (
         "The texts of note {note!r} differ between gold ({expected} characters) and prediction ({found} characters), "

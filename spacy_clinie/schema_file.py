@@ -15,6 +15,9 @@ import yaml
 from .errors import ClinieError
 
 HEAD = "{head}"
+_TOP = ("name", "description", "concepts", "relations", "drop")
+# What messages call a key that may be a line of a note, given by mistake.
+_UNKNOWN = "a key at the left margin"
 
 # libyaml where PyYAML was built with it: the larger bundled files then load many times as fast.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -32,9 +35,13 @@ def read_yaml(file: Path) -> Any:
         node = loader.get_single_node()
         if node is None:
             return None
-        _check_keys(node, file)
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value in _TOP:
+                    _check_keys(value, file, key.value)
+            _check_twice([key for key, _ in node.value if key.value in _TOP], file)
         return loader.construct_document(node)
-    except FileNotFoundError:
+    except (ClinieError, FileNotFoundError):
         raise
     except OSError as error:
         problem = error.strerror or type(error).__name__
@@ -42,6 +49,8 @@ def read_yaml(file: Path) -> Any:
         problem = f"byte {error.start} is not UTF-8"
     except RecursionError:
         problem = "it is nested too deeply or refers to itself"
+    except ValueError:
+        problem = "a value looks like a date or a number, and is none: put it in quotes"
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         # What PyYAML says beyond the place quotes the file, and that may be a note given by mistake.
@@ -67,7 +76,7 @@ def checked(record: Any, source: str | Path) -> dict[str, Any]:
         `relations` (the same, `pairs` and `symmetric`), `dropped_concepts` and `dropped_relations`.
     RAISES (ClinieError): CIE103 to CIE109.
     """
-    top = _Part(record, str(source)).parts(["name", "description", "concepts", "relations", "drop"])
+    top = _Part(record, str(source)).parts(_TOP)
     for key, remedy in (("name", "Add `name: ...`."), ("concepts", "List the concept types under `concepts:`.")):
         if key not in top:
             raise ClinieError("CIE105", file=source, key=key, remedy=remedy)
@@ -132,16 +141,17 @@ class _Part(NamedTuple):
         listed = f" with {', '.join(f'`{key}:`' for key in known)}" if known else ""
         if not isinstance(self.value, Mapping):
             self.wrong("a mapping", f"Write it as indented lines of `key: value`{listed}.")
-        for key in self.value:
-            if not isinstance(key, str) or not key:
-                remedy = "YAML takes words such as NO and ON, and numbers, for something else: put the key in quotes."
-                _Part(key, self.file, self._below(key)).wrong("a key in plain text", remedy)
         if known and not self.path and not set(known) & set(self.value):
             # Something else altogether, perhaps a note: nothing of it may stand in a message.
             raise ClinieError("CIE105", file=self.file, key="every key of a schema", remedy=f"Begin it{listed}.")
         for key in self.value:
+            if not isinstance(key, str) or not key:
+                remedy = "YAML takes words such as NO and ON, and numbers, for something else: put the key in quotes."
+                _Part(key, self.file, self._below(key) if self.path else _UNKNOWN).wrong("a key in plain text", remedy)
+        for key in self.value:
             if known and key not in known:
-                hint, path = closest(key, known), self._below(key)
+                hint = closest(key, known)
+                path = self._below(key) if self.path or hint else _UNKNOWN
                 raise ClinieError("CIE104", file=self.file, key=path, hint=hint, known=", ".join(known))
         filled = {key: value for key, value in self.value.items() if not (known and value is None)}
         return {key: _Part(value, self.file, self._below(key)) for key, value in filled.items()}
@@ -198,15 +208,17 @@ def _relation(name: str, part: _Part, concepts: Mapping[str, Mapping[str, Any]])
     if not pairs:
         remedy = "List the types that head and tail can have: `pairs: [[HEAD, TAIL], ...]`."
         raise ClinieError("CIE105", file=part.file, key=f"{part.path}.pairs", remedy=remedy)
+    listed = [_pair(pair, concepts) for pair in pairs]
+    symmetric = spec["symmetric"].yes() if "symmetric" in spec else False
     question = _prose(spec, "question", default=relation_question(name))
     if HEAD not in question:
         raise ClinieError("CIE109", file=part.file, key=f"{part.path}.question")
     return {
         "description": _prose(spec, "description", default=f"The head has the relation {_words(name)} to the tail."),
         "question": question,
-        "pairs": tuple(dict.fromkeys(_pair(pair, concepts) for pair in pairs)),
+        "pairs": tuple(dict.fromkeys(one for pair in listed for one in ([pair, pair[::-1]] if symmetric else [pair]))),
         "merge": spec["merge"].names() if "merge" in spec else (),
-        "symmetric": spec["symmetric"].yes() if "symmetric" in spec else False,
+        "symmetric": symmetric,
     }
 
 
@@ -244,21 +256,25 @@ def _check_names(
         places[raw] = key
 
 
-def _check_keys(node: yaml.Node, file: Path, path: str = "") -> None:
+def _check_keys(node: yaml.Node, file: Path, path: str) -> None:
     """Raise for a key that stands twice in one mapping: PyYAML would keep the last one without a word."""
     if isinstance(node, yaml.SequenceNode):
         for i, item in enumerate(node.value):
             _check_keys(item, file, f"{path}[{i}]")
     if isinstance(node, yaml.MappingNode):
-        lines: dict[str, int] = {}
+        _check_twice([key for key, _ in node.value], file, f"{path}.")
         for key, value in node.value:
-            below = f"{path}.{key.value}" if path else str(key.value)
+            _check_keys(value, file, f"{path}.{key.value}")
+
+
+def _check_twice(keys: Iterable[yaml.Node], file: Path, before: str = "") -> None:
+    lines: dict[str, int] = {}
+    for key in keys:
+        if isinstance(key, yaml.ScalarNode):
             line = key.start_mark.line + 1
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in lines:
-                    raise ClinieError("CIE108", file=file, key=below, first=lines[key.value], second=line)
-                lines[key.value] = line
-            _check_keys(value, file, below)
+            if key.value in lines:
+                raise ClinieError("CIE108", file=file, key=before + key.value, first=lines[key.value], second=line)
+            lines[key.value] = line
 
 
 class _Dumper(yaml.SafeDumper):

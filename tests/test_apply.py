@@ -15,7 +15,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from spacy_clinie import apply, set_relations
-from spacy_clinie.annotation import ID_KEY, get_relations, get_spans
+from spacy_clinie.annotation import ID_KEY, add_concepts, get_relations, get_spans
 from spacy_clinie.apply import annotate
 from spacy_clinie.conversion import doc_from_note
 from spacy_clinie.corpora import brat, docbin, jsonl
@@ -37,6 +37,13 @@ def trouble(doc: Doc) -> Doc:
         set_relations(doc, [(doc.ents[1], doc.ents[0], "Reason-Drug", 0.5)])
     if "CHANGE" in doc.text:
         return Doc(doc.vocab, words=["other"])
+    return doc
+
+
+@Language.component("clinie_test_fever")
+def find_fever(doc: Doc) -> Doc:
+    """Finds what a component of ours would."""
+    add_concepts(doc, [(token.i, token.i + 1, "Sign", 0.5) for token in doc if token.text == "fever"])
     return doc
 
 
@@ -114,6 +121,20 @@ def test_ids_and_texts_are_those_that_evaluate_reads(pipeline: Path, tmp_path: P
     assert (result["documents"], result["missing_documents"], result["extra_documents"]) == (7, 0, 0)
     assert result["concepts"]["strict"]["micro"]["tp"] == 2
     assert [remark.reason for remark in summary.report.remarks("left_out")] == ["file about the corpus, not a note"]
+
+
+def test_entities_of_other_components_are_written_beside_ours(pipeline: Path, tmp_path: Path) -> None:
+    nlp = spacy.load(pipeline)
+    nlp.add_pipe("clinie_test_fever")
+    nlp.to_disk(pipeline)
+    source = write_lines(tmp_path / "in.jsonl", {"a": TEXT})
+    annotate(pipeline, source, tmp_path / "out.jsonl")
+    annotate(pipeline, source, tmp_path / "out.spacy")
+    (note,) = read_lines(tmp_path / "out.jsonl")
+    assert sorted((c["label"], c["start"]) for c in note["concepts"]) == [("Drug", 0), ("Reason", 12), ("Sign", 25)]
+    assert len({c["id"] for c in note["concepts"]}) == 3
+    (again,) = (sourced.note for sourced in docbin.read(tmp_path / "out.spacy", Report()))
+    assert {(c.label, c.start) for c in again.concepts} == {("Drug", 0), ("Reason", 12), ("Sign", 25)}
 
 
 def test_annotation_in_the_input_is_ignored(pipeline: Path, tmp_path: Path) -> None:
@@ -407,6 +428,16 @@ def test_killed_job_goes_on_where_it_was(
     assert summary.resumed >= 19 and summary.notes == 51
     assert len(again) == 60 - summary.resumed
     assert leftovers(tmp_path) == ["out.jsonl.errors.jsonl", "whole.jsonl.errors.jsonl"]
+
+
+def test_a_job_goes_on_where_its_folders_are_called_otherwise(
+    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": TEXT}), tmp_path / "out.jsonl"
+    interrupted(pipeline, source, target, monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    pipeline.rename("moved")
+    assert annotate("moved", Path("in.jsonl"), Path("out.jsonl")).resumed == 1
 
 
 def _spy(call: Callable[..., dict[str, str]], seen: list[str]) -> Callable[..., dict[str, str]]:

@@ -219,11 +219,36 @@ def test_bad_file_names_file_key_and_remedy(file, old, new, code, told):
     assert all(part in message for part in (str(file), *told))
 
 
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        ("Zoe Quux, HIV: yes\nZoe Quux, HIV: no\n", "CIE105"),
+        ("2001-02-03: born Zoe Quux\n", "CIE105"),
+        ("name: a\nZoe Quux, HIV: yes\n", "CIE104"),
+        ("name: a\n2001-02-03: born Zoe Quux\n", "CIE103"),
+        ("name: a\nconcepts: {A: }\nZoe: {Zoe: 1, Zoe: 2}\n", "CIE104"),
+        ("Zoe: 2023-02-30\n", "CIE102"),
+    ],
+)
+def test_a_note_in_place_of_a_schema_is_not_quoted(file, content, code):
+    file.write_text(content, encoding="utf-8")
+    with pytest.raises(ClinieError) as error:
+        Schema.load(file)
+    assert error.value.code == code
+    assert not any(part in str(error.value) for part in ("Zoe", "HIV", "2001", "2023"))
+
+
+def test_a_symmetric_relation_needs_its_pair_once(file):
+    file.write_text("name: a\nconcepts: {A: , B: }\nrelations: {R: {pairs: [[A, B]], symmetric: true}}\n")
+    schema = Schema.load(file)
+    assert schema.allowed("A", "B") == schema.allowed("B", "A") == ("R",)
+
+
 def test_unreadable_files(file, tmp_path):
     for content, problem in [
         (b"\xff\xfe\x00", "byte 0 is not UTF-8"),
         (b"name: a\x00b", "not YAML"),
-        (b"&a [*a]", "refers to itself"),
+        (b"name: &a [*a]", "refers to itself"),
     ]:
         file.write_bytes(content)
         with pytest.raises(ClinieError, match=problem) as error:

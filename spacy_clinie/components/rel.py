@@ -145,13 +145,20 @@ class RelationClassifier(ClinieComponent):
         return candidates(doc, spans, self.schema_of(doc), self.max_distance)
 
     def check(self, examples: list[Example]) -> None:
-        loose = 0
+        loose = far = double = 0
         for gold in (example.reference for example in examples):
             relations = relation_indexes(gold)
             self.refuse_unknown((label for _, _, label, _ in relations), self.schema_of(gold).relations)
-            loose += sum(not (isinstance(head, int) and isinstance(tail, int)) for head, tail, _, _ in relations)
+            pairs = [(head, tail) for head, tail, _, _ in relations if isinstance(head, int) and isinstance(tail, int)]
+            loose += len(relations) - len(pairs)
+            double += len(pairs) - len(set(pairs))
+            far += len(set(pairs).difference(self.candidates(gold, get_spans(gold)).pairs))
         if loose:
             warn("CIE466", component=self.name, count=loose)
+        if far:
+            warn("CIE472", component=self.name, count=far, distance=self.max_distance)
+        if double:
+            warn("CIE476", component=self.name, count=double)
 
     def batch(self, examples: list[Example]) -> tuple[list[Any], list[Any]]:
         items, gold = [], []
@@ -164,7 +171,7 @@ class RelationClassifier(ClinieComponent):
             answers = np.zeros(len(item.pairs), dtype=np.int64)
             for head, tail, label, _ in relation_indexes(example.reference):
                 self.refuse_unknown([label], index)
-                # A gold relation that is no candidate cannot be learnt; scoring counts it as a miss.
+                # A gold relation that is no candidate cannot be learnt: `check` warns, and scoring counts it as a miss.
                 pair = (head, tail)
                 if pair in place and item.allowed[place[pair]][index[label]]:
                     answers[place[pair]] = 1 + index[label]

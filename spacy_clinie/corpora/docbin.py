@@ -91,12 +91,12 @@ def _docs(file: Path, report: Report) -> Iterator[Doc]:
 def _note(doc: Doc, name: str, report: Report, file: Path) -> Note | None:
     try:
         _adopt_relations(doc)
-        return note_from_doc(doc, name)
+        return note_from_doc(doc, name, entities=True)
     except _DAMAGED:
         report.drop("relations of a document, in an unknown shape", file)
     doc.user_data[RELATIONS_KEY] = []
     try:
-        return note_from_doc(doc, name)
+        return note_from_doc(doc, name, entities=True)
     except _DAMAGED:
         report.drop("document with concepts in an unknown shape", file)
         return None

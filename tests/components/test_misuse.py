@@ -13,7 +13,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from spacy_clinie.annotation import get_spans, set_concepts
+from spacy_clinie.annotation import get_spans, set_concepts, set_relations
 from spacy_clinie.errors import ClinieError, ClinieWarning
 from spacy_clinie.models.base import locate, pick_device
 from spacy_clinie.schema import Schema
@@ -78,6 +78,18 @@ def test_relations_of_what_is_no_concept_are_counted_and_passed_over(tiny_bert: 
     pipe = nlp.get_pipe("clinie_rel")
     assert sum((gold > 0).sum() for gold in pipe.batch(examples[:1])[1]) == sound
     nlp.update(examples, sgd=sgd)
+
+
+def test_relations_that_cannot_be_learnt_are_counted(tiny_bert: str) -> None:
+    nlp = build("one_pass", tiny_bert, max_distance=1)
+    doc = nlp.make_doc("Took aspirin.\nIt helped.\nShe slept.\nNo pain, no rash.")
+    drug, pain, rash = (next(token.i for token in doc if token.text == word) for word in ("aspirin", "pain", "rash"))
+    set_concepts(doc, [Span(doc, i, i + 1, label) for i, label in ((drug, "Drug"), (pain, "ADE"), (rash, "ADE"))])
+    set_relations(doc, [(1, 0, "FAR"), (1, 2, "SAME"), (1, 2, "WITH")])
+    with pytest.warns(ClinieWarning) as told:
+        nlp.initialize(lambda: [Example(nlp.make_doc(doc.text), doc)])
+    messages = [str(one.message) for one in told if issubclass(one.category, ClinieWarning)]
+    assert [message[:11] for message in messages] == ["[CIE472] 1 ", "[CIE476] 1 "]
 
 
 @pytest.mark.parametrize("factory, kind", [("clinie_rel", "crf"), ("clinie_ner_encoder", "one_pass")])
@@ -157,8 +169,11 @@ def test_candidates_are_all_pairs_that_the_schema_and_the_distance_allow(
         first, second = sorted((spans[head], spans[tail]), key=lambda span: (span.start, span.end))
         apart = sentence[second.start] - sentence[first.end - 1]
         in_order = (spans[head].start, spans[head].end) <= (spans[tail].start, spans[tail].end)
+        types = [spans[head].label_, spans[tail].label_]
         row = [
-            [spans[head].label_, spans[tail].label_] in spec["pairs"] and (in_order or not spec.get("symmetric"))
+            in_order and (types in spec["pairs"] or types[::-1] in spec["pairs"])
+            if spec.get("symmetric")
+            else types in spec["pairs"]
             for spec in relations.values()
         ]
         if any(row) and (distance is None or apart <= distance):
