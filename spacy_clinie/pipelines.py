@@ -1,6 +1,8 @@
 """Trained pipelines that come with the package, and the loading of any pipeline."""
 
 import re
+from collections.abc import Callable
+from copy import copy
 from json import JSONDecodeError
 from pathlib import Path
 from typing import Optional, Union
@@ -8,6 +10,7 @@ from typing import Optional, Union
 import spacy
 from safetensors import SafetensorError
 from spacy.language import Language
+from spacy.vocab import create_vocab
 
 from .components.base import ClinieComponent
 from .errors import ClinieError
@@ -62,3 +65,28 @@ def _load(pipeline: Union[str, Path]) -> Language:
         file = named[1] if named else getattr(error, "filename", None) or "one of its files"
         problem = getattr(error, "strerror", None) or "cannot be read"
         raise ClinieError("CIE442", pipeline=pipeline, file=file, problem=problem) from error
+
+
+def forget_words() -> Callable[[Language], Language]:
+    """Save a trained pipeline without the words of the notes that it was trained on: spaCy's vocabulary holds them,
+    names of patients among them. For `training.before_to_disk`; registered as `spacy_clinie.forget_words.v1`.
+
+    RETURNS (Callable[[Language], Language]): Makes, of a pipeline, one to be saved: the same, with a vocabulary of
+        labels and of words that have vectors.
+    """
+    return _without_words
+
+
+def _without_words(nlp: Language) -> Language:
+    kept = copy(nlp)
+    held = nlp.vocab
+    kept.vocab = create_vocab(nlp.lang, nlp.Defaults, vectors_name=held.vectors.name)
+    kept.vocab.lookups = held.lookups
+    if len(held.vectors):  # not assigned: that would take all words along
+        kept.vocab.vectors.from_bytes(held.vectors.to_bytes(exclude=["strings"]))
+    for key in held.vectors.keys():  # noqa: SIM118
+        kept.vocab.strings.add(held.strings[key])
+    for _, pipe in nlp.pipeline:
+        for label in getattr(pipe, "labels", ()):
+            kept.vocab.strings.add(label)
+    return kept

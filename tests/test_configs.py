@@ -1,5 +1,6 @@
 """Every config is filled, and trains."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -68,6 +69,10 @@ def test_trains_saves_the_best_and_loads(path: Path, corpus: str, tiny_bert: str
     assert len((tmp_path / "log").read_text().strip().splitlines()) >= 4
     best = spacy.load(tmp_path / "model-best")
     assert any((_weights(best)[name] != weight).any() for name, weight in before.items())
+    words = {token.text for doc in DocBin().from_disk(corpus).get_docs(best.vocab) for token in doc}
+    kept = set(json.loads((tmp_path / "model-best" / "vocab" / "strings.json").read_text(encoding="utf-8")))
+    assert "aspirin" in words
+    assert kept.isdisjoint(words.difference(spacy.blank("en").vocab.strings))
     best("Took aspirin 25mg for pain.\nThen developed rash.")
     again = spacy.blank("en").from_config(best.config)
     assert again.pipe_names == best.pipe_names

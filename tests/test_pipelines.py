@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import spacy
 from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training import Example
 
 import spacy_clinie
 from spacy_clinie import apply
@@ -13,7 +16,7 @@ from spacy_clinie.apply import annotate
 from spacy_clinie.corpora import jsonl
 from spacy_clinie.corpora.report import Report
 from spacy_clinie.errors import ClinieError, ClinieWarning
-from spacy_clinie.pipelines import bundled
+from spacy_clinie.pipelines import bundled, forget_words
 from spacy_clinie.schema import Schema
 from tests.components.test_components import build
 from tests.components.test_decoder_prompt import build as build_decoder
@@ -121,6 +124,24 @@ def test_bundled_pipelines_are_small_and_tell_nothing_of_where_they_were_made() 
         card = (folder / name / "README.md").read_text(encoding="utf-8")
         assert "strict F1 (95 %)" in card
         assert "{scores}" not in card
+
+
+def test_a_pipeline_without_words_keeps_labels_and_vectors(tmp_path: Path) -> None:
+    nlp = spacy.blank("en")
+    nlp.vocab.set_vector("ibuprofen", np.ones(4, dtype="f"))
+    tagger = nlp.add_pipe("tagger")
+    words = ["Mr", "Quux", "rests"]
+    doc = Doc(nlp.vocab, words, tags=["NOUN-X", "NAME-X", "VERB-X"])
+    sgd = nlp.initialize(lambda: [Example(Doc(nlp.vocab, words), doc)])
+    for _ in range(20):
+        nlp.update([Example(Doc(nlp.vocab, words), doc)], sgd=sgd)
+    forget_words()(nlp).to_disk(tmp_path / "kept")
+    assert "Quux" in nlp.vocab.strings
+    again = spacy.load(tmp_path / "kept")
+    assert "Quux" not in again.vocab.strings
+    assert again.vocab.has_vector("ibuprofen")
+    assert [token.tag_ for token in again("Mr Quux rests")] == [token.tag_ for token in nlp("Mr Quux rests")]
+    assert set(tagger.labels) <= set(again.vocab.strings)
 
 
 def test_damaged_files_are_told(tiny_bert: str, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """BioC, as XML or JSON, on the `bioc` library: passages at their offsets, annotations with one or several locations,
-relations between two annotations.
+relations between two annotations. An annotation's infons become attributes. Those of relations, other than type and
+score, and of sentences, passages and documents are left out, and counted.
 
 The format leaves open what its offsets count, and tools differ: characters, UTF-8 bytes or UTF-16 units. Where an
 annotation records its text, the unit is taken that makes recorded and real text agree.
@@ -137,10 +138,12 @@ def _json_documents(file: Path, report: Report) -> Iterator[tuple[BioCDocument, 
 def _note(document: BioCDocument, report: Report, file: Path, line: int | None) -> Note | None:
     pieces = []
     annotations, relations = list(document.annotations), list(document.relations)
+    unused = [("document", document.infons)]
     for passage in document.passages:
         for part in (passage, *passage.sentences):
             annotations += part.annotations
             relations += part.relations
+            unused.append(("passage" if part is passage else "sentence", part.infons))
             if part.text and (part is passage or not passage.text):
                 pieces.append((part.offset, part.text))
     if document.id in (None, "") or not all(type(offset) is int and isinstance(text, str) for offset, text in pieces):
@@ -163,11 +166,12 @@ def _note(document: BioCDocument, report: Report, file: Path, line: int | None) 
     concepts = [_concept(annotation, reading) for annotation in usable]
     note = Note(str(document.id), reading.buffer.decode(reading.unit.encoding), concepts)
     for relation in relations:
-        found = _relation(relation)
+        found = _relation(relation, unused)
         if found:
             note.relations.append(found)
         else:
             report.drop("relation without a type, or not between two annotations", file, line)
+    _leave_out(unused, report, file, line)
     return note
 
 
@@ -237,17 +241,27 @@ def _concept(annotation: BioCAnnotation, reading: _Reading) -> Concept:
     return Concept(str(annotation.id), start, end, label, score, fragments if len(fragments) > 1 else [], attributes)
 
 
-def _relation(relation: BioCRelation) -> Relation | None:
+def _relation(relation: BioCRelation, unused: list[tuple[str, Any]]) -> Relation | None:
+    """A relation, if it is one. Its infons without type and score are added to the unused ones."""
     if len(relation.nodes) != 2 or not isinstance(relation.infons, dict):
         return None
-    infons = {str(key): str(value) for key, value in relation.infons.items() if value}
-    label = next((infons[key] for key in _RELATION_TYPES if key in infons), None)
+    infons = {str(key): str(value) for key, value in relation.infons.items() if value is not None}
+    label = next((infons.pop(key) for key in _RELATION_TYPES if infons.get(key)), None)
     if label is None:
         return None
     head, tail = relation.nodes
     if str(head.role).lower() in _TAIL_ROLES:
         head, tail = tail, head
-    return Relation(str(head.refid), str(tail.refid), label, _take_score(infons))
+    score = _take_score(infons)
+    unused.append(("relation", infons))
+    return Relation(str(head.refid), str(tail.refid), label, score)
+
+
+def _leave_out(unused: list[tuple[str, Any]], report: Report, file: Path, line: int | None) -> None:
+    for what, infons in unused:
+        for key, value in infons.items() if isinstance(infons, dict) else ():
+            if value not in (None, ""):
+                report.leave_out(f"infon of a {what}: {clean(str(key))[0]}", file, line)
 
 
 def _take_score(infons: dict[str, str]) -> float | None:

@@ -36,7 +36,7 @@ class Ids:
 
     def __init__(self, report: Report) -> None:
         self.report = report
-        self._seen: set[str] = set()
+        self._taken: dict[str, int] = {}
 
     def unique(self, note_id: str, file: Path, line: int | None = None) -> str:
         """The id under which a note goes on.
@@ -46,10 +46,9 @@ class Ids:
         line (int | None): Its line.
         RETURNS (str): The same, unless it was there before.
         """
-        found = _free(note_id, self._seen)
+        found = _take_free(note_id, self._taken)
         if found != note_id:
             self.report.mend("two notes with one id: the later one got a number behind it", file, line)
-        self._seen.add(found)
         return found
 
 
@@ -117,7 +116,8 @@ def make_sound(note: Note, report: Report, file: Path, line: int | None = None) 
     line (int | None): Its line.
     """
     _clean(note, report, file, line)
-    concepts: dict[str, Concept] = {}
+    taken: dict[str, int] = {}
+    concepts = []
     dropped = set()
     for concept in note.concepts:
         problem = offsets_problem(concept.start, concept.end, len(note.text))
@@ -126,17 +126,17 @@ def make_sound(note: Note, report: Report, file: Path, line: int | None = None) 
             report.drop(problem, file, line)
             dropped.add(concept.id)
             continue
-        if concept.id in concepts:
+        if concept.id in taken:
             report.mend("two concepts with one id: relations go to the first", file, line)
-            concept.id = _free(concept.id, concepts)
+        concept.id = _take_free(concept.id, taken)
         if concept.fragments and not _fragments_fit(concept):
             report.mend("fragments that do not fit their concept were left out", file, line)
             concept.fragments = []
-        concepts[concept.id] = concept
-    note.concepts = list(concepts.values())
+        concepts.append(concept)
+    note.concepts = concepts
     relations = []
     for relation in note.relations:
-        missing = {end for end in (relation.head, relation.tail) if end not in concepts}
+        missing = {end for end in (relation.head, relation.tail) if end not in taken}
         if missing:
             gone = "was dropped" if missing <= dropped else "is not there"
             report.drop(f"relation to a concept that {gone}", file, line)
@@ -170,11 +170,13 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _free(name: str, taken: set[str] | dict[str, Concept]) -> str:
-    found, number = name, 1
+def _take_free(name: str, taken: dict[str, int]) -> str:
+    """Take a name that is free: the same, or with a number behind it. Each taken name keeps the last such number."""
+    found = name
     while found in taken:
-        number += 1
-        found = f"{name}-{number}"
+        taken[name] += 1
+        found = f"{name}-{taken[name]}"
+    taken[found] = 1
     return found
 
 

@@ -96,9 +96,7 @@ def _read_split(corpus: str, source: Path, report: Report, split: str, group: st
     if name not in splits.values():
         raise ClinieError("CIE256", split=split, path=source.name, splits=", ".join(sorted(set(splits.values()))))
     wanted = [sourced for sourced in found if splits.get(sourced.note.id) == name]
-    # Without suffix, for a note may consist of several files.
-    files = {sourced.file.with_suffix("") for sourced in wanted}
-    other = {sourced.file.with_suffix("") for sourced in found} - files
+    other = _stems(found) - _stems(wanted)
     for kind, reason, file, line, count in remembering.calls:
         if Path(file).with_suffix("") not in other:
             report._remark(kind, reason, file, line, count)
@@ -108,6 +106,11 @@ def _read_split(corpus: str, source: Path, report: Report, split: str, group: st
     if len(wanted) < len(splits):
         report.leave_out("document of another split", source, count=len(splits) - len(wanted))
     return wanted
+
+
+def _stems(found: list[SourcedNote]) -> set[Path]:
+    """The files of notes, without suffix, for a note may consist of several files."""
+    return {file.with_suffix("") for sourced in found for file in (sourced.file, *sourced.others)}
 
 
 def _typed(sourced: SourcedNote, types: Schema | None, report: Report) -> Note:

@@ -34,7 +34,7 @@ _CON = re.compile(rf'{_PLACE}{_BAR}t="([^"]+)"')
 _AST = re.compile(rf'{_PLACE}{_BAR}t="([^"]+)"{_BAR}a="([^"]+)"')
 _REL = re.compile(rf'{_PLACE}{_BAR}r="([^"]+)"{_BAR}{_PLACE}')
 _HOLDABLE = re.compile(r'[^"\r\n]+')
-_KINDS = (".con", ".rel", ".ast")
+_FOLDERS = {".con": "concept", ".rel": "rel", ".ast": "ast"}
 
 
 class _Place(NamedTuple):
@@ -49,13 +49,15 @@ class _Place(NamedTuple):
 def read(path: Path, report: Report) -> Iterator[SourcedNote]:
     """Read a folder of i2b2 2010 files, at any depth.
 
-    path (Path): The folder.
+    path (Path): The folder, or one .txt file, with its annotation beside it or in the folders beside `txt/`.
     report (Report): Counts what is not carried over.
     YIELDS (SourcedNote): Notes in the order of their paths. `file` is the .con file, if there is one.
     RAISES (ClinieError): CIE200, CIE201 and CIE205 if there is nothing to read.
     """
     path = Path(path)
-    files_by_kind = {kind: find_files(path, kind, report) for kind in _KINDS}
+    files_by_kind = {
+        kind: _beside(path, kind) if path.is_file() else find_files(path, kind, report) for kind in _FOLDERS
+    }
     found = find_notes(path, ".txt", report, files_by_kind[".con"])
     if not files_by_kind[".con"]:
         raise ClinieError("CIE205", path=path.name, suffix=".txt", missing=".con")
@@ -79,7 +81,7 @@ def read(path: Path, report: Report) -> Iterator[SourcedNote]:
         relations = _relations(contents.get(".rel") or "", files.get(".rel", text_file), concepts, report)
         note = Note(ids[text_file], text, [concept for same in concepts.values() for concept in same], relations)
         note.concepts.sort(key=lambda concept: lines[concept.id])
-        yield SourcedNote(note, files.get(".con", text_file), split, lines)
+        yield SourcedNote(note, files.get(".con", text_file), split, lines, (text_file, *files.values()))
 
 
 def write(notes: Iterable[Note], path: Path) -> None:
@@ -95,7 +97,7 @@ def write(notes: Iterable[Note], path: Path) -> None:
     for note in for_files(notes):
         contents = _contents(note)
         site, slash, name = note.id.rpartition("/")
-        for folder, suffix in (("txt", ".txt"), ("concept", ".con"), ("rel", ".rel"), ("ast", ".ast")):
+        for suffix, folder in {".txt": "txt", **_FOLDERS}.items():
             place = note_path(path, f"{site}{slash}{folder}/{name}", suffix)
             write_text(place, note.text if suffix == ".txt" else "".join(f"{line}\n" for line in contents[suffix]))
 
@@ -157,6 +159,13 @@ def _characters(lines: list[list[tuple[int, int]]], place: _Place) -> tuple[int,
         return None
     start, end = first[place.first_token][0], last[place.last_token][1]
     return (start, end) if start < end else None
+
+
+def _beside(text: Path, kind: str) -> list[Path]:
+    """The files of a kind that belong to a text: beside it or, in the official layout, in the folder beside its own."""
+    folders = [text.parent, *([text.parent.with_name(_FOLDERS[kind])] if text.parent.name == "txt" else [])]
+    files = [file for folder in folders for file in sorted(folder.glob("*")) if file.suffix.lower() == kind]
+    return [file for file in files if file.stem == text.stem]
 
 
 def _assign(
@@ -263,7 +272,7 @@ def _contents(note: Note) -> dict[str, list[str]]:
     """The lines of a note's files of annotations, by suffix."""
     starts, ends = _Places(note.text).edges()
     quoted: dict[str, str] = {}
-    contents: dict[str, list[str]] = {kind: [] for kind in _KINDS}
+    contents: dict[str, list[str]] = {kind: [] for kind in _FOLDERS}
     for concept in note.concepts:
         problem = None
         if concept.start not in starts or concept.end not in ends:

@@ -7,8 +7,9 @@
 
 Offsets run through title and abstract, with one character between them. A mention's identifier is kept as the
 attribute `identifier`. A relation is put between the two mentions of its identifiers that stand closest together, so
-that there are as many relations as the corpus counts. The `bioc` library also reads the format, but strips titles,
-knows no line numbers and prints lines that it does not understand.
+that there are as many relations as the corpus counts. Further columns, such as BioRED's `Novel`, are left out, and
+counted. The `bioc` library also reads the format, but strips titles, knows no line numbers and prints lines that it
+does not understand.
 """
 
 import re
@@ -127,8 +128,9 @@ def _note(block: _Block, file: Path, report: Report) -> tuple[Note, dict[str, in
             concept.attributes = {key: value for key, value in more if value}
             note.concepts.append(concept)
             lines[concept.id] = number
+            _leave_out("mention", row[7:], report, file, number)
         elif len(row) in (4, 5) and all(row[1:4]):
-            relations.append((number, row[1], row[2], row[3]))
+            relations.append((number, row[1:]))
         else:
             report.drop("line that is neither a mention nor a relation", file, number)
     mentions: defaultdict[str, list[Concept]] = defaultdict(list)
@@ -136,7 +138,7 @@ def _note(block: _Block, file: Path, report: Report) -> tuple[Note, dict[str, in
         for name in _identifiers(concept):
             mentions[name].append(concept)
     closest = cache(lambda first, second: _closest(mentions[first], mentions[second]))
-    for number, label, first, second in relations:
+    for number, (label, first, second, *further) in relations:
         pair = closest(first, second)
         if pair is None:
             report.drop("relation to an identifier without a mention", file, number)
@@ -146,7 +148,13 @@ def _note(block: _Block, file: Path, report: Report) -> tuple[Note, dict[str, in
             entry = f"{label} {tail.id} {first} {second}"
             head.attributes[RELATED] = "\n".join(filter(None, (head.attributes.get(RELATED), entry)))
         note.relations.append(Relation(head.id, tail.id, label))
+        _leave_out("relation", further, report, file, number)
     return note, lines
+
+
+def _leave_out(what: str, columns: Sequence[str], report: Report, file: Path, line: int) -> None:
+    if any(columns):
+        report.leave_out(f"further column of a {what}", file, line)
 
 
 def _identifiers(concept: Concept) -> set[str]:

@@ -7,16 +7,14 @@ from typing import Any, Optional, Union
 
 from ..notes import Note
 
-EXAMPLES = 5
-
 
 @dataclass
 class Remark:
-    """One reason, how often it occurred, and where first.
+    """One reason, how often it occurred, and where.
 
     reason (str): In plain words, without document text.
     count (int): How often.
-    examples (list[str]): The first few places, as `file:line`.
+    examples (list[str]): All places, as `file:line`.
     """
 
     reason: str
@@ -96,6 +94,5 @@ class Report:
     def _remark(self, kind: str, reason: str, file: Union[str, Path], line: Optional[int], count: int) -> None:
         remark = self._remarks[kind].setdefault(reason, Remark(reason))
         remark.count += count
-        if len(remark.examples) < EXAMPLES:
-            name = Path(file).name
-            remark.examples.append(name if line is None else f"{name}:{line}")
+        name = Path(file).name
+        remark.examples.append(name if line is None else f"{name}:{line}")

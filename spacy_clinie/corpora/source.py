@@ -13,9 +13,11 @@ class SourcedNote(NamedTuple):
     file (Path): The file with its annotation.
     split (Optional[str]): `train`, `dev` or `test` where the layout of the files tells.
     lines (dict[str, int]): Line of each concept in the file, by concept id, where lines mean something.
+    others (tuple[Path, ...]): Further files of the note, where they may lie in other folders.
     """
 
     note: Note
     file: Path
     split: Optional[str]
     lines: dict[str, int]
+    others: tuple[Path, ...] = ()

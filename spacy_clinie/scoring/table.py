@@ -10,6 +10,7 @@ from .match import KINDS, MODES
 
 COLUMNS = ("P", "R", "F1", f"{100 * CONFIDENCE:.0f} % interval", "TP", "FP", "FN")
 MACRO = {"macro_documents": "macro over documents", "macro_types": "macro over types"}
+_PLACES = 2
 
 
 def format_table(result: Mapping[str, Any]) -> str:
@@ -54,6 +55,6 @@ def _remarks(result: Mapping[str, Any]) -> list[str]:
     for side, problems in result.get("reading", {}).items():
         for problem in problems:
             what = "not read" if problem["dropped"] else "changed"
-            where = ", ".join(problem["examples"])
+            where = ", ".join(problem["examples"][:_PLACES]) + (", …" if problem["count"] > _PLACES else "")
             lines.append(f"{what} in {side}: {problem['reason']} ({problem['count']}: {where})")
     return lines

@@ -61,7 +61,7 @@ def run_fold(fold: Fold, space: Workspace) -> None:
         config.to_disk(folder / "config.cfg")
         shown += _shown(config)
         nlp, record["training"] = _train(config, fold.steps)
-        nlp.to_disk(folder / "pipeline")
+        nlp.to_disk(folder / "pipeline", exclude=["vocab"])  # which holds the words of the notes
         record["training"]["disk_bytes"] = sum(
             file.stat().st_size for file in (folder / "pipeline").rglob("*") if file.is_file()
         )

@@ -151,6 +151,34 @@ def test_a_bad_document_is_counted_and_the_others_are_read(tmp_path: Path, bad: 
     assert "zyxomab" not in json.dumps(report.to_dict())
 
 
+def test_infons_that_have_no_place_are_counted(tmp_path: Path) -> None:
+    infons = '<infon key="type">title</infon><infon key="section"/>'
+    sentence = f"<sentence>{infons}<offset>0</offset><text>{TEXT}</text>{RASH}{DRUG}</sentence>"
+    extra = "".join(f'<infon key="{key}">{value}</infon>' for key, value in (("score", 0), ("novel", "zyxomab")))
+    link = relation(("a", ""), ("b", "")).replace("</infon>", f"</infon>{extra}")
+    parts = (infons, f"<passage>{infons}<offset>0</offset>{sentence}</passage>", link, link.replace(">0<", ">high<"))
+    (note,), report = read(tmp_path, document(*parts))
+    assert note.relations == [Relation("a", "b", "ADE-Drug", 0.0), Relation("a", "b", "ADE-Drug")]
+    assert report.problems == 0
+    assert {remark.reason: remark.examples for remark in report.remarks("left_out")} == {
+        "infon of a document: type": ["a.xml:3"],
+        "infon of a passage: type": ["a.xml:3"],
+        "infon of a sentence: type": ["a.xml:3"],
+        "infon of a relation: novel": ["a.xml:3", "a.xml:3"],
+        "infon of a relation: score": ["a.xml:3"],
+    }
+
+
+def test_a_relation_keeps_a_score_of_zero(tmp_path: Path) -> None:
+    marks = [
+        {"id": key, "infons": {"type": "X"}, "text": "", "locations": [{"offset": 0, "length": 4}]} for key in "ab"
+    ]
+    nodes = [{"refid": key, "role": ""} for key in "ab"]
+    links = [{"id": "R1", "infons": {"type": "Y", "score": 0}, "nodes": nodes}]
+    (note,), _ = read_json(tmp_path, {"documents": [json_document(annotations=marks, relations=links)]})
+    assert note.relations == [Relation("a", "b", "Y", 0.0)]
+
+
 def test_a_file_that_breaks_off_gives_what_stands_before(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(f"<collection>\n{document(passage(0, TEXT))}\n<document><id>zyx")
     notes, report = read_again(tmp_path)

@@ -60,6 +60,21 @@ def test_equal_ids_are_told_apart_and_counted() -> None:
     assert counts(report, "mended") == {"two notes with one id: the later one got a number behind it": 3}
 
 
+def test_many_equal_ids_are_not_counted_anew_each_time() -> None:
+    tried = 0
+
+    class Name(str):
+        def __format__(self, spec: str) -> str:
+            nonlocal tried
+            tried += 1
+            return super().__format__(spec)
+
+    ids = Ids(Report())
+    name = Name("a")
+    assert [ids.unique(name, FILE) for _ in range(100)] == ["a", *(f"a-{number}" for number in range(2, 101))]
+    assert tried == 99
+
+
 @pytest.mark.parametrize(
     ("start", "end", "problem"),
     [

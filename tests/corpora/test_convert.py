@@ -92,6 +92,31 @@ def test_a_split_and_the_remarks_on_its_files(tmp_path: Path) -> None:
     assert examples == ["lost.jsonl:1", "train.jsonl:21"]
 
 
+def test_the_report_has_every_place(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text("{broken\n" * 30)
+    jsonl.write([NOTE], tmp_path / "more.jsonl")
+    convert("jsonl", tmp_path, tmp_path / "out.spacy")
+    (row,) = json.loads((tmp_path / "out.report.json").read_text())["not_carried_over"]
+    assert (row["count"], row["examples"]) == (30, [f"in.jsonl:{line}" for line in range(1, 31)])
+
+
+def test_a_split_of_notes_whose_files_lie_in_several_folders(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for folder, kind in (("txt", "txt"), ("concept", "con"), ("rel", "rel"), ("ast", "ast")):
+            file = tmp_path / "in" / split / folder / f"{split}.{kind}"
+            file.parent.mkdir(parents=True)
+            file.write_text("No pain.\n" if kind == "txt" else "broken\n")
+    (tmp_path / "in" / "test" / "rel" / "lost.rel").touch()
+    (tmp_path / "in" / "test" / "txt" / "bare.txt").write_text("No pain.\n")
+    report = convert("i2b2", tmp_path / "in", tmp_path / "out.jsonl", split="train")
+    found = {remark.reason: remark.examples for remark in report.remarks("dropped")}
+    assert found == {
+        "annotation file without a text": ["lost.rel"],
+        "malformed line": ["train.con:1", "train.ast:1", "train.rel:1"],
+    }
+    assert counts(report, "mended") == {}
+
+
 def test_an_unknown_split_is_an_error_that_lists_the_known(tmp_path: Path) -> None:
     jsonl.write([Note("a", TEXT)], tmp_path / "test.jsonl")
     with pytest.raises(ClinieError, match=r"CIE256.*'validation'.*Its splits: test\."):

@@ -175,6 +175,21 @@ def test_the_official_layout(tmp_path: Path) -> None:
     assert remarks(report, "mended") == {"two notes with one id: told apart by folder": ["record-1.txt"] * 2}
 
 
+@pytest.mark.parametrize("official", [True, False])
+def test_one_file(tmp_path: Path, official: bool) -> None:
+    rel = 'c="aspirin" 3:2 3:2||r="PIP"||c="aspirin" 3:2 3:2\n'
+    put(tmp_path, "a", txt=TEXT, con=CON, rel=rel)
+    put(tmp_path, "b", txt=TEXT, con="")
+    if not official:
+        for file in list(tmp_path.glob("*/*")):
+            file.rename(tmp_path / file.name)
+    (sourced,), report = read(tmp_path / "txt" / "a.txt" if official else tmp_path / "a.txt")
+    assert sourced.note == Note("a", TEXT, [Concept("C1", 50, 57, "treatment")], [Relation("C1", "C1", "PIP")])
+    assert report.problems == 0
+    with pytest.raises(ClinieError, match=r"CIE201.*Give the folder"):
+        read(sourced.file)
+
+
 def test_files_that_do_not_pair_or_cannot_be_read(tmp_path: Path) -> None:
     put(tmp_path / "x", "a", txt=TEXT, con=CON)
     put(tmp_path / "other", "a", con="")  # somebody's predictions

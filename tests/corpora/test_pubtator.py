@@ -112,6 +112,17 @@ def test_a_bad_line_is_counted_and_the_others_are_read(tmp_path: Path, line: str
     assert "zyxo" not in json.dumps(report.to_dict())
 
 
+def test_columns_that_have_no_place_are_counted(tmp_path: Path) -> None:
+    lines = [f"{ZYXOMAB}\t\tzyxo\tzyxo", f"{RASH}\t\t", "1\tCID\tD1\tD3\tNovel", "1\tCID\tD3\tD1\t"]
+    (note,), report = read(tmp_path, *HEAD, *lines)
+    assert (len(note.concepts), len(note.relations)) == (2, 2)
+    assert [(remark.reason, remark.examples) for remark in report.remarks("left_out")] == [
+        ("further column of a mention", ["set.PubTator.txt:3"]),
+        ("further column of a relation", ["set.PubTator.txt:5"]),
+    ]
+    assert report.problems == 0
+
+
 def test_identifiers_are_looked_at_once_for_each_mention(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     identified: list[Concept] = []
     compared: list[int] = []
@@ -215,7 +226,7 @@ def test_counts_of_bc5cdr(corpora: Path, tmp_path: Path) -> None:
     assert splits == {"train": 500, "dev": 500, "test": 500}
     assert report.concepts == {"Chemical": 15935, "Disease": 12850}
     assert report.relations == {"CID": 3116}
-    assert report.problems == 0
+    assert report.problems == 0 and report.remarks("left_out") == []
     pubtator.write(notes, tmp_path / "back.PubTator")
     files = sorted((corpora / "bc5cdr").glob("*.PubTator.txt"))
     # The only difference: the corpus has an empty last column in a few lines.

@@ -48,7 +48,7 @@ def test_everything_about_the_documents_is_said():
     gold = [make_note("a", (0, 5, "Drug"), (0, 5, "Drug")), make_note("b")]
     result = score(gold, [make_note("a"), make_note("c")])
     result["reading"] = {
-        "gold": [{"reason": "line is not JSON", "count": 2, "examples": ["g.jsonl:3"], "dropped": True}],
+        "gold": [{"reason": "line is not JSON", "count": 3, "examples": ["g:1", "g:2", "g:3"], "dropped": True}],
         "predicted": [{"reason": "offset mended", "count": 1, "examples": ["p.jsonl:1"], "dropped": False}],
     }
     assert format_table(result).split("\n\n")[-1].splitlines() == [
@@ -56,6 +56,6 @@ def test_everything_about_the_documents_is_said():
         "gold documents without prediction, all missed: 1",
         "predicted documents without gold, all wrong: 1",
         "duplicates in gold, counted once: 1 concepts, 0 relations",
-        "not read in gold: line is not JSON (2: g.jsonl:3)",
+        "not read in gold: line is not JSON (3: g:1, g:2, …)",
         "changed in predicted: offset mended (1: p.jsonl:1)",
     ]

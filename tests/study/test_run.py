@@ -39,6 +39,8 @@ def test_every_fold_says_what_it_did(study: Path) -> None:
     planned = {one["key"] for plan in plans for one in plan["folds"]}
     done = manifests(study)
     assert {one["key"] for one in done} == planned
+    assert list(study.glob("folds/*/pipeline/config.cfg"))
+    assert not list(study.glob("folds/*/pipeline/vocab"))  # words of notes
     for one in done:
         stage, arm = one["fold"]["stage"], one["fold"]["arm"]
         tasks = {"concepts", "relations", "relations_gold"} if arm != "encoder-pairs" else {"relations_gold"}
