@@ -117,7 +117,9 @@ def annotate(
             seen += len(batch)
             progress.update(len(batch))
     if not seen:
-        raise ClinieError("CIE440", source=source, failed=failures.count, errors=failures.path.name)
+        part.remove()
+        listed = f" (listed in {failures.path.name})" if failures.count else ""
+        raise ClinieError("CIE440", source=source, failed=failures.count, listed=listed)
     summary = Summary(0, 0, 0, resumed, failures.count, failures.path if failures.count else None, failures)
     try:
         _writer(source, target, nlp)(_counted(part.notes(), summary), target)

@@ -268,7 +268,7 @@ def show(
     from .corpora.bundle import replacing
     from .corpora.files import keep_apart
     from .corpora.report import Report
-    from .visual import render, table
+    from .visual import render, shown, table
 
     if page is not None:
         keep_apart(source, page)
@@ -277,7 +277,7 @@ def show(
     report = Report()
     notes = [sourced.note for sourced in jsonl.read(source, report)]
     for note in notes:
-        typer.echo("\n".join(["", f"Note {note.id}", "", *table(note)]))
+        typer.echo("\n".join(["", f"Note {shown(note.id)}", "", *table(note)]))
     for line in _remarks("Not read, or changed in reading", [*report.remarks("dropped"), *report.remarks("mended")]):
         typer.echo(line, err=True)
     if page is not None:

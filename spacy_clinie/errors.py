@@ -236,7 +236,7 @@ MESSAGES = {
         "'text' in each line, or a .spacy file."
     ),
     "CIE439": "{file} cannot be read as a DocBin ({problem}). Write it again, or give the notes as .txt or .jsonl.",
-    "CIE440": "{source} holds no note that can be read; {failed} file(s) or line(s) could not be (listed in {errors}).",
+    "CIE440": "{source} holds no note that can be read; {failed} file(s) or line(s) could not be{listed}.",
     "CIE441": (
         "{part} does not hold what this job wrote to it: another job seems to write there as well. Let one of them "
         "end, then start this one again."

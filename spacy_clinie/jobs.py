@@ -106,7 +106,7 @@ class Part:
 
     def remove(self) -> None:
         """Remove both files."""
-        self.path.unlink()
+        self.path.unlink(missing_ok=True)
         self.header.unlink()
 
     def _differs(self, made_with: dict[str, str]) -> list[str]:

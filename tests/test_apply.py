@@ -284,6 +284,7 @@ def test_bad_sources_and_targets(pipeline: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(ClinieError, match=code):
             annotate(use, take, tmp_path / give)
+    assert not list(tmp_path.glob("*.part*"))
     (notes / "a.txt").write_text(TEXT)
     errors = write_lines(tmp_path / "x.jsonl.errors.jsonl", {"a": TEXT})
     for take, target in ((notes, notes), (notes, notes / "brat"), (errors, tmp_path / "x.jsonl")):
