@@ -12,8 +12,9 @@ from spacy.language import Language
 from spacy.tokenizer import Tokenizer
 from spacy.vocab import Vocab
 
-# A letter, or a combining accent that belongs to the letter before it.
-_LETTER = r"(?:[^\W\d_]|[\u0300-\u036f])"
+# Part of the word that they stand in: combining accents, soft hyphens, and what has no width, as PDF files leave it.
+_INSIDE = r"\u0300-\u036f\u00ad\u200b-\u200d\u2060"
+_LETTER = rf"(?:[^\W\d_]|[{_INSIDE}])"
 
 # Between two characters that are not blanks, cut ...
 _CUTS = (
@@ -22,7 +23,7 @@ _CUTS = (
     r"(?<=\d)(?!\d|\.\d|,\d{3}(?!\d)|$)",  # behind a number, but not in 0.5 or 1,200
     r"(?<!^)(?<!\d)(?<!\d\.)(?<!\d,)(?=\d)",  # before a number
     r"(?<=\d,)(?=\d)(?!\d{3}(?!\d))",  # behind a comma between numbers: 0,|1
-    r"(?<=[^\w\u0300-\u036f]|_)(?=[^\w\u0300-\u036f]|_)",  # between two other characters: )|.
+    rf"(?<=[^\w{_INSIDE}]|_)(?=[^\w{_INSIDE}]|_)",  # between two other characters: )|.
     rf"(?<=(?<!{_LETTER})[Nn][Oo][Nn])(?={_LETTER}{{4}})",  # behind a negating prefix: non|smoker
 )
 

@@ -23,6 +23,7 @@ TOKENIZER = make_tokenizer(Vocab())
         ("fever;pt b.i.d.", ["fever", ";", "pt", "b", ".", "i", ".", "d", "."]),
         ("0.5 1,200 0,1 3. 1.2.2020", ["0.5", "1,200", "0", ",", "1", "3", ".", "1.2.2020"]),
         ("nonsmoker none non-smoker", ["non", "smoker", "none", "non", "-", "smoker"]),
+        ("dia\u00adbetes aspi\u200brin,25\u2060mg", ["dia\u00adbetes", "aspi\u200brin", ",", "25", "\u2060mg"]),
         (
             "patient's e\u0301te\u0301 30°C ≥10µg",
             ["patient", "'", "s", "e\u0301te\u0301", "30", "°", "C", "≥", "10", "µg"],
