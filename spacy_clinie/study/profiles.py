@@ -70,14 +70,14 @@ PROFILES = {
             arms=ARMS,
             # On a processor, a step of a language model takes as long as several of an encoder.
             steps={
-                "encoder": {"full": 150, "multi": 250, "shots": 40},
-                "decoder": {"full": 40, "multi": 60, "shots": 10},
+                "encoder": {"full": 150, "multi": 200, "shots": 30},
+                "decoder": {"full": 30, "multi": 40, "shots": 6},
             },
             shots=(5, 20, 50),
             draws=2,
             seeds=1,
             train_words=20_000,
-            test_words=4_000,
+            test_words=2_000,
         ),
         Profile(
             name="gpu",
