@@ -20,6 +20,7 @@ import spacy_clinie
 from spacy_clinie.annotation import ID_KEY
 from spacy_clinie.components.base import ClinieComponent
 from spacy_clinie.conversion import note_from_doc
+from spacy_clinie.pipelines import before_to_disk
 from spacy_clinie.schema import Schema
 from spacy_clinie.scoring.scores import score
 
@@ -92,7 +93,7 @@ def main() -> None:
     TARGET.mkdir(exist_ok=True)
     nlp.meta.update(name=args.name, version=spacy_clinie.__version__, license="Apache-2.0", url="")
     # The words of a vocabulary are those of the corpora.
-    nlp.to_disk(target, exclude=["vocab"])
+    before_to_disk()(nlp).to_disk(target, exclude=["vocab"])
     shrink(target)
     size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
     print(f"{target}: {size / 2**20:.1f} MB", flush=True)

@@ -67,18 +67,20 @@ def _load(pipeline: Union[str, Path]) -> Language:
         raise ClinieError("CIE442", pipeline=pipeline, file=file, problem=problem) from error
 
 
-def forget_words() -> Callable[[Language], Language]:
-    """Save a trained pipeline without the words of the notes that it was trained on: spaCy's vocabulary holds them,
-    names of patients among them. For `training.before_to_disk`; registered as `spacy_clinie.forget_words.v1`.
+def before_to_disk() -> Callable[[Language], Language]:
+    """Make a trained pipeline one to be saved: without the words of the notes that it was trained on, which spaCy's
+    vocabulary holds, names of patients among them; and with the settings of its optimizer written out, which
+    `nlp.resume_training` needs. Registered as `spacy_clinie.before_to_disk.v1`, for `[training.before_to_disk]`.
 
-    RETURNS (Callable[[Language], Language]): Makes, of a pipeline, one to be saved: the same, with a vocabulary of
-        labels and of words that have vectors.
+    RETURNS (Callable[[Language], Language]): Makes a copy, whose vocabulary has labels and words with vectors.
     """
-    return _without_words
+    return _to_be_saved
 
 
-def _without_words(nlp: Language) -> Language:
+def _to_be_saved(nlp: Language) -> Language:
     kept = copy(nlp)
+    kept.config = nlp.config.copy()
+    kept.config["training"]["optimizer"] = nlp.config.interpolate()["training"]["optimizer"]
     held = nlp.vocab
     kept.vocab = create_vocab(nlp.lang, nlp.Defaults, vectors_name=held.vectors.name)
     kept.vocab.lookups = held.lookups

@@ -74,6 +74,7 @@ def test_trains_saves_the_best_and_loads(path: Path, corpus: str, tiny_bert: str
     assert "aspirin" in words
     assert kept.isdisjoint(words.difference(spacy.blank("en").vocab.strings))
     best("Took aspirin 25mg for pain.\nThen developed rash.")
+    best.resume_training()
     again = spacy.blank("en").from_config(best.config)
     assert again.pipe_names == best.pipe_names
 

@@ -16,7 +16,7 @@ from spacy_clinie.apply import annotate
 from spacy_clinie.corpora import jsonl
 from spacy_clinie.corpora.report import Report
 from spacy_clinie.errors import ClinieError, ClinieWarning
-from spacy_clinie.pipelines import bundled, forget_words
+from spacy_clinie.pipelines import before_to_disk, bundled
 from spacy_clinie.schema import Schema
 from tests.components.test_components import build
 from tests.components.test_decoder_prompt import build as build_decoder
@@ -107,6 +107,7 @@ def test_a_bundled_pipeline_reads_a_note(name: str) -> None:
     drugs = {(span.text, span.label_) for span in get_spans(spacy_clinie.load(name, schema="phee")(text))}
     assert ("ceftriaxone", "Drug") in drugs
     assert not {label for _, label in drugs} & {"problem", "treatment", "test"}
+    nlp.resume_training()
 
 
 def test_bundled_pipelines_are_small_and_tell_nothing_of_where_they_were_made() -> None:
@@ -135,7 +136,7 @@ def test_a_pipeline_without_words_keeps_labels_and_vectors(tmp_path: Path) -> No
     sgd = nlp.initialize(lambda: [Example(Doc(nlp.vocab, words), doc)])
     for _ in range(20):
         nlp.update([Example(Doc(nlp.vocab, words), doc)], sgd=sgd)
-    forget_words()(nlp).to_disk(tmp_path / "kept")
+    before_to_disk()(nlp).to_disk(tmp_path / "kept")
     assert "Quux" in nlp.vocab.strings
     again = spacy.load(tmp_path / "kept")
     assert "Quux" not in again.vocab.strings
