@@ -67,10 +67,25 @@ def _load(pipeline: Union[str, Path]) -> Language:
         raise ClinieError("CIE442", pipeline=pipeline, file=file, problem=problem) from error
 
 
+def before_init() -> Callable[[Language], Language]:
+    """Write out the variables in the optimizer's settings: `nlp.resume_training` and `spacy debug data` make an
+    optimizer of them without looking further. Registered as `spacy_clinie.before_init.v1`, for
+    `[initialize.before_init]`.
+
+    RETURNS (Callable[[Language], Language]): Changes the pipeline's config in place.
+    """
+    return _write_out
+
+
+def _write_out(nlp: Language) -> Language:
+    nlp.config["training"]["optimizer"] = nlp.config.interpolate()["training"]["optimizer"]
+    return nlp
+
+
 def before_to_disk() -> Callable[[Language], Language]:
     """Make a trained pipeline one to be saved: without the words of the notes that it was trained on, which spaCy's
-    vocabulary holds, names of patients among them; and with the settings of its optimizer written out, which
-    `nlp.resume_training` needs. Registered as `spacy_clinie.before_to_disk.v1`, for `[training.before_to_disk]`.
+    vocabulary holds, names of patients among them. Registered as `spacy_clinie.before_to_disk.v1`, for
+    `[training.before_to_disk]`.
 
     RETURNS (Callable[[Language], Language]): Makes a copy, whose vocabulary has labels and words with vectors.
     """
@@ -79,8 +94,6 @@ def before_to_disk() -> Callable[[Language], Language]:
 
 def _to_be_saved(nlp: Language) -> Language:
     kept = copy(nlp)
-    kept.config = nlp.config.copy()
-    kept.config["training"]["optimizer"] = nlp.config.interpolate()["training"]["optimizer"]
     held = nlp.vocab
     kept.vocab = create_vocab(nlp.lang, nlp.Defaults, vectors_name=held.vectors.name)
     kept.vocab.lookups = held.lookups

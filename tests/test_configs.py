@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import spacy
+from spacy.cli.debug_data import debug_data
 from spacy.tokens import DocBin
 from spacy.training.initialize import init_nlp
 from spacy.training.loop import train
@@ -54,7 +55,7 @@ def test_trains_saves_the_best_and_loads(path: Path, corpus: str, tiny_bert: str
         for part in config["corpora"][split].get("corpora", {}).values():
             part.update(path=corpus, schema=None, apart_from=None)
     config["training"].update(max_steps=4, eval_frequency=2)
-    config["training"]["optimizer"]["learn_rate"] = 0.003
+    config["training"]["optimizer"]["learn_rate"].update(warmup_steps=1, initial_rate=0.003)
     config["training"]["logger"]["progress_bar"] = False
     if "encoder" in config["paths"]:
         config["paths"]["encoder"] = tiny_bert
@@ -63,7 +64,7 @@ def test_trains_saves_the_best_and_loads(path: Path, corpus: str, tiny_bert: str
             component["model"].update(encoder=tiny_bert, window=96)
         if "base" in component["model"]:
             component["model"].update(base=make_decoder(tmp_path / "base"))
-    nlp = init_nlp(config.interpolate())
+    nlp = init_nlp(config)
     before = _weights(nlp)
     train(nlp, tmp_path, stdout=(tmp_path / "log").open("w"))
     assert len((tmp_path / "log").read_text().strip().splitlines()) >= 4
@@ -77,6 +78,19 @@ def test_trains_saves_the_best_and_loads(path: Path, corpus: str, tiny_bert: str
     best.resume_training()
     again = spacy.blank("en").from_config(best.config)
     assert again.pipe_names == best.pipe_names
+
+
+def test_spacy_can_debug_the_data_of_a_config(
+    corpus: str, tiny_bert: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    shown, dev = str(tmp_path / "train.spacy"), str(tmp_path / "dev.spacy")
+    # spaCy calls fewer than 100 documents an error.
+    docs = list(DocBin().from_disk(corpus).get_docs(spacy.blank("en").vocab))
+    DocBin(store_user_data=True, docs=docs * 100).to_disk(shown)
+    DocBin(docs=[spacy.blank("en")("Nothing is found.")]).to_disk(dev)
+    overrides = {"paths.train": shown, "paths.dev": dev, "paths.encoder": tiny_bert}
+    debug_data(CONFIGS[0].parent / "ner_encoder.cfg", config_overrides=overrides, silent=False)
+    assert "Pipeline can be initialized with data" in capsys.readouterr().out
 
 
 def _weights(nlp: spacy.Language) -> dict[str, Any]:
