@@ -75,6 +75,25 @@ def get_spans(doc: Doc) -> list[Span]:
     return list(doc.spans[SPANS_KEY]) if SPANS_KEY in doc.spans else list(doc.ents)
 
 
+def foreign_entities(doc: Doc) -> list[Span]:
+    """Entities that other components wrote to `doc.ents` beside our concepts.
+
+    doc (Doc): The Doc.
+    RETURNS (list[Span]): Those that are none of `get_spans(doc)`.
+    """
+    known = {(span.start, span.end, span.label) for span in get_spans(doc)}
+    return [ent for ent in doc.ents if (ent.start, ent.end, ent.label) not in known]
+
+
+def get_all_spans(doc: Doc) -> list[Span]:
+    """What relations may be found between: the concepts, then the entities of other components.
+
+    doc (Doc): The Doc.
+    RETURNS (list[Span]): `get_spans(doc)`, then `foreign_entities(doc)`.
+    """
+    return [*get_spans(doc), *foreign_entities(doc)]
+
+
 def get_scores(doc: Doc) -> list[Optional[float]]:
     """The confidence of each concept.
 
@@ -114,10 +133,7 @@ def set_concepts(
     scores (Optional[Sequence[Optional[float]]]): As long as `spans`.
     details (Optional[Mapping[str, Mapping[str, Any]]]): By concept id, see the module's description.
     """
-    ours = set()
-    if SPANS_KEY in doc.spans:
-        ours = {(span.start, span.end, span.label) for span in doc.spans[SPANS_KEY]}
-    foreign = [ent for ent in doc.ents if (ent.start, ent.end, ent.label) not in ours]
+    foreign = foreign_entities(doc) if SPANS_KEY in doc.spans else list(doc.ents)
     doc.spans[SPANS_KEY] = list(spans)
     attrs: dict[str, Any] = {}
     if scores is not None:

@@ -8,6 +8,7 @@ from spacy.tokens import Doc
 from .annotation import (
     ID_KEY,
     cover,
+    foreign_entities,
     get_details,
     get_relations,
     get_scores,
@@ -84,12 +85,10 @@ def note_from_doc(doc: Doc, note_id: str = "", *, entities: bool = False) -> Not
         )
     detached: dict[tuple[int, int, str], str] = {}
     taken = {concept.id for concept in note.concepts}
-    known = {(span.start, span.end, span.label) for span in spans}
-    for ent in doc.ents if entities else ():
-        if (ent.start, ent.end, ent.label) not in known:
-            place = ent.start_char, ent.end_char, ent.label_
-            detached[place] = _free(taken)
-            note.concepts.append(Concept(detached[place], *place))
+    for ent in foreign_entities(doc) if entities else ():
+        place = ent.start_char, ent.end_char, ent.label_
+        detached[place] = _free(taken)
+        note.concepts.append(Concept(detached[place], *place))
     for head, tail, label, score in relation_indexes(doc):
         ends = []
         for end in (head, tail):

@@ -18,7 +18,7 @@ from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Model
 
-from .annotation import get_spans
+from .annotation import get_all_spans
 from .components.answers import Answer, FoundRelation
 from .components.decoder_prompt import DecoderPrompt
 from .models.pieces import PiecedDoc
@@ -217,11 +217,11 @@ class RelationTask(_Task):
         super().__init__(schema, None, task, examples)
 
     def _asked(self, doc: Doc) -> list[Any]:
-        return self._component.relations_asked([doc], READER.read_texts([doc]), [get_spans(doc)])
+        return self._component.relations_asked([doc], READER.read_texts([doc]), [get_all_spans(doc)])
 
     def _read(self, doc: Doc, answers: list[str]) -> Answer:
         names = list(self._component.schema.relations) if self._component.schema else []
-        keys = [(span.start, span.end, span.label_) for span in get_spans(doc)]
+        keys = [(span.start, span.end, span.label_) for span in get_all_spans(doc)]
         found: dict[FoundRelation, None] = {}
         rejected: Counter[str] = Counter()
         for one, answer in zip(self._asked(doc), answers, strict=True):

@@ -11,7 +11,7 @@ from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Config, Model
 
-from ..annotation import SPANS_KEY, add_concepts, get_relations, get_spans, set_relations
+from ..annotation import add_concepts, get_all_spans, get_relations, set_relations
 from ..prompts.concepts import Asked, ConceptPrompt
 from ..prompts.examples import Examples
 from ..prompts.relations import RelationPrompt
@@ -201,23 +201,22 @@ class DecoderPrompt(AskingComponent):
                 details = {one.key: {"status": one.status} for one in concepts}
                 add_concepts(doc, [(*one.key, one.score) for one in concepts], details)
             if self.relations:
-                places = {_key(span): i for i, span in enumerate(get_spans(doc))}
                 kept = get_relations(doc)
                 known = {(_key(rel.head), _key(rel.tail), rel.label) for rel in kept}
-                new = [one for one in relations if one[:3] not in known]
-                set_relations(doc, [*kept, *((places[one.head], places[one.tail], *one[2:]) for one in new)])
+                new = [
+                    (_span(doc, one.head), _span(doc, one.tail), *one[2:]) for one in relations if one[:3] not in known
+                ]
+                set_relations(doc, [*kept, *new])
 
     def batch(self, examples: list[Example]) -> tuple[list[Any], list[Any]]:
         lessons = list(self.lessons(examples))
         return [asked.ask for asked, _ in lessons], [answer for _, answer in lessons]
 
     def _spans(self, doc: Doc, found: Sequence[FoundConcept]) -> list[Span]:
-        """The concepts that a Doc will carry, without changing it."""
-        if self.concepts is None:
-            return get_spans(doc)
-        there = list(doc.spans[SPANS_KEY]) if SPANS_KEY in doc.spans else []
+        """The concepts and entities that a Doc will carry, without changing it."""
+        there = get_all_spans(doc)
         known = {_key(span) for span in there}
-        return there + [Span(doc, *one.key[:2], label=one.key[2]) for one in found if one.key not in known]
+        return there + [_span(doc, one.key) for one in found if one.key not in known]
 
 
 def _count_unanswered(asked: Sequence[Any], machines: Sequence[Any], rejected: Sequence[Counter[str]]) -> None:
@@ -225,6 +224,11 @@ def _count_unanswered(asked: Sequence[Any], machines: Sequence[Any], rejected: S
     for one, machine in zip(asked, machines, strict=True):
         if not machine.done:
             rejected[one.doc]["unanswered"] += 1
+
+
+def _span(doc: Doc, key: Key) -> Span:
+    start, end, label = key
+    return Span(doc, start, end, label=label)
 
 
 def _key(span: Span) -> Key:

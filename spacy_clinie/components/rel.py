@@ -13,6 +13,7 @@ from thinc.api import Config, Model
 
 from ..annotation import (
     SPANS_KEY,
+    get_all_spans,
     get_details,
     get_relations,
     get_spans,
@@ -80,7 +81,8 @@ def make_rel(
 
 
 class RelationClassifier(ClinieComponent):
-    """Writes relations with their scores to `doc._.rel`, between the concepts that the Doc carries."""
+    """Writes relations with their scores to `doc._.rel`, between the concepts that the Doc carries, and
+    entities of other components."""
 
     finds = "relations"
 
@@ -106,12 +108,12 @@ class RelationClassifier(ClinieComponent):
 
         docs (Iterable[Doc]): The Docs, with concepts.
         RETURNS (list[list[tuple[int, int, str, float]]]): For each Doc index of the head, of the tail (among
-            `get_spans(doc)`), label, score.
+            `get_all_spans(doc)`), label, score.
         RAISES (ClinieError): CIE308 if the component is not trained.
         """
         answers = []
         for part in in_parts(docs):
-            items = [self.candidates(doc, get_spans(doc)) for doc in part]
+            items = [self.candidates(doc, get_all_spans(doc)) for doc in part]
             for item, rows in zip(items, self.model.predict(items), strict=True):
                 labels = tuple(item.schema.relations)
                 best = rows.argmax(-1) if len(rows) else []
@@ -131,11 +133,11 @@ class RelationClassifier(ClinieComponent):
         predictions (list[list[tuple[int, int, str, float]]]): What `predict` found.
         """
         for doc, found in zip(docs, predictions, strict=True):
-            spans = get_spans(doc)
+            spans = get_all_spans(doc)
             kept = get_relations(doc)
             known = {(_key(rel.head), _key(rel.tail), rel.label) for rel in kept}
-            new = [f for f in found if (_key(spans[f[0]]), _key(spans[f[1]]), f[2]) not in known]
-            set_relations(doc, [*kept, *new])
+            new = [(spans[head], spans[tail], label, score) for head, tail, label, score in found]
+            set_relations(doc, [*kept, *(one for one in new if (_key(one[0]), _key(one[1]), one[2]) not in known)])
 
     def candidates(self, doc: Doc, spans: list[Span]) -> PairInput:
         """See `candidates.candidates`.

@@ -180,6 +180,26 @@ def test_relations_are_found_between_entities_of_another_component(tiny_bert: st
     assert [(rel.dep, rel.dest) for rel in doc._.rel] == [(1, 0)]
 
 
+def test_relations_are_found_between_a_concept_and_an_entity_of_another_component(
+    tiny_bert: str, make_examples: Examples
+) -> None:
+    nlp = build("one_pass", tiny_bert)
+    train(nlp, make_examples(nlp))
+    text = "Took aspirin 25mg for pain."
+    doc = nlp.make_doc(text)
+    doc.ents = [doc.char_span(22, 26, label="Reason"), doc.char_span(0, 4, label="VERB")]
+    set_concepts(doc, [doc.char_span(5, 12, label="Drug", span_id="C7")])
+    doc = nlp.get_pipe("clinie_rel")(doc)
+    assert [(rel.head.text, rel.label, rel.tail.text) for rel in doc._.rel] == [("pain", "Reason-Drug", "aspirin")]
+    note = note_from_doc(doc, entities=True)
+    assert sorted((concept.label, text[concept.start : concept.end]) for concept in note.concepts) == [
+        ("Drug", "aspirin"),
+        ("Reason", "pain"),
+        ("VERB", "Took"),
+    ]
+    assert len(note.relations) == 1
+
+
 def test_two_processes_do_not_hang_and_agree(tiny_bert: str, make_examples: Examples) -> None:
     """Forks inherit torch's and tokenizers' dead thread pools; see `models.encoder._after_fork`."""
     nlp = build("crf", tiny_bert)

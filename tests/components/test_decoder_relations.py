@@ -10,7 +10,7 @@ from spacy.language import Language
 from spacy.tokens import Span
 from spacy.training import Example
 
-from spacy_clinie.annotation import get_relations, get_spans, set_relations
+from spacy_clinie.annotation import get_relations, get_spans, set_concepts, set_relations
 from spacy_clinie.conversion import note_from_doc
 from spacy_clinie.schema import Schema
 from tests.components.test_components import mark_concepts
@@ -89,6 +89,14 @@ def test_concepts_of_other_components_are_related(tiny_decoder: str, make_exampl
         ("rash", "ADE-Drug", "aspirin"),
     }
     assert all(0 < (rel.score or 0) <= 1 for rel in get_relations(doc))
+    # Some of them entities of another component, beside concepts of ours.
+    half = nlp.make_doc(examples[0].text)
+    spans = [span for span in get_spans(doc) if span.label_ != "Order"]
+    half.ents = [half.char_span(span.start_char, span.end_char, label=span.label_) for span in spans if len(span) == 1]
+    set_concepts(
+        half, [half.char_span(one.start_char, one.end_char, label=one.label_) for one in spans if len(one) > 1]
+    )
+    assert related(nlp.get_pipe("clinie_decoder_prompt")(half)) == related(doc)
 
 
 @pytest.mark.parametrize("each", [False, True], ids=["instruct", "mrc"])
