@@ -19,7 +19,7 @@ from ..prompts.examples import Examples
 from ..prompts.relations import Mark, Pair, RelationPrompt, RelationsAsked, Stretch, Triple
 from ..schema import Schema
 from .base import ClinieComponent, gold_spans
-from .candidates import candidates
+from .candidates import candidates, warn_of_no_candidates
 
 
 class AskingComponent(ClinieComponent):
@@ -71,6 +71,9 @@ class AskingComponent(ClinieComponent):
             that has types that the schema does not have.
         """
         super().settle(examples, labels)
+        if self.relations:
+            known = [(one.reference, self.schema_of(one.reference)) for one in examples]
+            warn_of_no_candidates(self.name, known, self.relations.max_distance)
         self._prepared = {}
         self.shown = {}
         if not self.examples:

@@ -1,13 +1,13 @@
 """Which pairs of concepts may be related."""
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import islice, product
 from typing import Optional
 
 import numpy as np
 from spacy.tokens import Doc, Span
 
-from ..annotation import ID_KEY
+from ..annotation import ID_KEY, get_spans, relation_indexes
 from ..errors import warn
 from ..models.excerpts import PairInput
 from ..schema import Schema
@@ -48,6 +48,27 @@ def candidates(doc: Doc, spans: list[Span], schema: Schema, max_distance: Option
     rows = [allowed[_kinds(spans[head], spans[tail])] for head, tail in pairs]
     table = np.stack(rows) if rows else np.zeros((0, len(schema.relations)), dtype=bool)
     return PairInput(doc, spans, [kinds.get(span.label_, -1) for span in spans], pairs, table, schema)
+
+
+def warn_of_no_candidates(component: str, gold: Iterable[tuple[Doc, Schema]], max_distance: Optional[int]) -> None:
+    """Tell how many gold relations are not between candidates, so that a component cannot learn them: CIE466 for
+    those with an end that is no concept, CIE472 for the others.
+
+    component (str): Its name.
+    gold (Iterable[tuple[Doc, Schema]]): Docs with gold concepts and relations, and the schema of each.
+    max_distance (Optional[int]): See `candidates`.
+    """
+    loose = far = 0
+    for doc, schema in gold:
+        ends = [(head, tail) for head, tail, _, _ in relation_indexes(doc)]
+        pairs = [pair for pair in ends if all(isinstance(end, int) for end in pair)]
+        loose += len(ends) - len(pairs)
+        if pairs:
+            far += len(set(pairs).difference(candidates(doc, get_spans(doc), schema, max_distance).pairs))
+    if loose:
+        warn("CIE466", component=component, count=loose)
+    if far:
+        warn("CIE472", component=component, count=far, distance=max_distance)
 
 
 def _kinds(head: Span, tail: Span) -> tuple[str, str, bool]:

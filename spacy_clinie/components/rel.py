@@ -16,7 +16,6 @@ from ..annotation import (
     get_all_spans,
     get_details,
     get_relations,
-    get_spans,
     relation_indexes,
     set_concepts,
     set_relations,
@@ -25,7 +24,7 @@ from ..errors import ClinieError, warn
 from ..models.excerpts import PairInput
 from ..scoring.scorer import score_relations
 from .base import ClinieComponent, gold_spans, in_parts
-from .candidates import candidates
+from .candidates import candidates, warn_of_no_candidates
 
 DEFAULT_CONFIG = """
 [model]
@@ -147,18 +146,15 @@ class RelationClassifier(ClinieComponent):
         return candidates(doc, spans, self.schema_of(doc), self.max_distance)
 
     def check(self, examples: list[Example]) -> None:
-        loose = far = double = 0
+        double = 0
         for gold in (example.reference for example in examples):
             relations = relation_indexes(gold)
             self.refuse_unknown((label for _, _, label, _ in relations), self.schema_of(gold).relations)
             pairs = [(head, tail) for head, tail, _, _ in relations if isinstance(head, int) and isinstance(tail, int)]
-            loose += len(relations) - len(pairs)
             double += len(pairs) - len(set(pairs))
-            far += len(set(pairs).difference(self.candidates(gold, get_spans(gold)).pairs))
-        if loose:
-            warn("CIE466", component=self.name, count=loose)
-        if far:
-            warn("CIE472", component=self.name, count=far, distance=self.max_distance)
+        warn_of_no_candidates(
+            self.name, [(one.reference, self.schema_of(one.reference)) for one in examples], self.max_distance
+        )
         if double:
             warn("CIE476", component=self.name, count=double)
 

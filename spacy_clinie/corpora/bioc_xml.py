@@ -1,6 +1,6 @@
 """BioC, as XML or JSON, on the `bioc` library: passages at their offsets, annotations with one or several locations,
 relations between two annotations. An annotation's infons become attributes. Those of relations, other than type and
-score, and of sentences, passages and documents are left out, and counted.
+score, and of sentences, passages, documents and collections are left out, and counted.
 
 The format leaves open what its offsets count, and tools differ: characters, UTF-8 bytes or UTF-16 units. Where an
 annotation records its text, the unit is taken that makes recorded and real text agree.
@@ -100,8 +100,13 @@ def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
 
 def _xml_documents(file: Path, report: Report) -> Iterator[tuple[BioCDocument, int | None]]:
     try:
-        for _, element in etree.iterparse(str(file), tag="document", no_network=True):
+        for _, element in etree.iterparse(str(file), tag=("document", "infon"), no_network=True):
             line = element.sourceline
+            if element.tag == "infon":
+                parent = element.getparent()
+                if parent is not None and parent.tag == "collection":
+                    _leave_out([("collection", {element.get("key"): element.text})], report, file, line)
+                continue
             text = etree.tostring(element, encoding="unicode", with_tail=False)
             element.clear()
             try:
@@ -121,13 +126,15 @@ def _json_documents(file: Path, report: Report) -> Iterator[tuple[BioCDocument, 
     try:
         value = json.loads(text.removeprefix("\ufeff"))
         # PubMed Central hands out lists of collections.
-        documents = [doc for part in (value if isinstance(value, list) else [value]) for doc in part["documents"]]
+        parts = value if isinstance(value, list) else [value]
+        documents = [doc for part in parts for doc in part["documents"]]
     except (ValueError, RecursionError):
         report.drop("file is not JSON, or breaks off", file)
         return
     except (KeyError, TypeError):
         report.drop("file is not a BioC collection", file)
         return
+    _leave_out([("collection", part.get("infons")) for part in parts], report, file, None)
     for document in documents:
         try:
             yield biocjson.fromJSON(document, "BioCDocument"), None

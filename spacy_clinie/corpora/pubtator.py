@@ -99,6 +99,8 @@ def _blocks(text: str, file: Path, report: Report) -> Iterator[_Block]:
             report.drop("line outside of a document", file, number)
         elif found and found[2] == "t":
             block.title = found[3]
+        elif found and block.abstract is not None:
+            report.drop("second abstract of a document", file, number)
         elif found:
             block.abstract = found[3]
         else:

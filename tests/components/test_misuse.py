@@ -20,6 +20,7 @@ from spacy_clinie.schema import Schema
 from spacy_clinie.windows import sentence_starts
 from tests.components.test_components import MODELS, build, train
 from tests.conftest import tiny_settings
+from tests.tiny import make_decoder
 
 Examples = Callable[[Language], list[Example]]
 
@@ -90,6 +91,18 @@ def test_relations_that_cannot_be_learnt_are_counted(tiny_bert: str) -> None:
         nlp.initialize(lambda: [Example(nlp.make_doc(doc.text), doc)])
     messages = [str(one.message) for one in told if issubclass(one.category, ClinieWarning)]
     assert [message[:11] for message in messages] == ["[CIE472] 1 ", "[CIE476] 1 "]
+
+
+def test_relations_that_a_language_model_cannot_learn_are_counted(tmp_path: Path) -> None:
+    nlp = spacy.blank("en")
+    model = {"base": make_decoder(tmp_path / "base"), "device": "cpu"}
+    nlp.add_pipe("clinie_decoder_prompt", config={"model": model, "relations": {"max_distance": 0}})
+    doc = nlp.make_doc("Took aspirin.\nNo pain.\nNo rash with aspirin.")
+    kinds = {"aspirin": "Drug", "pain": "ADE", "rash": "ADE"}
+    set_concepts(doc, [Span(doc, one.i, one.i + 1, kinds[one.text]) for one in doc if one.text in kinds])
+    set_relations(doc, [(0, 1, "FAR"), (3, 2, "NEAR")])
+    with pytest.warns(ClinieWarning, match=r"CIE472\] 1 "):
+        nlp.initialize(lambda: [Example(nlp.make_doc(doc.text), doc)])
 
 
 @pytest.mark.parametrize("factory, kind", [("clinie_rel", "crf"), ("clinie_ner_encoder", "one_pass")])

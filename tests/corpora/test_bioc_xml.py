@@ -157,10 +157,11 @@ def test_infons_that_have_no_place_are_counted(tmp_path: Path) -> None:
     extra = "".join(f'<infon key="{key}">{value}</infon>' for key, value in (("score", 0), ("novel", "zyxomab")))
     link = relation(("a", ""), ("b", "")).replace("</infon>", f"</infon>{extra}")
     parts = (infons, f"<passage>{infons}<offset>0</offset>{sentence}</passage>", link, link.replace(">0<", ">high<"))
-    (note,), report = read(tmp_path, document(*parts))
+    (note,), report = read(tmp_path, infons + document(*parts))
     assert note.relations == [Relation("a", "b", "ADE-Drug", 0.0), Relation("a", "b", "ADE-Drug")]
     assert report.problems == 0
     assert {remark.reason: remark.examples for remark in report.remarks("left_out")} == {
+        "infon of a collection: type": ["a.xml:3"],
         "infon of a document: type": ["a.xml:3"],
         "infon of a passage: type": ["a.xml:3"],
         "infon of a sentence: type": ["a.xml:3"],
@@ -175,8 +176,10 @@ def test_a_relation_keeps_a_score_of_zero(tmp_path: Path) -> None:
     ]
     nodes = [{"refid": key, "role": ""} for key in "ab"]
     links = [{"id": "R1", "infons": {"type": "Y", "score": 0}, "nodes": nodes}]
-    (note,), _ = read_json(tmp_path, {"documents": [json_document(annotations=marks, relations=links)]})
+    content = {"infons": {"kind": "z"}, "documents": [json_document(annotations=marks, relations=links)]}
+    (note,), report = read_json(tmp_path, content)
     assert note.relations == [Relation("a", "b", "Y", 0.0)]
+    assert [remark.reason for remark in report.remarks("left_out")] == ["infon of a collection: kind"]
 
 
 def test_a_file_that_breaks_off_gives_what_stands_before(tmp_path: Path) -> None:

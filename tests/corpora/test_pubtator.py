@@ -100,6 +100,7 @@ def test_documents_need_no_blank_line_between_them(tmp_path: Path) -> None:
         ("1\t0\t7\tzyxo", "relation to an identifier without a mention"),
         ("1\t0", "line that is neither a mention nor a relation"),
         ("9\t0\t7\tZyxomab\tChemical\tD1", "line with the id of another document"),
+        ("1|a|Another one.", "second abstract of a document"),
         ("1\tCID\tD1\tD9", "relation to an identifier without a mention"),
         ("1\t12\t16\tzyxo\tDisease\tD2", "recorded string differs from the text at its offsets"),
     ],
