@@ -1,7 +1,8 @@
 """How a torch module lives inside a thinc Model: trained by spaCy's optimizer, saved as a folder of standard files."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -13,6 +14,8 @@ from ..errors import ClinieError
 if TYPE_CHECKING:
     import torch
 
+# How much more late steps count in averages: a step's weight grows with this power of its number.
+_LATE = 2
 # One msgpack value cannot hold more.
 _LARGEST_FILE = 2**32 - 1
 
@@ -53,7 +56,8 @@ class TorchShim(Shim):
         """Take a step with AdamW at spaCy's current learning rate, betas, weight decay and gradient clipping.
 
         The arithmetic is torch's: fused over all weights, on any device, and with a learning rate for each group,
-        which thinc's optimizer does not have. The moments stay with this object.
+        which thinc's optimizer does not have. The moments stay with this object. With `use_averages`, the optimizer
+        gets averages of the weights, which spaCy scores and saves in their place.
 
         optimizer (Optimizer): The optimizer that spaCy hands to `update`.
         """
@@ -81,6 +85,48 @@ class TorchShim(Shim):
             for parameter in group["params"]:
                 torch.autograd.graph.increment_version(parameter)
         self._optimizer.zero_grad(set_to_none=True)
+        if optimizer.averages is not None:
+            self._average(optimizer)
+
+    def _average(self, optimizer: Optimizer) -> None:
+        """Take the weights into their averages, where late steps count more (polynomial decay: Shamir and Zhang,
+        "Stochastic Gradient Descent for Non-smooth Optimization", ICML 2013)."""
+        import torch
+
+        counter = (self.id, "averages")
+        step = optimizer.nr_update[counter]
+        optimizer.nr_update[counter] += 1
+        weights = {(self.id, name): weight for name, weight in self._learnt()}
+        averages: Any = optimizer.averages
+        if step == 0:
+            averages.update({key: weight.detach().float().clone() for key, weight in weights.items()})
+            return
+        now = [weight.detach().float() for weight in weights.values()]
+        torch._foreach_lerp_([averages[key] for key in weights], now, (_LATE + 1) / (step + _LATE + 1))
+
+    def _learnt(self) -> list[tuple[str, "torch.nn.Parameter"]]:
+        return [(name, weight) for name, weight in self.module.named_parameters() if weight.requires_grad]
+
+    @contextmanager
+    def use_params(self, params: Any) -> Iterator[None]:
+        """Compute with other weights for a while.
+
+        params (Any): An optimizer's averages, by this object's number and name of the weight; what it lacks stays.
+        """
+        import torch
+
+        learnt = self._learnt() if self.has_module else []
+        held = [(weight, params[self.id, name]) for name, weight in learnt if (self.id, name) in params]
+        backup = [weight.detach().clone() for weight, _ in held]
+        with torch.no_grad():
+            for weight, average in held:
+                weight.copy_(average)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for (weight, _), before in zip(held, backup, strict=True):
+                    weight.copy_(before)
 
     def to_device(self, device_type: str, device_id: int) -> None:
         """Does nothing: the module lives on the device of its own setting, which needs no CuPy."""
