@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .corpora.report import Remark, Report
 
 _PLACES = 2
+# Titles of a report's kinds of remarks.
+_TITLES = (("Not read", "dropped"), ("Changed in reading", "mended"), ("Left out", "left_out"))
 
 _HELP = """Concepts and relations out of clinical notes.
 
@@ -158,7 +160,7 @@ def draft_schema(
 
     if target is not None and target.exists():
         raise ClinieError("CIE503", file=target)
-    report = Report()
+    report = Report(source)
     notes = [sourced.note for sourced in read_corpus(corpus, source, report)]
     text = Schema.draft(notes, target.stem if target else corpus).to_yaml()
     if target is None:
@@ -166,8 +168,9 @@ def draft_schema(
     else:
         target.write_text(text, encoding="utf-8")
         typer.echo(f"Written: {target}")
-    for line in _remarks("Not read, or changed in reading", [*report.remarks("dropped"), *report.remarks("mended")]):
-        typer.echo(line, err=True)
+    for title, kind in _TITLES:
+        for line in _remarks(title, report.remarks(kind)):
+            typer.echo(line, err=True)
     _refuse(report.problems, strict)
 
 
@@ -198,7 +201,8 @@ def evaluate(
 
     result = run(gold, predicted)
     typer.echo(json.dumps(result, indent=2) if as_json else format_table(result), nl=as_json)
-    problems = sum(problem["count"] for side in result["reading"].values() for problem in side)
+    read = [problem for side in result["reading"].values() for problem in side]
+    problems = sum(problem["count"] for problem in read if problem["kind"] != "left_out")
     _refuse(problems + result["missing_documents"] + result["extra_documents"], strict)
 
 
@@ -244,7 +248,7 @@ def annotate(
     typer.echo(f"{summary.notes:,} notes, {summary.concepts:,} concepts, {summary.relations:,} relations")
     if summary.resumed:
         typer.echo(f"{summary.resumed:,} of the notes had been done by an earlier job")
-    for title, kind in (("Not read", "dropped"), ("Changed in reading", "mended"), ("Left out", "left_out")):
+    for title, kind in _TITLES:
         for line in _remarks(title, summary.report.remarks(kind)):
             typer.echo(line)
     typer.echo(f"Written: {target}" + (f", {summary.errors}" if summary.errors else ""))
@@ -274,7 +278,7 @@ def show(
         keep_apart(source, page)
         if page.suffix.lower() != ".html":
             raise ClinieError("CIE504", file=page)
-    report = Report()
+    report = Report(source)
     notes = [sourced.note for sourced in jsonl.read(source, report)]
     for note in notes:
         typer.echo("\n".join(["", f"Note {shown(note.id)}", "", *table(note)]))

@@ -1,9 +1,9 @@
 """From Docs to other shapes and back: plain notes, spacy-llm's relations, rel_component's."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Optional
 
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 
 from .annotation import (
     ID_KEY,
@@ -80,7 +80,7 @@ def note_from_doc(doc: Doc, note_id: str = "", *, entities: bool = False) -> Not
                 label=span.label_,
                 score=score,
                 fragments=[(first, last) for first, last in detail.get("fragments", ())],
-                attributes=dict(detail.get("attributes", {})),
+                attributes=_attributes(span, detail),
             )
         )
     detached: dict[tuple[int, int, str], str] = {}
@@ -88,7 +88,7 @@ def note_from_doc(doc: Doc, note_id: str = "", *, entities: bool = False) -> Not
     for ent in foreign_entities(doc) if entities else ():
         place = ent.start_char, ent.end_char, ent.label_
         detached[place] = _free(taken)
-        note.concepts.append(Concept(detached[place], *place))
+        note.concepts.append(Concept(detached[place], *place, attributes=_attributes(ent, {})))
     for head, tail, label, score in relation_indexes(doc):
         ends = []
         for end in (head, tail):
@@ -103,6 +103,12 @@ def note_from_doc(doc: Doc, note_id: str = "", *, entities: bool = False) -> Not
             ends.append(detached[end])
         note.relations.append(Relation(ends[0], ends[1], label, score))
     return note
+
+
+def _attributes(span: Span, detail: Mapping[str, Any]) -> dict[str, str]:
+    """A concept's attributes; what an entity linker found is one of them."""
+    linked = {"kb_id": span.kb_id_} if span.kb_id_ else {}
+    return linked | {str(name): str(value) for name, value in detail.get("attributes", {}).items()}
 
 
 def _free(taken: set[str]) -> str:

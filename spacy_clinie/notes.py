@@ -6,6 +6,7 @@ This is what a raw corpus is read into, what JSONL holds and what is scored. It 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Optional
 
 from .errors import ClinieError
@@ -44,11 +45,11 @@ class Concept:
         return self.start, self.end
 
     @classmethod
-    def from_dict(cls, record: Any, number: int) -> "Concept":
+    def from_dict(cls, record: Any, default: str) -> "Concept":
         """Read one of the concepts that `Note.to_dict` wrote.
 
         record (Any): What stands in JSON, of whatever kind.
-        number (int): Makes the id, if there is none.
+        default (str): The id, if there is none.
         RETURNS (Concept): The concept, not yet checked against a text.
         RAISES (ValueError): If it is not one; the message names the key, without its value.
         """
@@ -57,7 +58,7 @@ class Concept:
         if not (_is_list(fragments) and all(_is_list(part) and len(part) == 2 for part in fragments)):
             raise ValueError("fragments is not a list of pairs")
         return cls(
-            id=_id(record, "id", f"C{number}"),
+            id=_id(record, "id", default),
             start=_integer(record.get("start"), "start"),
             end=_integer(record.get("end"), "end"),
             label=_string(record, "label"),
@@ -178,9 +179,12 @@ class Note:
                 raise ClinieError("CIE005", kind=kind, note=note.id, problem=problem, expected=EXPECTED[kind])
             on_problem(kind, problem)
 
-        for number, item in enumerate(_items(fields, "concept", refuse), start=1):
+        items = _items(fields, "concept", refuse)
+        given = {str(item.get("id")) for item in items if isinstance(item, Mapping)}
+        free = (name for i in count(1) if (name := f"C{i}") not in given)
+        for item in items:
             try:
-                note.concepts.append(Concept.from_dict(item, number))
+                note.concepts.append(Concept.from_dict(item, next(free)))
             except ValueError as error:
                 refuse("concept", str(error))
         for item in _items(fields, "relation", refuse):

@@ -6,9 +6,9 @@ The format leaves open what its offsets count, and tools differ: characters, UTF
 annotation records its text, the unit is taken that makes recorded and real text agree.
 """
 
-import json
 import re
 from collections.abc import Iterable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +28,7 @@ from lxml import etree
 from ..errors import ClinieError
 from ..notes import Concept, Note, Relation
 from .bundle import Ids, at_least_one, find_bundles, make_sound, replacing
-from .files import clean, read_text
+from .files import clean, load_json, read_text
 from .report import Report
 from .source import SourcedNote
 
@@ -38,6 +38,26 @@ _TAIL_ROLES = {"tail", "arg2", "object", "target"}
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # More blanks than this between passages are no text, but a wrong offset.
 _MOST_BLANKS = 1_000_000
+# What the library asks for although it may be left out: attributes in XML, keys in JSON.
+_ATTRIBUTES = {"annotation": ("id",), "relation": ("id",), "node": ("refid", "role")}
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "document": {"infons": {}},
+    "passage": {"infons": {}},
+    "sentence": {"infons": {}, "text": ""},
+    "annotation": {"infons": {}, "text": "", "id": ""},
+    "relation": {"infons": {}, "id": ""},
+    "node": {"refid": "", "role": ""},
+}
+_PARTS: dict[str, dict[str, str]] = {
+    "document": {"passages": "passage", "annotations": "annotation", "relations": "relation"},
+    "passage": {"sentences": "sentence", "annotations": "annotation", "relations": "relation"},
+    "sentence": {"annotations": "annotation", "relations": "relation"},
+    "annotation": {"locations": "location"},
+    "relation": {"nodes": "node"},
+    "location": {},
+    "node": {},
+}
+_INTEGER = re.compile("[0-9]{1,9}")
 _RELATION_TYPES = (TYPE, "relation type", "relation")
 
 
@@ -107,6 +127,7 @@ def _xml_documents(file: Path, report: Report) -> Iterator[tuple[BioCDocument, i
                 if parent is not None and parent.tag == "collection":
                     _leave_out([("collection", {element.get("key"): element.text})], report, file, line)
                 continue
+            _complete_xml(element, report, file)
             text = etree.tostring(element, encoding="unicode", with_tail=False)
             element.clear()
             try:
@@ -124,7 +145,7 @@ def _json_documents(file: Path, report: Report) -> Iterator[tuple[BioCDocument, 
     if text is None:
         return
     try:
-        value = json.loads(text.removeprefix("\ufeff"))
+        value = load_json(text.removeprefix("\ufeff"), file, report)
         # PubMed Central hands out lists of collections.
         parts = value if isinstance(value, list) else [value]
         documents = [doc for part in parts for doc in part["documents"]]
@@ -137,9 +158,45 @@ def _json_documents(file: Path, report: Report) -> Iterator[tuple[BioCDocument, 
     _leave_out([("collection", part.get("infons")) for part in parts], report, file, None)
     for document in documents:
         try:
-            yield biocjson.fromJSON(document, "BioCDocument"), None
+            yield biocjson.fromJSON(_complete_json(document, "document"), "BioCDocument"), None
         except (KeyError, TypeError, AttributeError):
             report.drop("document that is not BioC", file)
+
+
+def _complete_xml(document: Any, report: Report, file: Path) -> None:
+    """Put what the DTD lets go without, but the library asks for, and keep what the library would lose."""
+    for name, keys in _ATTRIBUTES.items():
+        for element in document.iter(name):
+            for key in keys:
+                element.set(key, element.get(key, ""))
+    for location in document.iter("location"):
+        for key in ("offset", "length"):
+            if not _INTEGER.fullmatch(location.get(key, "")):
+                location.set(key, "-1")  # its annotation has no place then
+    for parent in {infon.getparent() for infon in document.iter("infon")}:
+        first: dict[str | None, Any] = {}
+        for infon in parent.findall("infon"):
+            known = first.setdefault(infon.get("key"), infon)
+            if known is infon:
+                continue
+            if infon.get("key") == TYPE:
+                report.drop("second type of one thing", file, infon.sourceline)
+            elif (infon.text or "") not in (known.text or "").split("|"):
+                report.mend("infon with several values, joined by |", file, infon.sourceline)
+                known.text = f"{known.text or ''}|{infon.text or ''}"
+            parent.remove(infon)
+
+
+def _complete_json(value: Any, kind: str) -> Any:
+    """What the library asks for and tools leave out, at every level of a document."""
+    if not isinstance(value, dict):
+        return value
+    parts = _PARTS[kind]
+    found = {**_DEFAULTS.get(kind, {}), **value}
+    for key, inner in parts.items():
+        items = found.get(key)
+        found[key] = [_complete_json(item, inner) for item in items] if isinstance(items, list) else items or []
+    return found
 
 
 def _note(document: BioCDocument, report: Report, file: Path, line: int | None) -> Note | None:
@@ -159,9 +216,9 @@ def _note(document: BioCDocument, report: Report, file: Path, line: int | None) 
     halves = sum(clean(text)[1] for _, text in pieces)
     if halves:
         report.mend("half a character (lone surrogate) was replaced", file, line, halves)
-    usable = [annotation for annotation in annotations if _is_usable(annotation)]
+    usable = _usable(annotations)
     if len(usable) < len(annotations):
-        report.drop("annotation without id, type or place", file, line, len(annotations) - len(usable))
+        report.drop("annotation without type or place", file, line, len(annotations) - len(usable))
     reading = _Reading.best(pieces, usable)
     if reading is None:
         report.drop("document whose passages lie over each other or far apart", file, line)
@@ -232,8 +289,19 @@ def _join(pieces: list[tuple[int, str]], unit: _Unit) -> bytes | None:
     return buffer
 
 
+def _usable(annotations: list[BioCAnnotation]) -> list[BioCAnnotation]:
+    """The annotations that can become concepts, each with an id."""
+    usable = [annotation for annotation in annotations if _is_usable(annotation)]
+    given = {str(annotation.id) for annotation in usable}
+    free = (name for i in count(1) if (name := f"A{i}") not in given)
+    for annotation in usable:
+        if annotation.id in (None, ""):  # nothing refers to it
+            annotation.id = next(free)
+    return usable
+
+
 def _is_usable(annotation: BioCAnnotation) -> bool:
-    if not (annotation.id and annotation.locations and isinstance(annotation.infons, dict)):
+    if not (annotation.locations and isinstance(annotation.infons, dict)):
         return False
     places = [value for location in annotation.locations for value in (location.offset, location.length)]
     return bool(annotation.infons.get(TYPE)) and all(type(value) is int and value >= 0 for value in places)

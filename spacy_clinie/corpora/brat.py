@@ -7,6 +7,7 @@ What becomes what:
 - `E` (event): a relation from the trigger to each argument, named by the role without its number (`Type2`: `Type`).
   An event without arguments is another name for its trigger.
 - `A`, `M` (attributes) and `N` (normalisations): attributes of the concept or of the event's trigger, `true` if binary.
+  The name behind a normalisation's reference is left out, and counted.
 - `*` (relations of any number of members): left out, and counted, unless the caller wants those of a type as a relation
   between every two members.
 - `#` (annotators' notes): left out, and counted.
@@ -212,12 +213,16 @@ class _Annotation:
         self._translate(text)
         concepts = {span.id: concept for span in self._spans.values() if (concept := self._concept(span, text))}
         self.lines = {key: self._spans[key].line for key in concepts}
-        events = {}
+        events: dict[str, str] = {}
+        triggers: set[str] = set()
         for event, (number, label, trigger) in self._triggers.items():
             if trigger not in concepts:
                 self.report.drop("event without its trigger", self.file, number)
                 continue
+            if trigger in triggers:
+                self.report.mend("two events with one trigger: put together", self.file, number)
             events[event] = trigger
+            triggers.add(trigger)
             if label != concepts[trigger].label:
                 self.report.mend("event and trigger of two types, the trigger's was kept", self.file, number)
         relations = []
@@ -273,6 +278,8 @@ class _Annotation:
         if len(fields) < 2:
             return False
         value = " ".join(fields[2:][:words]) or "true"
+        if words and len(fields) > 2 + words:
+            self.report.leave_out("name behind the reference of a normalisation", self.file, number)
         self._values.append(_Value(number, fields[0], fields[1], value))
         return True
 

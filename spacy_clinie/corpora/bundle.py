@@ -181,9 +181,9 @@ def _take_free(name: str, taken: dict[str, int]) -> str:
 
 
 def _fragments_fit(concept: Concept) -> bool:
-    edges = [edge for fragment in concept.fragments for edge in fragment]
-    apart = all(start < end for start, end in concept.fragments)
-    return apart and edges == sorted(edges) and (edges[0], edges[-1]) == concept.offsets
+    parts = concept.fragments
+    hull = parts[0][0], max(end for _, end in parts)
+    return all(start < end for start, end in parts) and parts == sorted(parts) and hull == concept.offsets
 
 
 def _clean(note: Note, report: Report, file: Path, line: int | None) -> None:

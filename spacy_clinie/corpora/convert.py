@@ -49,7 +49,7 @@ def convert(
         keep_apart(known.locate(source) if known else source, written, raw.suffixes)
     name = schema or (known.schema if known else None)
     types = Schema.load(name) if name else None
-    report = Report()
+    report = Report(source)
     if split is None:
         found = read_corpus(corpus, source, report)
     else:

@@ -7,13 +7,13 @@ DocBin that was stored without user data holds concepts alone, and nothing in it
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import SimpleNamespace
+from types import NoneType, SimpleNamespace
 from typing import Any
 
 from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 
-from ..annotation import RELATIONS_KEY, SPANS_KEY, set_relations
+from ..annotation import RELATIONS_KEY, SPANS_KEY, relation_indexes, set_relations
 from ..conversion import doc_from_note, note_from_doc
 from ..notes import Note
 from ..tokenizer import make_tokenizer
@@ -33,7 +33,8 @@ def read(path: Path, report: Report) -> Iterator[SourcedNote]:
 
     path (Path): A file, or a folder with `.spacy` files.
     report (Report): Counts what cannot be used.
-    YIELDS (SourcedNote): Notes; one without an id is named by its file and number.
+    YIELDS (SourcedNote): Notes; one without an id is named by its file and number. The line of remarks is the number
+        of the Doc.
     RAISES (ClinieError): CIE200, CIE201, CIE250 if there is nothing to read.
     """
     return at_least_one(_read(path, report), path, "docbin", report)
@@ -67,15 +68,15 @@ def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
     ids = Ids(report)
     for file, split in find_bundles(path, SUFFIXES, report):
         for number, doc in enumerate(_docs(file, report), start=1):
-            note = _note(doc, f"{file.stem}-{number}", report, file)
+            note = _note(doc, number, report, file)
             if note is None:
                 continue
             others = {key: len(spans) for key, spans in doc.spans.items() if key != SPANS_KEY and len(spans)}
             for key, count in others.items():
-                report.leave_out(f"spans of another group: {key}", file, None, count)
-            make_sound(note, report, file)
-            note.id = ids.unique(note.id, file)
-            yield SourcedNote(note, file, split, {})
+                report.leave_out(f"spans of another group: {key}", file, number, count)
+            make_sound(note, report, file, number)
+            note.id = ids.unique(note.id, file, number)
+            yield SourcedNote(note, file, split, dict.fromkeys((concept.id for concept in note.concepts), number))
 
 
 def _docs(file: Path, report: Report) -> Iterator[Doc]:
@@ -88,29 +89,58 @@ def _docs(file: Path, report: Report) -> Iterator[Doc]:
         report.drop("file is not a DocBin, or is damaged", file)
 
 
-def _note(doc: Doc, name: str, report: Report, file: Path) -> Note | None:
-    try:
-        _adopt_relations(doc)
-        return note_from_doc(doc, name, entities=True)
-    except _DAMAGED:
-        report.drop("relations of a document, in an unknown shape", file)
-    doc.user_data[RELATIONS_KEY] = []
+def _note(doc: Doc, number: int, report: Report, file: Path) -> Note | None:
+    name = f"{file.stem}-{number}"
+    lost = _settle_relations(doc)
+    if lost:
+        report.drop("relation in an unknown shape, or of what is no concept", file, number, lost)
     try:
         return note_from_doc(doc, name, entities=True)
     except _DAMAGED:
-        report.drop("document with concepts in an unknown shape", file)
+        report.drop("document with concepts in an unknown shape", file, number)
         return None
 
 
-def _adopt_relations(doc: Doc) -> None:
-    """Give a Doc the relations of another library in our own shape, if it has none in ours."""
-    foreign = doc.user_data.get(_FOREIGN_KEY)
-    if not foreign or RELATIONS_KEY in doc.user_data:
-        return
-    if not isinstance(foreign, Mapping):
+def _settle_relations(doc: Doc) -> int:
+    """Give a Doc its relations in our own shape, without those that cannot be used.
+
+    RETURNS (int): How many cannot.
+    """
+    own = doc.user_data.get(RELATIONS_KEY)
+    stored = doc.user_data.get(_FOREIGN_KEY) if own is None else own
+    try:
+        _use_relations(doc, stored or [], own is not None)
+        return 0
+    except _DAMAGED:
+        kept: list[Any] = []
+        lost = 0
+    for item in _apart(stored):
+        try:
+            _use_relations(doc, item, own is not None)
+            kept += doc.user_data[RELATIONS_KEY]
+        except _DAMAGED:
+            lost += 1
+    doc.user_data[RELATIONS_KEY] = kept
+    return lost
+
+
+def _use_relations(doc: Doc, stored: Any, own: bool) -> None:
+    if not own:
         # RelationItems themselves cannot be stored in a DocBin, but their fields can.
-        foreign = [SimpleNamespace(**item) if _is_item(item) else item for item in foreign]
-    set_relations(doc, foreign)
+        items = isinstance(stored, list)
+        set_relations(doc, [SimpleNamespace(**one) if _is_item(one) else one for one in stored] if items else stored)
+        return
+    doc.user_data[RELATIONS_KEY] = stored
+    for _, _, label, score in relation_indexes(doc):
+        if not (isinstance(label, str) and label and isinstance(score, (float, int, NoneType))):
+            raise ValueError
+
+
+def _apart(stored: Any) -> list[Any]:
+    """Every relation as a collection of its own."""
+    if isinstance(stored, Mapping):
+        return [{pair: row} for pair, row in stored.items()]
+    return [[item] for item in stored] if isinstance(stored, (list, tuple)) else [stored]
 
 
 def _is_item(item: Any) -> bool:

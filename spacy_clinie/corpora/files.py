@@ -1,11 +1,12 @@
 """What every raw format needs from files: text exactly as it stands there, its lines, and which files are notes."""
 
+import json
 import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import ClinieError, warn
 from ..notes import Note
@@ -17,6 +18,7 @@ SPLITS = {
     "training": "train",
     "dev": "dev",
     "development": "dev",
+    "val": "dev",
     "valid": "dev",
     "validation": "dev",
     "test": "test",
@@ -57,7 +59,7 @@ def find_notes(folder: Path, suffix: str, report: Report, annotations: Iterable[
     if folder.is_file():
         if not folder.name.lower().endswith(suffix):
             raise ClinieError("CIE201", path=folder.name, suffix=suffix)
-        return [NoteFile(folder, folder.stem, split_of(folder.parent, folder.parent))]
+        return [NoteFile(folder, _printable(folder.stem, folder, report), split_of(folder.parent, folder.parent))]
     annotated = {path.stem for path in annotations}
     paths = []
     for path in by_stem(find_files(folder, suffix, report), report).values():
@@ -74,6 +76,7 @@ def find_notes(folder: Path, suffix: str, report: Report, annotations: Iterable[
         if names[path.stem] > 1:
             report.mend("two notes with one id: told apart by folder", path)
             note_id = path.relative_to(folder).with_suffix("").as_posix()
+        note_id = _printable(note_id, path, report)
         found.append(NoteFile(path, note_id, split_of(path.parent, folder)))
     return found
 
@@ -220,6 +223,26 @@ def write_text(path: Path, text: str) -> None:
     Path(path).write_bytes(data)
 
 
+def load_json(text: str, path: Path, report: Report, line: int | None = None) -> Any:
+    """Parse JSON.
+
+    text (str): The text.
+    path (Path): Where it stands.
+    report (Report): Counts keys that stand twice in one object, whose first values are lost.
+    line (int | None): Its line.
+    RETURNS (Any): The value.
+    RAISES (ValueError, RecursionError): If it is not JSON, or nested too deep.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            report.drop("key given twice in one object, the last was kept", path, line)
+        return found
+
+    return json.loads(text, object_pairs_hook=unique)
+
+
 def clean(text: str) -> tuple[str, int]:
     """Put U+FFFD for each half of a character that stands alone, as JSON's escapes can make them.
 
@@ -243,6 +266,14 @@ def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
     end = "\n" if "\n" in text else "\r"
     for number, line in enumerate(text.removeprefix(BOM).split(end), start=1):
         yield number, line.removesuffix("\r")
+
+
+def _printable(note_id: str, path: Path, report: Report) -> str:
+    """An id made of a name, where bytes that are not UTF-8 have become halves of characters."""
+    whole, halves = clean(note_id)
+    if halves:
+        report.mend("file name that is not UTF-8: its bytes were replaced in the note's id", path)
+    return whole
 
 
 def _walk(folder: Path, report: Report) -> list[Path]:

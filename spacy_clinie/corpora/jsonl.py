@@ -16,6 +16,7 @@ from typing import Any
 from ..errors import ClinieError, warn
 from ..notes import Note
 from .bundle import Ids, at_least_one, find_bundles, make_sound, replacing
+from .files import load_json
 from .report import Report
 from .source import SourcedNote
 
@@ -76,7 +77,7 @@ def json_lines(path: Path, report: Report) -> Iterator[tuple[int, Any]]:
                 if not line.strip():
                     continue
                 try:
-                    value = json.loads(line.decode("utf-8"))
+                    value = load_json(line.decode("utf-8"), path, report, number)
                 except UnicodeDecodeError:
                     report.drop("line is not UTF-8", path, number)
                 except (ValueError, RecursionError):

@@ -1,8 +1,9 @@
 """RadGraph: JSON files of one object each, from a note's id to its text and entities.
 
-An entity is `{"tokens", "label", "start_ix", "end_ix", "relations": [[type, entity id], …]}`. Its indexes count the
-blank-separated tokens of the text from 0, the last one included. Runs of blank separate like a single blank, unless
-`tokens` stands where the indexes say only if every single blank separates.
+An entity is `{"tokens", "label", "start_ix", "end_ix", "relations": [[type, entity id], …]}`; later corpora in this
+format also give it `attributes`, an object of strings. Its indexes count the blank-separated tokens of the text from 0,
+the last one included. Runs of blank separate like a single blank, unless `tokens` stands where the indexes say only if
+every single blank separates.
 
 Test notes hold no entities of their own but one set by each of two labellers: the first is read, the other left out.
 """
@@ -21,6 +22,11 @@ from .report import Report
 from .source import SourcedNote
 
 SUFFIXES = (".json",)
+# What records, the annotations of a labeller and entities have.
+_RECORD = re.compile(r"text|entities|data_source|data_split|labeler_[0-9]+")
+_LABELLED = re.compile("text|entities")
+_ENTITY = re.compile("tokens|label|start_ix|end_ix|relations|attributes")
+_NAME = re.compile(r"[\w.-]{1,40}")
 # What stands between the records of a file. A file without any is open and closed at once.
 _OPEN = re.compile(r"\ufeff?[ \t\r\n]*\{[ \t\r\n]*\}?")
 _COLON = re.compile(r"[ \t\r\n]*:[ \t\r\n]*")
@@ -47,7 +53,7 @@ def write(notes: Iterable[Note], path: Path) -> None:
     path (Path): The file; for a folder, `radgraph.json` inside it.
     RAISES (ClinieError): CIE004 to CIE006 for a note that is not whole, CIE202 for half a character, CIE204 for two
         notes with one id, CIE206 for what the format cannot hold: a concept that is not made of whole tokens,
-        fragments, attributes.
+        fragments.
     """
     path = Path(path)
     records: dict[str, dict[str, Any]] = {}
@@ -67,7 +73,8 @@ def _notes(files: list[Bundle], report: Report) -> Iterator[SourcedNote]:
             note = _RecordReader(file, line, report).note(key, record)
             if note is not None:
                 note.id = ids.unique(note.id, file, line)
-                yield SourcedNote(note, file, SPLITS.get(str(record.get("data_split")).lower(), split), {})
+                lines = dict.fromkeys((concept.id for concept in note.concepts), line)
+                yield SourcedNote(note, file, SPLITS.get(str(record.get("data_split")).lower(), split), lines)
 
 
 def _records(content: str | None, file: Path, report: Report) -> Iterator[tuple[str, Any, int]]:
@@ -144,6 +151,9 @@ class _RecordReader:
         if not isinstance(entities, dict):
             self._drop("record without entities")
             return None
+        self._count_unknown("", record, _RECORD)
+        if labelled is not record:
+            self._count_unknown("labeler.", labelled, _LABELLED)
         text, replaced = clean(text)
         if replaced:
             self._mend("half characters replaced by U+FFFD")
@@ -185,7 +195,20 @@ class _RecordReader:
         if not agreeing:
             self._mend("tokens of an entity differ from the text at its indexes")
         start, end = (agreeing or inside)[0]
-        return Concept(key, start, end, entity["label"])
+        self._count_unknown("entity.", entity, _ENTITY)
+        attributes = entity.get("attributes") or {}
+        if not isinstance(attributes, dict):
+            self._drop("attributes that are no object")
+            attributes = {}
+        known = {clean(str(name))[0]: clean(str(value))[0] for name, value in attributes.items()}
+        return Concept(key, start, end, entity["label"], attributes=known)
+
+    def _count_unknown(self, where: str, fields: dict[str, Any], known: re.Pattern[str]) -> None:
+        for name in fields:
+            if not known.fullmatch(name):
+                # A name that is none may be anything, even a note.
+                shown = where + name if _NAME.fullmatch(name) else "(no name)"
+                self._drop(f"field that this format does not have: {shown}")
 
     def _relations(self, links: list[tuple[str, Any]], ids: set[str]) -> list[Relation]:
         relations: dict[tuple[str, str, str], Relation] = {}
@@ -225,8 +248,8 @@ def _entities(note: Note) -> dict[str, dict[str, Any]]:
         problem = None
         if concept.start not in starts or concept.end not in ends:
             problem = "it does not begin and end with a blank-separated token"
-        elif concept.fragments or concept.attributes:
-            problem = "it is in several pieces or has attributes"
+        elif concept.fragments:
+            problem = "it is in several pieces"
         elif not concept.id or not concept.label:
             problem = "it has no id or no type"
         if problem:
@@ -239,5 +262,6 @@ def _entities(note: Note) -> dict[str, dict[str, Any]]:
             "start_ix": starts[concept.start],
             "end_ix": ends[concept.end],
             "relations": [[link.label, link.tail] for link in note.relations if link.head == concept.id],
+            **({"attributes": dict(concept.attributes)} if concept.attributes else {}),
         }
     return entities

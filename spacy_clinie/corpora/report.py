@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Optional, Union, cast
 
 from ..notes import Note
 
@@ -28,9 +28,13 @@ class Report:
     Three kinds of remark: `leave_out` for what the corpus' definition leaves out on purpose (remark lines, types
     that the schema drops), `drop` for what should have been carried over and could not be, `mend` for what was
     carried over after a change (snapped, repaired). Only the last two are problems that `--strict` refuses.
+
+    root (Optional[Union[str, Path]]): Folder of the corpus: files in it are named by their path from there, other files
+        by their name alone.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, root: Optional[Union[str, Path]] = None) -> None:
+        self.root = None if root is None else Path(root)
         self.documents = 0
         self.concepts: Counter[str] = Counter()
         self.relations: Counter[str] = Counter()
@@ -94,5 +98,11 @@ class Report:
     def _remark(self, kind: str, reason: str, file: Union[str, Path], line: Optional[int], count: int) -> None:
         remark = self._remarks[kind].setdefault(reason, Remark(reason))
         remark.count += count
-        name = Path(file).name
+        name = self._name(Path(file))
         remark.examples.append(name if line is None else f"{name}:{line}")
+
+    def _name(self, file: Path) -> str:
+        inside = self.root is not None and file != self.root and file.is_relative_to(self.root)
+        name = file.relative_to(cast(Path, self.root)).as_posix() if inside else file.name
+        # Bytes of a name that are not UTF-8 cannot be printed.
+        return name.encode("utf-8", "replace").decode("utf-8")

@@ -21,12 +21,17 @@ def evaluate(gold: Path, predicted: Path, *, seed: int = 0, resamples: int = RES
     seed (int): Seed of the bootstrap.
     resamples (int): How often to resample for the intervals; 0 for none.
     RETURNS (dict[str, Any]): What `score` gives, and `reading`: for `gold` and `predicted` a list of what could not
-        be read or was changed in reading, each with `reason`, `count`, `examples` (file and line) and `dropped`.
+        be read, was changed in reading or is left out on purpose, each with `kind` (`dropped`, `mended`, `left_out`),
+        `reason`, `count` and `examples` (file and line).
     RAISES (ClinieError): CIE403 if a path is none of these, CIE405 if the two sides have no id in common, what `score`
         raises, and what the readers raise.
     """
     gold_notes, gold_problems = _read(Path(gold))
     predicted_notes, predicted_problems = _read(Path(predicted))
+    found = _pair(gold_notes, predicted_notes)
+    if found:
+        reason = "note id that lacks its folder, or has one more: paired by name and text"
+        predicted_problems.append({"kind": "mended", "reason": reason, "count": len(found), "examples": found})
     gold_ids, predicted_ids = ({note.id for note in notes} for notes in (gold_notes, predicted_notes))
     if gold_ids.isdisjoint(predicted_ids):
         raise ClinieError(
@@ -41,6 +46,32 @@ def evaluate(gold: Path, predicted: Path, *, seed: int = 0, resamples: int = RES
     return result
 
 
+def _pair(gold: list[Note], predicted: list[Note]) -> list[str]:
+    """Give predicted notes without a partner the id of the one gold note whose name and text are theirs: a folder of
+    files keeps no folders of notes whose names are unique in it.
+
+    RETURNS (list[str]): The ids that they had.
+    """
+    known = {note.id for note in gold} & {note.id for note in predicted}
+    sides = []
+    for notes in (gold, predicted):
+        by_name: dict[tuple[str, str], list[Note]] = {}
+        for note in notes:
+            if note.id not in known:
+                by_name.setdefault((note.id.rpartition("/")[2], note.text), []).append(note)
+        sides.append(by_name)
+    found = []
+    for key, own in sides[1].items():
+        others = sides[0].get(key, [])
+        if len(own) == len(others) == 1:
+            longer, shorter = sorted((f"/{own[0].id}", f"/{others[0].id}"), key=len, reverse=True)
+            if not longer.endswith(shorter):
+                continue
+            found.append(own[0].id)
+            own[0].id = others[0].id
+    return found
+
+
 def _read(path: Path) -> tuple[list[Note], list[dict[str, Any]]]:
     read: Callable[[Path, Report], Iterator[SourcedNote]]
     if path.is_dir():
@@ -53,11 +84,11 @@ def _read(path: Path) -> tuple[list[Note], list[dict[str, Any]]]:
         read = jsonl.read
     else:
         raise ClinieError("CIE403", path=str(path), problem=f"files ending in {path.suffix!r} are not known")
-    report = Report()
+    report = Report(path)
     notes = [sourced.note for sourced in read(path, report)]
     problems = [
-        {"reason": remark.reason, "count": remark.count, "examples": remark.examples, "dropped": kind == "dropped"}
-        for kind in ("dropped", "mended")
+        {"kind": kind, "reason": remark.reason, "count": remark.count, "examples": remark.examples}
+        for kind in ("dropped", "mended", "left_out")
         for remark in report.remarks(kind)
     ]
     return notes, problems

@@ -54,7 +54,7 @@ def _remarks(result: Mapping[str, Any]) -> list[str]:
             lines.append(f"duplicates in {side}, counted once: {what}")
     for side, problems in result.get("reading", {}).items():
         for problem in problems:
-            what = "not read" if problem["dropped"] else "changed"
+            what = {"dropped": "not read", "mended": "changed", "left_out": "left out"}[problem["kind"]]
             where = ", ".join(problem["examples"][:_PLACES]) + (", …" if problem["count"] > _PLACES else "")
             lines.append(f"{what} in {side}: {problem['reason']} ({problem['count']}: {where})")
     return lines

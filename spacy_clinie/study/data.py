@@ -98,7 +98,7 @@ def write_corpus(source: Source, folder: Path) -> None:
         that was not carried over.
     RAISES (ClinieError): What readers and schemas raise; CIE496 for a corpus without a note to train or to test on.
     """
-    schema, report = Schema.load(source.schema), Report()
+    schema, report = Schema.load(source.schema), Report(source.path)
     read = list(read_corpus(source.corpus, source.path, report))
     splits = splits_of(((sourced.note.id, sourced.split) for sourced in read), source.group)
     notes: dict[str, list[Note]] = {split: [] for split in SPLITS}

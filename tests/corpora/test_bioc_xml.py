@@ -111,10 +111,10 @@ def test_the_unit_of_offsets_is_found_out(tmp_path: Path, encoding: str, size: i
 @pytest.mark.parametrize(
     ("inner", "reason"),
     [
-        (annotation("c", 0, 4, None), "annotation without id, type or place"),
-        ('<annotation id="c"><infon key="type">X</infon></annotation>', "annotation without id, type or place"),
+        (annotation("c", 0, 4, None), "annotation without type or place"),
+        ('<annotation id="c"><infon key="type">X</infon></annotation>', "annotation without type or place"),
         (annotation("c", 11, 99), "concept outside the text"),
-        (annotation("c", -1, 4), "annotation without id, type or place"),
+        (annotation("c", -1, 4), "annotation without type or place"),
         (annotation("c", 11, 0), "concept without characters"),
         (annotation("c", 0, 4, text="zyxomab"), "recorded string differs from the text at its offsets"),
         (relation(("a", ""), ("z", "")), "relation to a concept that is not there"),
@@ -182,6 +182,38 @@ def test_a_relation_keeps_a_score_of_zero(tmp_path: Path) -> None:
     assert [remark.reason for remark in report.remarks("left_out")] == ["infon of a collection: kind"]
 
 
+def test_what_the_dtd_lets_go_without_is_not_needed(tmp_path: Path) -> None:
+    bare = annotation("A1", 0, 4).replace(' id="A1"', "")
+    bad = annotation("c", 0, 4).replace('offset="0"', 'offset="0.5"')
+    ends = relation(("b", ""), ("A1", "")).replace(' role=""', "").replace(' id="R1"', "")
+    parts = (passage(0, TEXT, bare, annotation("b", 11, 7), annotation("A1", 5, 5), bad), ends)
+    (note,), report = read(tmp_path, document(*parts))
+    assert {concept.id: concept.offsets for concept in note.concepts} == {"A2": (0, 4), "b": (11, 18), "A1": (5, 10)}
+    assert note.relations == [Relation("b", "A1", "ADE-Drug")]
+    assert counts(report) == {"annotation without type or place": 1}
+
+
+def test_an_infon_given_twice_is_kept_or_counted(tmp_path: Path) -> None:
+    more = '</text><infon key="mesh">D2</infon><infon key="mesh">D1</infon><infon key="type">ADE</infon>'
+    (note,), report = read(
+        tmp_path, document(passage(0, TEXT, annotation("a", 11, 7, mesh="D1").replace("</text>", more)))
+    )
+    assert [(concept.label, concept.attributes) for concept in note.concepts] == [("Drug", {"mesh": "D1|D2"})]
+    assert counts(report) == {"infon with several values, joined by |": 1, "second type of one thing": 1}
+
+
+def test_json_needs_no_empty_keys(tmp_path: Path) -> None:
+    marks = [{"id": key, "infons": {"type": "X"}, "locations": [{"offset": 0, "length": 4}]} for key in (0, 1)]
+    links = [{"infons": {"type": "Y"}, "nodes": [{"refid": 0}, {"refid": 1}]}]
+    part = {"offset": 0, "text": TEXT, "annotations": marks}
+    (note,), report = read_json(tmp_path, {"documents": [{"id": 0, "passages": [part], "relations": links}]})
+    assert [concept.id for concept in note.concepts] == ["0", "1"]
+    assert note.relations == [Relation("0", "1", "Y")]
+    assert report.problems == 0
+    (note,), report = read_json(tmp_path, '{"documents": [{"id": "a", "id": "b", "passages": []}]}')
+    assert counts(report) == {"key given twice in one object, the last was kept": 1}
+
+
 def test_a_file_that_breaks_off_gives_what_stands_before(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(f"<collection>\n{document(passage(0, TEXT))}\n<document><id>zyx")
     notes, report = read_again(tmp_path)
@@ -216,12 +248,12 @@ def test_json_is_read_also_as_a_list_of_collections(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"annotations": None}, "document that is not BioC"),
+        ({"annotations": [7]}, "document that is not BioC"),
         ({"offset": "0"}, "document without an id, or with passages that are not text"),
         ({"text": 7}, "document without an id, or with passages that are not text"),
         (
             {"annotations": [{"id": "a", "infons": [], "text": "", "locations": []}]},
-            "annotation without id, type or place",
+            "annotation without type or place",
         ),
         (
             {
@@ -229,7 +261,7 @@ def test_json_is_read_also_as_a_list_of_collections(tmp_path: Path) -> None:
                     {"id": "a", "infons": {"type": "X"}, "text": "", "locations": [{"offset": "0", "length": 3}]}
                 ]
             },
-            "annotation without id, type or place",
+            "annotation without type or place",
         ),
         ({"text": "Half \ud83d."}, "half a character (lone surrogate) was replaced"),
     ],

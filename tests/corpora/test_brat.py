@@ -513,3 +513,10 @@ def test_splits_types_and_what_is_left_out_of_the_open_corpora(corpora: Path) ->
     assert {remark.reason: remark.count for remark in report.remarks("left_out")}[
         "relation of any number of members (* line)"
     ] == 2023
+
+
+def test_two_events_with_one_trigger_are_put_together_and_counted(tmp_path: Path) -> None:
+    annotation = "T1\tDrug 0 4\tTook\nT2\tDose 16 19\t5mg\nE1\tDrug:T1 Dose:T2\nE2\tDrug:T1\n"
+    note, report = read_one(tmp_path, TEXT, annotation)
+    assert note.relations == [Relation("T1", "T2", "Dose")]
+    assert remarks(report, "mended") == {"two events with one trigger: put together": ["a.ann:4"]}

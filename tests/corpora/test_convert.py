@@ -111,8 +111,8 @@ def test_a_split_of_notes_whose_files_lie_in_several_folders(tmp_path: Path) -> 
     report = convert("i2b2", tmp_path / "in", tmp_path / "out.jsonl", split="train")
     found = {remark.reason: remark.examples for remark in report.remarks("dropped")}
     assert found == {
-        "annotation file without a text": ["lost.rel"],
-        "malformed line": ["train.con:1", "train.ast:1", "train.rel:1"],
+        "annotation file without a text": ["test/rel/lost.rel"],
+        "malformed line": ["train/concept/train.con:1", "train/ast/train.ast:1", "train/rel/train.rel:1"],
     }
     assert counts(report, "mended") == {}
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy.tokens import Doc, DocBin, Span
 
+from spacy_clinie.annotation import set_concepts
 from spacy_clinie.corpora import docbin
 from spacy_clinie.corpora.report import Report
 from spacy_clinie.errors import ClinieError
@@ -60,7 +61,7 @@ def test_relations_of_an_unknown_shape_are_counted(tmp_path: Path, relations: An
     notes, report = read(tmp_path)
     assert [len(note.concepts) for note in notes] == [2, 2]
     assert [(r.reason, r.count) for r in report.remarks("dropped")] == [
-        ("relations of a document, in an unknown shape", 1)
+        ("relation in an unknown shape, or of what is no concept", 1)
     ]
     assert "zyxomab" not in json.dumps(report.to_dict())
 
@@ -92,7 +93,7 @@ def test_broken_annotation_of_our_own_is_counted(tmp_path: Path) -> None:
     notes, report = read(tmp_path)
     assert [len(note.concepts) for note in notes] == [2]
     assert {r.reason: r.count for r in report.remarks("dropped")} == {
-        "relations of a document, in an unknown shape": 2,
+        "relation in an unknown shape, or of what is no concept": 1,
         "document with concepts in an unknown shape": 1,
     }
 
@@ -137,3 +138,33 @@ def test_spans_of_other_groups_are_counted(tmp_path: Path) -> None:
     report = Report()
     list(docbin.read(tmp_path / "a.spacy", report))
     assert [(one.reason, one.count) for one in report.remarks("left_out")] == [("spans of another group: sc", 1)]
+
+
+@pytest.mark.parametrize(
+    "relations",
+    [
+        [{"dep": 0, "dest": 1, "relation": "ADE-Drug"}, {"dep": 0, "dest": 7, "relation": "ADE-Drug"}, 7],
+        {(0, 2): {"ADE-Drug": 1.0}, (0, 1): {"ADE-Drug": 1.0}, 7: {}},
+    ],
+)
+def test_a_bad_relation_takes_no_other_along(tmp_path: Path, relations: Any) -> None:
+    put(tmp_path / "a.spacy", foreign_doc(), foreign_doc(relations))
+    notes, report = read(tmp_path)
+    assert [(r.head, r.tail, r.label) for r in notes[1].relations] == [("C1", "C2", "ADE-Drug")]
+    (remark,) = report.remarks("dropped")
+    assert (remark.count, remark.examples) == (2, ["a.spacy:2"])
+
+
+def test_values_that_are_no_text_are_made_so_or_counted(tmp_path: Path) -> None:
+    doc = foreign_doc()
+    mark = Span(doc, 2, 3, "Drug", span_id="C1", kb_id="C0004057")
+    set_concepts(doc, [mark], None, {"C1": {"attributes": {"negated": True, 7: 8}}})  # type: ignore[dict-item]
+    good = [0, 0, "SELF", 0.5, [11, 18, "Drug"], [11, 18, "Drug"]]
+    doc.user_data["clinie_rel"] = [good, [*good[:2], None, *good[3:]], [*good[:3], "high", *good[4:]]]
+    put(tmp_path / "a.spacy", doc)
+    (note,), report = read(tmp_path)
+    assert note.concepts[0].attributes == {"kb_id": "C0004057", "negated": "True", "7": "8"}
+    assert note.relations == [Relation("C1", "C1", "SELF", 0.5)]
+    assert {r.reason: r.count for r in report.remarks("dropped")} == {
+        "relation in an unknown shape, or of what is no concept": 2
+    }

@@ -58,6 +58,7 @@ def test_what_cannot_be_opened_is_counted(tmp_path: Path, monkeypatch: pytest.Mo
     [
         ("train", "train"),
         ("Train", "train"),
+        ("val", "dev"),
         ("test_data", "test"),
         ("training_20180910", "train"),
         ("concept_assertion_relation_training_data", "train"),
@@ -120,3 +121,19 @@ def test_a_target_that_would_be_read_is_refused(tmp_path: Path) -> None:
     keep_apart(folder, folder / "b.spacy", (".jsonl",))
     keep_apart(file, folder / "b.jsonl", (".jsonl",))
     keep_apart(folder, tmp_path / "b.jsonl", (".jsonl",))
+
+
+def test_a_name_that_is_not_utf8_makes_a_whole_id(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"pati\xebnt.txt")).touch()
+    report = Report(tmp_path)
+    (found,) = find_notes(tmp_path, ".txt", report)
+    assert found.id == "pati\ufffdnt"
+    (remark,) = report.remarks("mended")
+    assert remark.examples == ["pati?nt.txt"]
+
+
+def test_files_are_named_by_their_path_in_the_corpus(tmp_path: Path) -> None:
+    report = Report(tmp_path / "in")
+    for file in (tmp_path / "in" / "uw" / "1.ann", tmp_path / "out" / "1.ann", tmp_path / "in"):
+        report.drop("x", file, 3)
+    assert report.remarks("dropped")[0].examples == ["uw/1.ann:3", "1.ann:3", "in:3"]

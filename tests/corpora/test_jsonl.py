@@ -229,3 +229,26 @@ def test_fields_that_nothing_is_read_from_are_counted(tmp_path: Path) -> None:
     unknown = {reason for reason in reasons if reason.startswith("field")}
     names = ("(no name)", "concept.cui", "entities")
     assert unknown == {f"field that this format does not have: {name}" for name in names}
+
+
+def test_ids_that_are_made_up_take_no_given_one(tmp_path: Path) -> None:
+    bare = {key: value for key, value in RASH.items() if key != "id"}
+    link = {"head": "C1", "tail": "C2", "label": "X"}
+    (note,), report = read(tmp_path, record(concepts=[bare, DRUG | {"id": "C1"}], relations=[link]))
+    assert [concept.id for concept in note.concepts] == ["C2", "C1"]
+    assert note.relations == [Relation("C1", "C2", "X")]
+    assert report.problems == 0
+
+
+def test_a_key_given_twice_is_counted(tmp_path: Path) -> None:
+    (note,), report = read(tmp_path, b'{"id": "a", "text": "x", "concepts": [{"start": 7}], "concepts": []}')
+    assert note == Note("a", "x")
+    assert remarks(report) == {"key given twice in one object, the last was kept": ["notes.jsonl:1"]}
+
+
+def test_fragments_may_overlap_as_in_brat(tmp_path: Path) -> None:
+    note = Note("a", TEXT, [Concept("C1", 0, 10, "X", fragments=[(0, 6), (4, 10), (5, 8)])])
+    jsonl.write([note], tmp_path / "a.jsonl")
+    report = Report()
+    assert [sourced.note for sourced in jsonl.read(tmp_path / "a.jsonl", report)] == [note]
+    assert report.problems == 0

@@ -56,7 +56,8 @@ def test_entities_and_relations(tmp_path: Path) -> None:
         ],
         [Relation("1", "3", "modify"), Relation("3", "2", "located_at"), Relation("3", "4", "suggestive_of")],
     )
-    assert (sourced.file, sourced.split, sourced.lines) == (tmp_path / "train.json", "dev", {})
+    assert (sourced.file, sourced.split) == (tmp_path / "train.json", "dev")
+    assert sourced.lines == dict.fromkeys("1234", 1)
     assert report.problems == 0
 
 
@@ -222,7 +223,6 @@ def test_writing(tmp_path: Path) -> None:
         ([Note("a", "25mg bid", [Concept("1", 0, 2, "X")])], "CIE206"),
         ([Note("a", "25mg bid", [Concept("1", 2, 4, "X")])], "CIE206"),
         ([Note("a", "25mg bid", [Concept("1", 0, 8, "X", fragments=[(0, 4), (5, 8)])])], "CIE206"),
-        ([Note("a", "25mg bid", [Concept("1", 0, 4, "X", attributes={"k": "v"})])], "CIE206"),
         ([Note("a", "25mg bid", [Concept("1", 0, 4, "")])], "CIE206"),
         ([Note("a", "25mg bid", [Concept("1", 0, 9, "X")])], "CIE004"),
         ([Note("a", "25mg \ud800")], "CIE202"),
@@ -268,3 +268,15 @@ def test_what_is_written_is_read_back(written: list[Note]) -> None:
         found, report = read(Path(folder))
     assert [sourced.note for sourced in found] == written
     assert report.problems == 0
+
+
+def test_attributes_are_kept_and_other_fields_counted(tmp_path: Path) -> None:
+    marked = {**entity("Small", "OBS", 2, 2), "attributes": {"normality": "abnormal"}, "colour": "x"}
+    put(tmp_path / "a.json", {"a": {"text": TEXT, "entities": {"1": marked}, "comment": "y", "a note of words": 1}})
+    (sourced,), report = read(tmp_path)
+    assert sourced.note.concepts == [Concept("1", 11, 16, "OBS", attributes={"normality": "abnormal"})]
+    assert set(remarks(report, "dropped")) == {
+        f"field that this format does not have: {name}" for name in ("entity.colour", "comment", "(no name)")
+    }
+    radgraph.write([sourced.note], tmp_path / "again.json")
+    assert next(radgraph.read(tmp_path / "again.json", Report())).note == sourced.note

@@ -1,9 +1,11 @@
 import json
 
 import pytest
+import spacy
+from spacy.tokens import DocBin, Span
 
 from spacy_clinie.corpora import brat, docbin, jsonl
-from spacy_clinie.errors import ClinieError
+from spacy_clinie.errors import ClinieError, ClinieWarning
 from spacy_clinie.notes import Concept, Note, Relation
 from spacy_clinie.scoring.evaluate import evaluate
 from spacy_clinie.scoring.scores import score
@@ -48,14 +50,14 @@ def test_what_could_not_be_read_is_said(tmp_path):
     assert result["concepts"]["strict"]["micro"]["f1"] == 1
     assert result["reading"]["gold"] == []
     (problem,) = result["reading"]["predicted"]
-    assert (problem["count"], problem["examples"], problem["dropped"]) == (1, ["notes.jsonl:3"], True)
+    assert (problem["count"], problem["examples"], problem["kind"]) == (1, ["notes.jsonl:3"], "dropped")
     json.dumps(result)
 
 
 def test_two_sides_without_a_common_note_are_no_score(tmp_path):
     gold, predicted = store(make_notes(0), "jsonl", tmp_path / "gold"), make_notes(0)
     for note in predicted:
-        note.id = f"ward/{note.id}"
+        note.id, note.text = f"ward/{note.id}", f"{note.text}."
     with pytest.raises(ClinieError, match=r"CIE405.*'a' and 'ward/a'"):
         evaluate(gold, store(predicted, "jsonl", tmp_path / "predicted"))
 
@@ -72,3 +74,26 @@ def test_what_cannot_be_scored(name, problem, tmp_path):
     (tmp_path / "notes.txt").write_text("rash")
     with pytest.raises(ClinieError, match=f"CIE403.*{problem}"):
         evaluate(gold, tmp_path / name)
+
+
+def test_notes_that_lost_their_folder_in_files_are_paired(tmp_path):
+    gold = make_notes(0)
+    for note in gold:
+        note.id = f"test/uw/{note.id}"
+    with pytest.warns(ClinieWarning, match="CIE207"):
+        predicted = store(gold, "brat", tmp_path / "predicted")
+    result = evaluate(store(gold, "jsonl", tmp_path / "gold"), predicted)
+    assert result["concepts"]["strict"]["micro"]["f1"] == 1
+    (problem,) = result["reading"]["predicted"]
+    assert (problem["kind"], sorted(problem["examples"])) == ("mended", sorted(note.id[8:] for note in gold))
+
+
+def test_what_lies_elsewhere_on_a_doc_is_said(tmp_path):
+    doc = spacy.blank("en")("Took aspirin.")
+    doc.user_data["clinie_id"] = "a"
+    doc.spans["sc"] = [Span(doc, 1, 2, "Drug")]
+    DocBin(docs=[doc], store_user_data=True).to_disk(tmp_path / "predicted.spacy")
+    gold = tmp_path / "gold.jsonl"
+    jsonl.write([Note("a", doc.text, [Concept("C1", 5, 12, "Drug")])], gold)
+    (problem,) = evaluate(gold, tmp_path / "predicted.spacy")["reading"]["predicted"]
+    assert (problem["kind"], problem["reason"]) == ("left_out", "spans of another group: sc")

@@ -48,8 +48,8 @@ def test_everything_about_the_documents_is_said():
     gold = [make_note("a", (0, 5, "Drug"), (0, 5, "Drug")), make_note("b")]
     result = score(gold, [make_note("a"), make_note("c")])
     result["reading"] = {
-        "gold": [{"reason": "line is not JSON", "count": 3, "examples": ["g:1", "g:2", "g:3"], "dropped": True}],
-        "predicted": [{"reason": "offset mended", "count": 1, "examples": ["p.jsonl:1"], "dropped": False}],
+        "gold": [{"reason": "line is not JSON", "count": 3, "examples": ["g:1", "g:2", "g:3"], "kind": "dropped"}],
+        "predicted": [{"reason": "offset mended", "count": 1, "examples": ["p.jsonl:1"], "kind": "mended"}],
     }
     assert format_table(result).split("\n\n")[-1].splitlines() == [
         "documents: 3",
