@@ -8,6 +8,8 @@
 - `doc._.rel` gives and takes relations; they lie as primitives in `doc.user_data["clinie_rel"]`, so that they
   survive DocBin, `to_bytes` and `nlp.pipe(n_process=2)`.
 - `doc.user_data["clinie_id"]` is the id of the note.
+- `doc.user_data["clinie_rejected"]` counts what a language model named and was not taken, by reason, and the questions
+  that it did not answer (`unanswered`).
 - `doc.user_data["clinie_schema"]` names the schema that the Doc is to be read with, where that is not the component's.
 """
 
@@ -25,6 +27,8 @@ SPANS_KEY = "clinie"
 RELATIONS_KEY = "clinie_rel"
 ID_KEY = "clinie_id"
 SCHEMA_KEY = "clinie_schema"
+REJECTED_KEY = "clinie_rejected"
+UNANSWERED = "unanswered"
 
 # Length of the text that the relations were set on: a Doc cut out of another must not read them by old offsets.
 _LENGTH_KEY = "clinie_length"
@@ -71,8 +75,18 @@ def get_spans(doc: Doc) -> list[Span]:
 
     doc (Doc): A Doc of ours, or one that only has `doc.ents`.
     RETURNS (list[Span]): The spans of `doc.spans["clinie"]` if there is such a group, `doc.ents` otherwise.
+    RAISES (ClinieError): CIE008 if tokens were merged since, so that a span lies behind the last one.
     """
-    return list(doc.spans[SPANS_KEY]) if SPANS_KEY in doc.spans else list(doc.ents)
+    if SPANS_KEY not in doc.spans:
+        return list(doc.ents)
+    try:
+        spans = list(doc.spans[SPANS_KEY])
+    except IndexError:
+        raise ClinieError("CIE008") from None
+    if all(map(_stands, spans)):
+        return spans
+    # spaCy moves entities along where tokens are merged or split, and leaves the spans of a group at their old numbers.
+    return [cover(doc, span.start_char, span.end_char, span.label_, span.id_) for span in spans]
 
 
 def foreign_entities(doc: Doc) -> list[Span]:
@@ -81,8 +95,9 @@ def foreign_entities(doc: Doc) -> list[Span]:
     doc (Doc): The Doc.
     RETURNS (list[Span]): Those that are none of `get_spans(doc)`.
     """
-    known = {(span.start, span.end, span.label) for span in get_spans(doc)}
-    return [ent for ent in doc.ents if (ent.start, ent.end, ent.label) not in known]
+    # Not by tokens: where they are merged afterwards, spaCy moves entities along and not the spans of a group.
+    known = {(span.start_char, span.end_char, span.label) for span in get_spans(doc)}
+    return [ent for ent in doc.ents if (ent.start_char, ent.end_char, ent.label) not in known]
 
 
 def get_all_spans(doc: Doc) -> list[Span]:
@@ -275,6 +290,12 @@ def _token_at(doc: Doc, start: int, end: int) -> int:
     if ends_before and found + 1 < len(doc) and doc[found + 1].idx < end:
         return found + 1
     return found
+
+
+def _stands(span: Span) -> bool:
+    """Whether the tokens of a span are those of its characters."""
+    last = span.doc[span.end - 1]
+    return span.doc[span.start].idx == span.start_char and last.idx + len(last) == span.end_char
 
 
 def _index_in_ents(span: Span) -> Optional[int]:

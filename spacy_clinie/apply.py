@@ -10,6 +10,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Union
@@ -21,7 +22,7 @@ from spacy.vocab import Vocab
 from tqdm import tqdm
 
 from . import __version__
-from .annotation import ID_KEY
+from .annotation import ID_KEY, REJECTED_KEY, UNANSWERED
 from .components.base import ClinieComponent
 from .conversion import doc_from_note, note_from_doc
 from .corpora import brat, docbin, jsonl
@@ -29,7 +30,7 @@ from .corpora.bundle import Ids, replacing
 from .corpora.files import NoteFile, clean, find_files, find_notes, keep_apart, note_path, read_text
 from .corpora.report import Report
 from .errors import ClinieError, warn
-from .jobs import Failures, Part, holds_files, part_path
+from .jobs import Failures, Part, holds_files, is_written, part_path
 from .notes import Note
 from .pipelines import load
 from .schema import Schema
@@ -104,31 +105,34 @@ def annotate(
     fingerprint = _pipeline_fingerprint(nlp)
     if schema is not None:
         fingerprint += f" {json.dumps(Schema.load(schema).to_dict())}"
-    part = Part(target, {"pipeline": fingerprint, "input": input_hash})
-    resumed = len(part.done)
-    # In a log file every update is a line of its own.
-    pause = 0.5 if sys.stderr.isatty() else 30
-    with tqdm(total=total, unit="note", mininterval=pause, file=sys.stderr) as progress:
-        seen = 0
-        for batch in _batches(_read(source, files, failures), batch_size):
-            todo = [note for note in batch if note.id not in part.done]
-            if todo:
-                part.append(_annotate(nlp, todo, failures))
-            seen += len(batch)
-            progress.update(len(batch))
-    if not seen:
+    with closing(Part(target, {"pipeline": fingerprint, "input": input_hash})) as part:
+        resumed = len(part.done)
+        # In a log file every update is a line of its own.
+        pause = 0.5 if sys.stderr.isatty() else 30
+        with tqdm(total=total, unit="note", mininterval=pause, file=sys.stderr) as progress:
+            seen = 0
+            for batch in _batches(_read(source, files, failures), batch_size):
+                todo = [note for note in batch if note.id not in part.done]
+                if todo:
+                    part.append(_annotate(nlp, todo, failures))
+                seen += len(batch)
+                progress.update(len(batch))
+        if seen and not part.done:
+            part.remove()
+            raise ClinieError("CIE447", count=seen, reason=failures.last, errors=failures.path.name)
+        if not seen:
+            part.remove()
+            listed = f" (listed in {failures.path.name})" if failures.count else ""
+            raise ClinieError("CIE440", source=source, failed=failures.count, listed=listed)
+        summary = Summary(0, 0, 0, resumed, failures.count, failures.path if failures.count else None, failures)
+        try:
+            _writer(source, target, nlp)(_counted(part.notes(), summary), target)
+        except (ClinieError, OSError) as error:
+            if isinstance(error, ClinieError) and error.code == "CIE441":
+                raise
+            problem = f"{error.strerror}." if isinstance(error, OSError) else error
+            raise ClinieError("CIE443", target=target, problem=problem, part=part.path) from error
         part.remove()
-        listed = f" (listed in {failures.path.name})" if failures.count else ""
-        raise ClinieError("CIE440", source=source, failed=failures.count, listed=listed)
-    summary = Summary(0, 0, 0, resumed, failures.count, failures.path if failures.count else None, failures)
-    try:
-        _writer(source, target, nlp)(_counted(part.notes(), summary), target)
-    except (ClinieError, OSError) as error:
-        if isinstance(error, ClinieError) and error.code == "CIE441":
-            raise
-        problem = f"{error.strerror}." if isinstance(error, OSError) else error
-        raise ClinieError("CIE443", target=target, problem=problem, part=part.path) from error
-    part.remove()
     if strict and (failures.count or failures.problems):
         mended = failures.remarks("mended")
         raise ClinieError(
@@ -151,18 +155,18 @@ def _annotate(nlp: Language, notes: list[Note], failures: Failures) -> dict[str,
     """
     with nlp.memory_zone():  # or the vocabulary would grow with every new word of a long job
         try:
-            return _process(nlp, notes)
+            return _process(nlp, notes, failures)
         except Exception:
             lines: dict[str, str] = {}
         for note in notes:
             try:
-                lines |= _process(nlp, [note])
+                lines |= _process(nlp, [note], failures)
             except Exception as error:
                 failures.fail(note.id, error)
         return lines
 
 
-def _process(nlp: Language, notes: list[Note]) -> dict[str, str]:
+def _process(nlp: Language, notes: list[Note], failures: Failures) -> dict[str, str]:
     """What goes to the part file for some notes, by id. A note without words passes by the pipeline."""
     worded = [note for note in notes if note.text.strip()]
     docs = []
@@ -182,6 +186,10 @@ def _process(nlp: Language, notes: list[Note]) -> dict[str, str]:
         annotated.id = note.id
         annotated.check()
         found[note.id] = annotated
+    for note, doc in zip(worded, docs, strict=True):
+        unanswered = doc.user_data.get(REJECTED_KEY, {}).get(UNANSWERED, 0)
+        if unanswered:
+            failures.incomplete(note.id, unanswered)
     return {note_id: json.dumps(note.to_dict()) for note_id, note in found.items()}
 
 
@@ -277,6 +285,8 @@ def _check_target(source: Path, target: Path, errors: Path) -> None:
     keep_apart(source, errors)
     if not _is_folder(target) and target.suffix.lower() not in _SUFFIXES:
         raise ClinieError("CIE433", target=target)
+    if is_written(target):
+        raise ClinieError("CIE441", part=part_path(target).name)
     if holds_files(target) and not part_path(target).exists():
         raise ClinieError("CIE444", target=target)
 

@@ -33,6 +33,10 @@ MESSAGES = {
         "out. Set them again with doc._.rel."
     ),
     # Schema
+    "CIE008": (
+        "Tokens were merged after concepts were found, and spaCy did not move the concepts along. Put components that "
+        "merge or split tokens, such as merge_entities, before those of spacy_clinie."
+    ),
     "CIE101": (
         "There is no schema {name!r}: it is neither a file nor one of the bundled schemas{hint}. Bundled: {bundled}. "
         "Give one of these names or the path of a YAML file."
@@ -226,10 +230,10 @@ MESSAGES = {
         "{part} was left by a job with another {changed}, or has no {part}.json that tells: it was thrown away, "
         "and this job starts over."
     ),
-    "CIE436": "{failed} note(s), file(s) or line(s) could not be annotated and are not in the output. See {errors}.",
+    "CIE436": "{failed} note(s), file(s) or line(s) could not be annotated, or not in full. See {errors}.",
     "CIE437": (
-        "Not everything went as --strict wants it: {failed} not annotated (see {errors}), {mended} changed before it "
-        "was annotated{reasons}. The rest is in {target}."
+        "Not everything went as --strict wants it: {failed} not annotated in full (see {errors}), {mended} changed "
+        "before it was annotated{reasons}. The rest is in {target}."
     ),
     "CIE438": (
         "{source} holds nothing to annotate: give a .txt file, a folder with .txt files, a .jsonl file with 'id' and "
@@ -238,8 +242,8 @@ MESSAGES = {
     "CIE439": "{file} cannot be read as a DocBin ({problem}). Write it again, or give the notes as .txt or .jsonl.",
     "CIE440": "{source} holds no note that can be read; {failed} file(s) or line(s) could not be{listed}.",
     "CIE441": (
-        "{part} does not hold what this job wrote to it: another job seems to write there as well. Let one of them "
-        "end, then start this one again."
+        "{part} is written by another job, or does not hold what this one wrote to it. Let the other end, then start "
+        "this one again."
     ),
     "CIE442": (
         "The pipeline {pipeline} cannot be loaded: {file}: {problem}. Copy or install it again with all its files."
@@ -255,6 +259,11 @@ MESSAGES = {
     "CIE445": (
         "Component {component!r} of the pipeline finds {label!r}, a type that {format} cannot hold: it is empty or "
         "has a blank in it. Write to a file that ends in .jsonl, which holds everything."
+    ),
+    "CIE446": "The settings of the pipeline {pipeline} cannot be used: {problems}. Correct its config.cfg.",
+    "CIE447": (
+        "None of the {count} note(s) could be annotated ({reason}), so nothing was written. See {errors}; it is the "
+        "pipeline that fails, if it fails for every note."
     ),
     "CIE461": (
         '{component} has no types to look for. Name a schema (schema = "n2c2_2018" or a file), or initialize with '

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, BinaryIO, Optional, Union
 
 from .corpora.bundle import replacing
 from .corpora.report import Report
@@ -24,6 +24,7 @@ class Failures(Report):
         super().__init__()
         self.path = path
         self.count = 0
+        self.last = ""  # kind and place of the last error of the pipeline
         path.unlink(missing_ok=True)
 
     def drop(self, reason: str, file: Union[str, Path], line: Optional[int] = None, count: int = 1) -> None:
@@ -37,6 +38,7 @@ class Failures(Report):
         error (Exception): Why. Its message may quote the note, so only its kind, its code and its place are kept.
         """
         code = _CODE.match(str(error))
+        self.last = f"{code[1] if code else type(error).__name__} at {place_of(error)}"
         self._list(
             {
                 "id": note_id,
@@ -45,6 +47,15 @@ class Failures(Report):
                 "at": place_of(error),
             }
         )
+
+    def incomplete(self, note_id: str, questions: int) -> None:
+        """List a note that is annotated, but for some questions that a language model did not answer.
+
+        note_id (str): Its id.
+        questions (int): How many.
+        """
+        super().drop("question to the model that is not answered", note_id, None, questions)
+        self._list({"id": note_id, "problem": "questions not answered", "count": questions})
 
     def _list(self, record: dict[str, Any]) -> None:
         self.count += 1
@@ -58,22 +69,24 @@ class Part:
 
     target (Path): The output.
     made_with (dict[str, str]): Fingerprints. A part that was made with others is thrown away, with a warning.
-    RAISES (ClinieError): CIE444 if another job has begun to write to the target.
+    RAISES (ClinieError): CIE441 if another job writes to the target; CIE444 if one of another kind has begun to.
     """
 
     def __init__(self, target: Path, made_with: dict[str, str]) -> None:
         self.path = part_path(target)
         self.header = target.with_name(target.name + ".part.json")
         self.done: set[str] = set()
-        if self.path.exists():
-            changed = self._differs(made_with)
-            if changed and holds_files(target):
-                raise ClinieError("CIE444", target=target)
-            if changed:
-                warn("CIE435", part=self.path.name, changed=" and ".join(changed))
-                self.path.unlink()
-            else:
-                self._recover()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        was_there = self.path.exists()
+        self._file = self.path.open("a+b")
+        try:
+            if not _lock(self._file):
+                raise ClinieError("CIE441", part=self.path.name)
+            if was_there:
+                self._take_up(target, made_with)
+        except BaseException:
+            self.close()
+            raise
         with replacing(self.header) as temporary:
             temporary.write_text(json.dumps(made_with, indent=2), encoding="utf-8")
 
@@ -82,23 +95,28 @@ class Part:
 
         lines (dict[str, str]): A line for each note, by its id.
         """
-        with self.path.open("ab") as file:
-            file.write("".join(f"{line}\n" for line in lines.values()).encode("ascii"))
+        try:
+            self._file.write("".join(f"{line}\n" for line in lines.values()).encode("ascii"))
+            self._file.flush()
+        except OSError as error:  # which names no file where one is open already
+            error.filename = str(self.path)
+            raise
         self.done.update(lines)
 
     def notes(self) -> Iterator[Note]:
         """Everything that is done, in order.
 
         YIELDS (Note): Notes.
-        RAISES (ClinieError): CIE441 if the file does not hold each of them once, as when two jobs write to it.
+        RAISES (ClinieError): CIE441 if the file does not hold each of them.
         """
         left = set(self.done)
         try:
             with self.path.open("rb") as file:
                 for line in file:
                     note = Note.from_dict(json.loads(line))
-                    left.remove(note.id)
-                    yield note
+                    if note.id in left:  # where files cannot be locked, another job may have written it too
+                        left.remove(note.id)
+                        yield note
         except (OSError, ValueError, KeyError):
             raise ClinieError("CIE441", part=self.path.name) from None
         if left:
@@ -106,8 +124,24 @@ class Part:
 
     def remove(self) -> None:
         """Remove both files."""
+        self.close()
         self.path.unlink(missing_ok=True)
-        self.header.unlink()
+        self.header.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let other jobs write."""
+        self._file.close()
+
+    def _take_up(self, target: Path, made_with: dict[str, str]) -> None:
+        """Go on from what an earlier job left."""
+        changed = self._differs(made_with)
+        if changed and holds_files(target):
+            raise ClinieError("CIE444", target=target)
+        if changed:
+            warn("CIE435", part=self.path.name, changed=" and ".join(changed))
+            self._file.truncate(0)
+        else:
+            self._recover()
 
     def _differs(self, made_with: dict[str, str]) -> list[str]:
         try:
@@ -119,16 +153,45 @@ class Part:
     def _recover(self) -> None:
         """Learn what is done, and cut off a last line that was not written to its end."""
         good = 0
-        with self.path.open("r+b") as file:
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break
-                try:
-                    self.done.add(json.loads(line)["id"])
-                except (ValueError, KeyError, TypeError):
-                    break
-                good += len(line)
-            file.truncate(good)
+        self._file.seek(0)
+        for line in self._file:
+            if not line.endswith(b"\n"):
+                break
+            try:
+                self.done.add(json.loads(line)["id"])
+            except (ValueError, KeyError, TypeError):
+                break
+            good += len(line)
+        self._file.truncate(good)
+
+
+def _lock(file: BinaryIO) -> bool:
+    """Take a file for this process alone, for as long as it is open.
+
+    RETURNS (bool): False if another process has it; True also where files cannot be locked.
+    """
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return True
+    return True
+
+
+def is_written(target: Path) -> bool:
+    """Whether another job writes to a target.
+
+    target (Path): The output.
+    RETURNS (bool): False also where files cannot be locked.
+    """
+    try:
+        with part_path(target).open("rb") as file:
+            return not _lock(file)
+    except OSError:
+        return False
 
 
 def part_path(target: Path) -> Path:

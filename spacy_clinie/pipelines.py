@@ -11,6 +11,7 @@ import spacy
 from safetensors import SafetensorError
 from spacy.language import Language
 from spacy.vocab import create_vocab
+from thinc.api import ConfigValidationError
 
 from .components.base import ClinieComponent
 from .errors import ClinieError
@@ -55,6 +56,9 @@ def load(pipeline: Union[str, Path], schema: Optional[Union[str, Path, Schema]] 
 def _load(pipeline: Union[str, Path]) -> Language:
     try:
         return spacy.load(pipeline)
+    except ConfigValidationError as error:
+        rows = [f"{' -> '.join(map(str, row['loc']))}: {row['msg']}" for row in error.errors]
+        raise ClinieError("CIE446", pipeline=pipeline, problems="; ".join(rows) or error.desc) from error
     except (OSError, ValueError, SafetensorError) as error:
         is_there = any(Path(pipeline, name).is_file() for name in ("config.cfg", "meta.json"))
         if str(error).startswith(("[E050]", "[E052]", "[E053]")) and not is_there:

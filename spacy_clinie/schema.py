@@ -23,7 +23,7 @@ works in the same way:
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -197,7 +197,14 @@ class Schema:
         """
         return self._by_pair.get((head_label, tail_label), ())
 
-    def apply(self, note: Note, report: "Report", file: str | Path, lines: Mapping[str, int] | None = None) -> Note:
+    def apply(
+        self,
+        note: Note,
+        report: "Report",
+        file: str | Path,
+        lines: Mapping[str, int] | None = None,
+        relations_at: Sequence[tuple[str | Path, int | None]] = (),
+    ) -> Note:
         """Put a note of a corpus into the types of this schema, and count everything that does not fit.
 
         What the corpus itself holds twice stays twice: only what merging made equal becomes one, with the attributes
@@ -206,13 +213,15 @@ class Schema:
         note (Note): The note; not changed.
         report (Report): Takes the counts.
         file (Union[str, Path]): Where the note was read.
-        lines (Optional[Mapping[str, int]]): Line of each concept in that file, by concept id. A relation is
-            reported at the line of its head.
+        lines (Optional[Mapping[str, int]]): Line of each concept in that file, by concept id.
+        relations_at (Sequence[tuple[Union[str, Path], Optional[int]]]): File and line of each relation. Without them,
+            a relation is reported at the line of its head.
         RETURNS (Note): A new note.
         """
         fitting = _Fitting(self, report, file, lines or {})
         concepts = [fitting.concept(concept) for concept in note.concepts]
-        relations = [fitting.relation(relation) for relation in note.relations]
+        places = relations_at or [(file, fitting.lines.get(relation.head)) for relation in note.relations]
+        relations = [fitting.relation(*both) for both in zip(note.relations, places, strict=True)]
         return Note(note.id, note.text, [c for c in concepts if c], [r for r in relations if r])
 
     def to_dict(self) -> dict[str, Any]:
@@ -307,8 +316,8 @@ class _Fitting:
         self.kept[concept.id] = new
         return new
 
-    def relation(self, relation: Relation) -> Relation | None:
-        schema, report, where = self.schema, self.report, (self.file, self.lines.get(relation.head))
+    def relation(self, relation: Relation, where: tuple[str | Path, int | None]) -> Relation | None:
+        schema, report = self.schema, self.report
         label = schema._relation_names.get(relation.label)
         if label is None:
             if not schema.relations:

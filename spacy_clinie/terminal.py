@@ -3,7 +3,9 @@
 import functools
 import io
 import re
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable
@@ -37,6 +39,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             if isinstance(stream, io.TextIOWrapper):
                 # A type's name that the terminal cannot show must not end the job.
                 stream.reconfigure(errors="backslashreplace")
+        # Let a job that is told to end tidy up, as one that is interrupted does.
+        before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number)) if _is_main() else None
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = _show_warning  # type: ignore[assignment]
@@ -54,8 +58,16 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
             places = "\n".join(f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
             fail(f"{ClinieError('CIE501', kind=type(error).__name__)}\n{places}")
+        finally:
+            if before is not None:
+                signal.signal(signal.SIGTERM, before)
 
     return run
+
+
+def _is_main() -> bool:
+    """Whether this is the thread that signals can be handled in."""
+    return threading.current_thread() is threading.main_thread()
 
 
 def fail(message: str) -> NoReturn:

@@ -21,6 +21,7 @@ from spacy_clinie.conversion import doc_from_note
 from spacy_clinie.corpora import brat, docbin, jsonl
 from spacy_clinie.corpora.report import Report
 from spacy_clinie.errors import ClinieError, ClinieWarning
+from spacy_clinie.jobs import Part
 from spacy_clinie.notes import Concept, Note
 from spacy_clinie.scoring.evaluate import evaluate
 
@@ -490,11 +491,25 @@ def test_what_another_job_did_is_not_mixed_in(
     assert [len(note["concepts"]) for note in read_lines(target)] == counts
 
 
-def test_two_jobs_at_one_output_do_not_pass_for_one(
+def test_a_second_job_at_one_output_is_refused(pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": TEXT}), tmp_path / "out.jsonl"
+    call = apply._annotate
+
+    def other(*args: Any) -> dict[str, str]:
+        monkeypatch.setattr(apply, "_annotate", call)
+        with pytest.raises(ClinieError, match=r"^\[CIE441"):
+            annotate(pipeline, source, target)
+        return call(*args)
+
+    monkeypatch.setattr(apply, "_annotate", other)
+    assert annotate(pipeline, source, target).notes == 2
+    assert leftovers(tmp_path) == []
+
+
+def test_what_another_job_wrote_to_the_part_is_not_taken_twice(
     pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": TEXT}), tmp_path / "out.jsonl"
-
     call = apply._annotate
 
     def other(nlp: Language, notes: list[Note], failures: Any) -> dict[str, str]:
@@ -504,9 +519,83 @@ def test_two_jobs_at_one_output_do_not_pass_for_one(
         return lines
 
     monkeypatch.setattr(apply, "_annotate", other)
-    with pytest.raises(ClinieError, match=r"^\[CIE441"):
-        annotate(pipeline, source, target)
-    assert not target.exists()
+    annotate(pipeline, source, target)
+    assert [line["id"] for line in read_lines(target)] == ["a", "b"]
+
+
+def test_a_pipeline_that_fails_for_every_note_leaves_no_output(pipeline: Path, tmp_path: Path) -> None:
+    source = write_lines(tmp_path / "in.jsonl", {"a": "EXPLODE", "b": "EXPLODE"})
+    with pytest.raises(ClinieError, match=r"^\[CIE447\] None of the 2 .*E999"):
+        annotate(pipeline, source, tmp_path / "out.jsonl")
+    assert leftovers(tmp_path) == ["out.jsonl.errors.jsonl"]
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+@Language.component("clinie_test_silent")
+def leave_unanswered(doc: Doc) -> Doc:
+    """Says what a language model of ours would of questions that it did not answer."""
+    doc.user_data["clinie_rejected"] = {"unanswered": 2, "concept": 1}
+    return doc
+
+
+def test_questions_without_an_answer_are_listed(pipeline: Path, tmp_path: Path) -> None:
+    nlp = spacy.load(pipeline)
+    nlp.add_pipe("clinie_test_silent")
+    nlp.to_disk(tmp_path / "silent")
+    source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT}), tmp_path / "out.jsonl"
+    with pytest.warns(ClinieWarning, match="CIE436"):
+        summary = annotate(tmp_path / "silent", source, target)
+    assert (summary.notes, summary.failed) == (1, 1)
+    assert read_lines(tmp_path / "out.jsonl.errors.jsonl") == [
+        {"id": "a", "problem": "questions not answered", "count": 2}
+    ]
+    with pytest.raises(ClinieError, match="CIE437"):
+        annotate(tmp_path / "silent", source, target, strict=True)
+
+
+def test_a_part_that_cannot_be_written_is_named(
+    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        def write(self, _: bytes) -> None:
+            raise OSError(28, "No space left on device")
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(Part, "_take_up", lambda *_: None)
+    call = Part.append
+
+    def append(self: Part, lines: dict[str, str]) -> None:
+        self._file.close()
+        self._file = Full()  # type: ignore[assignment]
+        call(self, lines)
+
+    monkeypatch.setattr(Part, "append", append)
+    with pytest.raises(OSError) as caught:
+        annotate(pipeline, write_lines(tmp_path / "in.jsonl", {"a": TEXT}), tmp_path / "out.jsonl")
+    assert caught.value.filename == str(tmp_path / "out.jsonl.part")
+
+
+def test_a_job_that_is_told_to_end_leaves_no_copy_of_notes(pipeline: Path, tmp_path: Path) -> None:
+    source = write_lines(tmp_path / "in.jsonl", {"a": TEXT})
+    code = (
+        "import os, signal, sys\n"
+        "from spacy_clinie import apply, cli\n"
+        "def write(notes, title):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    import time; time.sleep(60)\n"
+        "apply.render = write\n"
+        "from tests import test_apply\n"
+        "cli.app(sys.argv[1:])\n"
+    )
+    command = [sys.executable, "-c", code, "annotate", str(pipeline), str(source), str(tmp_path / "out.html")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 143, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir() if "out.html" in path.name) == [
+        "out.html.part",
+        "out.html.part.json",
+    ]
 
 
 def test_written_docs_carry_ids_and_relations(pipeline: Path, tmp_path: Path) -> None:

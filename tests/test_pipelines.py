@@ -1,5 +1,6 @@
 """Loading of pipelines, and other types than a pipeline was trained for."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +156,23 @@ def test_damaged_files_are_told(tiny_bert: str, tmp_path: Path) -> None:
             spacy_clinie.load(path)
         file.write_bytes(content)
     spacy_clinie.load(path)
+
+
+def test_a_typing_error_in_a_config_is_told(tiny_bert: str, tmp_path: Path) -> None:
+    path = save(build("crf", tiny_bert, schema="n2c2_2018"), tmp_path / "model")
+    config = (path / "config.cfg").read_text()
+    (path / "config.cfg").write_text(config.replace("window = ", "windoww = "))
+    with pytest.raises(ClinieError, match=r"CIE446.*windoww"):
+        spacy_clinie.load(path)
+
+
+def test_a_pipeline_whose_weights_were_lost_is_told(tiny_bert: str, tmp_path: Path) -> None:
+    path = save(build("crf", tiny_bert, schema="n2c2_2018"), tmp_path / "model")
+    (folder,) = path.rglob("torch")
+    shutil.rmtree(folder)
+    folder.mkdir()
+    with pytest.raises(ClinieError, match="CIE442"):
+        spacy_clinie.load(path)
 
 
 def test_what_brat_cannot_hold_is_told_before_the_work(tiny_decoder: str, tmp_path: Path) -> None:  # noqa: F811

@@ -11,7 +11,7 @@ from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Config, Model
 
-from ..annotation import add_concepts, get_all_spans, get_relations, set_relations
+from ..annotation import REJECTED_KEY, UNANSWERED, add_concepts, get_all_spans, get_relations, set_relations
 from ..prompts.concepts import Asked, ConceptPrompt
 from ..prompts.examples import Examples
 from ..prompts.relations import RelationPrompt
@@ -50,7 +50,6 @@ max_distance = 1
 """
 
 # Where a Doc counts what the model named and it does not hold, by reason.
-REJECTED_KEY = "clinie_rejected"
 
 
 @Language.factory(
@@ -223,7 +222,7 @@ def _count_unanswered(asked: Sequence[Any], machines: Sequence[Any], rejected: S
     """Count, for each Doc, the questions whose answers are not there or not whole."""
     for one, machine in zip(asked, machines, strict=True):
         if not machine.done:
-            rejected[one.doc]["unanswered"] += 1
+            rejected[one.doc][UNANSWERED] += 1
 
 
 def _span(doc: Doc, key: Key) -> Span:

@@ -128,7 +128,7 @@ def read(path: Path, report: Report, *, pairwise: Collection[str] = ()) -> Itera
         for number, line in numbered_lines(lines):
             annotation.take(number, line)
         note = annotation.note(note_id, text)
-        yield SourcedNote(note, file, split, annotation.lines)
+        yield SourcedNote(note, file, split, annotation.lines, relations_at=annotation.relations_at)
 
 
 def write(notes: Iterable[Note], path: Path) -> None:
@@ -167,6 +167,7 @@ class _Annotation:
         self.report = report
         self._pairwise = pairwise
         self.lines: dict[str, int] = {}
+        self.relations_at: list[tuple[Path, int]] = []
         self._spans: dict[str, _Span] = {}
         self._triggers: dict[str, _Event] = {}
         self._links: list[_Link] = []
@@ -232,6 +233,7 @@ class _Annotation:
                 self.report.drop("relation to a missing id", self.file, number)
             else:
                 relations.append(Relation(head, tail, label))
+                self.relations_at.append((self.file, number))
         for value in self._values:
             self._add_value(concepts.get(events.get(value.target, value.target)), value)
         return Note(note_id, text, list(concepts.values()), relations)

@@ -1,6 +1,7 @@
 """What the formats share that hold many notes in one file: which files, ids that stay apart, notes that are sound,
 and files that are written whole or not at all."""
 
+import glob
 import math
 import os
 from collections.abc import Iterator
@@ -162,12 +163,33 @@ def replacing(path: Path) -> Iterator[Path]:
     if path.exists() and not path.is_file():
         raise ClinieError("CIE251", path=path.name)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_left(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _remove_left(path: Path) -> None:
+    """Remove what processes that were killed while they wrote a file have left of it."""
+    if os.name != "posix":  # elsewhere nothing tells, without harm, whether a process lives
+        return
+    for file in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        number = file.name.rpartition(".")[2]
+        if number.isdecimal() and not _lives(int(number)):
+            file.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user
+        return True
+    return True
 
 
 def _take_free(name: str, taken: dict[str, int]) -> str:

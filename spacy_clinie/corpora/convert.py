@@ -114,7 +114,9 @@ def _stems(found: list[SourcedNote]) -> set[Path]:
 
 
 def _typed(sourced: SourcedNote, types: Schema | None, report: Report) -> Note:
-    note = types.apply(sourced.note, report, sourced.file, sourced.lines) if types else sourced.note
+    note = sourced.note
+    if types:
+        note = types.apply(note, report, sourced.file, sourced.lines, sourced.relations_at)
     report.add(note)
     return note
 

@@ -78,10 +78,14 @@ def read(path: Path, report: Report) -> Iterator[SourcedNote]:
         places = _Places(text)
         concepts, lines = _concepts(contents.get(".con") or "", files.get(".con", text_file), places, report)
         _add_assertions(contents.get(".ast") or "", files.get(".ast", text_file), concepts, report)
-        relations = _relations(contents.get(".rel") or "", files.get(".rel", text_file), concepts, report)
-        note = Note(ids[text_file], text, [concept for same in concepts.values() for concept in same], relations)
+        rel = files.get(".rel", text_file)
+        relations = _relations(contents.get(".rel") or "", rel, concepts, report)
+        note = Note(ids[text_file], text, [concept for same in concepts.values() for concept in same])
+        note.relations = [relation for relation, _ in relations]
         note.concepts.sort(key=lambda concept: lines[concept.id])
-        yield SourcedNote(note, files.get(".con", text_file), split, lines, (text_file, *files.values()))
+        others = text_file, *files.values()
+        relations_at = [(rel, number) for _, number in relations]
+        yield SourcedNote(note, files.get(".con", text_file), split, lines, others, relations_at)
 
 
 def write(notes: Iterable[Note], path: Path) -> None:
@@ -252,9 +256,11 @@ def _add_assertions(content: str, file: Path, concepts: dict[_Place, list[Concep
             report.drop("second assertion of a concept", file, number)
 
 
-def _relations(content: str, file: Path, concepts: dict[_Place, list[Concept]], report: Report) -> list[Relation]:
-    """The relations of a .rel file."""
-    relations: dict[tuple[str, str, str], Relation] = {}
+def _relations(
+    content: str, file: Path, concepts: dict[_Place, list[Concept]], report: Report
+) -> list[tuple[Relation, int]]:
+    """The relations of a .rel file, and the line of each."""
+    relations: dict[tuple[str, str, str], tuple[Relation, int]] = {}
     for number, match in _matches(content, _REL, file, report):
         heads, tails = concepts.get(_place(match, 2)), concepts.get(_place(match, 8))
         if not heads or not tails:
@@ -263,7 +269,7 @@ def _relations(content: str, file: Path, concepts: dict[_Place, list[Concept]], 
         if len(heads) > 1 or len(tails) > 1:
             report.mend("relation to a position of several concepts, the first was taken", file, number)
         relation = Relation(heads[0].id, tails[0].id, match[6])
-        if relations.setdefault((relation.head, relation.tail, relation.label), relation) is not relation:
+        if relations.setdefault((relation.head, relation.tail, relation.label), (relation, number))[1] != number:
             report.leave_out("identical relation given twice", file, number)
     return list(relations.values())
 

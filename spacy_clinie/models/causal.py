@@ -5,12 +5,14 @@ prediction. Answers are generated in batches; what a machine can guess is checke
 it, so that copied text and forced labels cost no passes of their own.
 """
 
+import functools
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, TypeVar, cast
 
 import numpy as np
 import torch
@@ -24,6 +26,7 @@ from . import base
 from .choices import Rows, choose
 from .pieces import PiecedDoc, by_budget, make_pieces
 
+_Method = TypeVar("_Method", bound=Callable[..., Any])
 # Layers' keys and values, each of shape (rows, heads, positions, width).
 _Read = Optional[tuple[tuple[torch.Tensor, torch.Tensor], ...]]
 
@@ -39,7 +42,7 @@ class Reader:
         self.tokenizer = tokenizer
         self.limit: int = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
 
-    @cached_property
+    @functools.cached_property
     def codec(self) -> Codec:
         """The tokenizer for prompts.
 
@@ -63,6 +66,30 @@ class Reader:
         RETURNS (list[PiecedDoc]): One for each.
         """
         return make_pieces(docs, self.tokenizer)
+
+
+def _alone(method: _Method) -> _Method:
+    """Let one thread at a time compute: scores are picked by a hook on a layer that all share."""
+
+    @functools.wraps(method)
+    def run(*args: Any) -> Any:
+        with _Lock.of_process:
+            return method(*args)
+
+    return cast(_Method, run)
+
+
+class _Lock:
+    of_process = threading.RLock()
+
+    @classmethod
+    def renew(cls) -> None:
+        """A fork has the lock as it was, and not the thread that had it."""
+        cls.of_process = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Lock.renew)
 
 
 class CausalModule(nn.Module):
@@ -139,6 +166,7 @@ class CausalModule(nn.Module):
         """The model that transformers loaded; LoRA lies within it."""
         return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
 
+    @_alone
     def learn(self, asks: Sequence[Ask], answers: Sequence[Sequence[int]]) -> float:
         """Add the gradient of a batch.
 
@@ -199,6 +227,7 @@ class CausalModule(nn.Module):
         target = torch.tensor([one for answer in answers for one in answer], device=self.device)
         return nn.functional.cross_entropy(logits.float(), target, reduction="sum")
 
+    @_alone
     def answer(self, asks: Sequence[Ask], machines: Sequence[Any]) -> None:
         """Answer prompts, each within its machine.
 

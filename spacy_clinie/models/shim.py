@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # How much more late steps count in averages: a step's weight grows with this power of its number.
 _LATE = 2
+# What is saved in place of a module that there is not yet: an empty folder is one whose files were lost.
+_UNTRAINED = "untrained"
 # One msgpack value cannot hold more.
 _LARGEST_FILE = 2**32 - 1
 
@@ -132,15 +134,24 @@ class TorchShim(Shim):
         """Does nothing: the module lives on the device of its own setting, which needs no CuPy."""
 
     def to_disk(self, path: Any) -> None:
+        """Save the module, in place of whatever was saved there before: files of another kind of model would be
+        loaded with those of this one."""
         folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
-        if self.has_module:
-            self.module.save(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
+            new, old = Path(name, "new"), Path(name, "old")
+            new.mkdir()
+            if self.has_module:
+                self.module.save(new)
+            else:
+                (new / _UNTRAINED).touch()
+            if folder.exists():
+                folder.rename(old)
+            new.rename(folder)
 
     def from_disk(self, path: Any) -> "TorchShim":
         folder = Path(path)
-        # An untrained pipeline is saved without a module.
-        self.module = self._restore(folder) if any(folder.iterdir()) else None
+        self.module = None if (folder / _UNTRAINED).is_file() else self._restore(folder)
         return self
 
     def to_bytes(self) -> bytes:

@@ -67,8 +67,9 @@ class Codec:
         RETURNS (tuple[list[int], list[int]]): Ids before and behind the window.
         RAISES (ClinieError): CIE322 if there is not exactly one window.
         """
-        if self._last is not None and self._last[0] == prompt:
-            return self._last[1]
+        last = self._last  # once: another thread may change it
+        if last is not None and last[0] == prompt:
+            return last[1]
         form = f"{prompt.form}\n"
         if self._chat:
             turn = [{"role": "user", "content": prompt.form}]

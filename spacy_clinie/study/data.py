@@ -105,7 +105,7 @@ def write_corpus(source: Source, folder: Path) -> None:
     if source.half is not None:
         read = [read[i] for i in sorted(ranked([sourced.note.id for sourced in read], 0)[source.half :: 2])]
     for sourced in read:
-        note = schema.apply(sourced.note, report, sourced.file, sourced.lines)
+        note = schema.apply(sourced.note, report, sourced.file, sourced.lines, sourced.relations_at)
         report.add(note)
         if splits.get(note.id) in notes:
             notes[splits[note.id]].append(note)

@@ -299,3 +299,29 @@ def test_symmetric_relations_have_candidates_in_one_order(tiny_bert: str, make_e
         rows = {pair: row.tolist() for pair, row in zip(found.pairs, found.allowed, strict=True)}
         assert rows[1, 0] == [True] * len(relations)
         assert not with_other or rows[0, 1] == [False, True]
+
+
+def test_what_is_saved_last_is_loaded(tiny_bert: str, tmp_path: Path) -> None:
+    adapted, whole, untrained = (build(kind, tiny_bert, schema="n2c2_2018") for kind in ("lora", "crf", "crf"))
+    adapted.initialize()
+    whole.initialize()
+    text = "Took aspirin 25mg for pain.\nThen developed rash."
+    for nlp in (adapted, whole, adapted):
+        nlp.to_disk(tmp_path / "model")
+        assert_same(spacy.load(tmp_path / "model")(text), nlp(text))
+    untrained.to_disk(tmp_path / "model")
+    with pytest.raises(ClinieError, match="CIE308"):
+        spacy.load(tmp_path / "model")(text)
+
+
+def test_tokens_that_are_merged_afterwards_double_no_concept(tiny_bert: str) -> None:
+    nlp = build("one_pass", tiny_bert)
+    nlp.remove_pipe("clinie_rel")
+    nlp.add_pipe("merge_entities")
+    text = "Took aspirin 25mg for pain.\nThen developed rash."
+    doc = nlp(f"{text} Nothing else.")
+    found = note_from_doc(doc, entities=True).concepts
+    assert [text[one.start : one.end] for one in found] == ["aspirin", "25mg", "pain", "rash"]
+    assert [span.text for span in get_spans(doc)] == ["aspirin", "25mg", "pain", "rash"]
+    with pytest.raises(ClinieError, match="CIE008"):  # where a concept lies behind the last token
+        get_spans(nlp("Took aspirin 25mg for rash"))

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
@@ -265,6 +266,13 @@ def test_an_adapter_refuses_another_base(make_examples: Examples, tmp_path: Path
     make_decoder(base, "mistral")
     with pytest.raises(ClinieError, match="CIE306"):
         spacy.load(tmp_path / "model")
+    [record] = (tmp_path / "model").rglob("base.json")
+    record.write_text("{}")
+    with pytest.raises(ClinieError, match=r"CIE328.*base\.json cannot be read"):
+        spacy.load(tmp_path / "model")
+    record.unlink()
+    with pytest.raises(ClinieError, match=r"CIE328.*base\.json.* is missing"):
+        spacy.load(tmp_path / "model")
 
 
 _words = [*"ab 1.\n«»<|>é😀\u0301\x00\t\u200b", "aspirin ", "rash ", "<|im_end|>", " 25mg"]
@@ -429,3 +437,12 @@ def test_checkpoints_bound_what_is_read_at_once(tiny_decoder: str) -> None:
     module.learn(asks, answers_)
     assert len(asks[0].before) > 500
     assert max(read) <= max(3000, len(asks[0].before) + 100)
+
+
+def test_threads_do_not_disturb_each_other(tiny_decoder: str) -> None:
+    nlp = build(tiny_decoder, "n2c2_2018")
+    nlp.initialize()
+    texts = ["Took aspirin for pain. " * (1 + i % 3) for i in range(12)]
+    alone = [answers(nlp, [text]) for text in texts]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda text: answers(nlp, [text]), texts)) == alone

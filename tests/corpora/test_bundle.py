@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -152,3 +155,15 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_a_folder_in_the_way_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(ClinieError, match="CIE251"), replacing(tmp_path):
         pass
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere nothing tells whether a process lives")
+def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    dead = int(done.stdout)
+    names = [f".a.jsonl.{dead}", f".a.jsonl.{os.getppid()}", ".a.jsonl.x", f".b.jsonl.{dead}"]
+    for name in names:
+        (tmp_path / name).touch()
+    with replacing(tmp_path / "a.jsonl") as temporary:
+        temporary.touch()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*names[1:], "a.jsonl"])

@@ -342,3 +342,21 @@ def test_both_files_of_a_trial_are_in_one_split(corpora: Path, tmp_path: Path) -
         trials[split] = {note_id.split("_")[0] for note_id in ids}
         assert (len(ids), len(trials[split])) == (200, 100)
     assert not trials["dev"] & trials["test"]
+
+
+def test_relations_that_a_schema_refuses_are_reported_where_they_stand(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "a.txt").write_text("Took aspirin .\nPain .\n")
+    (source / "a.con").write_text('c="pain" 2:0 2:0||t="problem"\nc="aspirin" 1:1 1:1||t="treatment"\n')
+    known = 'c="aspirin" 1:1 1:1||r="TrAP"||c="pain" 2:0 2:0\n'
+    (source / "a.rel").write_text(known + known.replace("TrAP", "NEW"))
+    report = convert("i2b2_2010", source, tmp_path / "a.jsonl")
+    assert {r.reason: r.examples for r in report.remarks("dropped")} == {
+        "relation type that the schema does not know: NEW": ["a.rel:2"]
+    }
+    (source / "a.ann").write_text("T1\tDrug 5 12\taspirin\nT2\tReason 15 19\tPain\nR1\tNEW Arg1:T1 Arg2:T2\n")
+    report = convert("brat", source, tmp_path / "b.jsonl", schema="n2c2_2018")
+    assert {r.reason: r.examples for r in report.remarks("dropped")} == {
+        "relation type that the schema does not know: NEW": ["a.ann:3"]
+    }
