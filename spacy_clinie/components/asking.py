@@ -21,6 +21,9 @@ from ..schema import Schema
 from .base import ClinieComponent, gold_spans
 from .candidates import candidates, warn_of_no_candidates
 
+# Pairs of a note that a language model is asked about: more would take it an hour.
+MOST_ASKED = 5_000
+
 
 class AskingComponent(ClinieComponent):
     """A component that asks for the types of its schema.
@@ -218,7 +221,7 @@ class AskingComponent(ClinieComponent):
         self, number: int, doc: Doc, pieced: Any, spans: list[Span], task: RelationPrompt
     ) -> Iterator[Stretch]:
         """The stretches of a Doc that hold all its candidates."""
-        item = candidates(doc, spans, self.schema_of(doc), task.max_distance)
+        item = candidates(doc, spans, self.schema_of(doc), task.max_distance, MOST_ASKED)
         if not item.pairs:
             return
         ranges = Ranges(item, pieced)

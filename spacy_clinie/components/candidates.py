@@ -17,7 +17,9 @@ from ..windows import sentence_starts
 MOST_CANDIDATES = 50_000
 
 
-def candidates(doc: Doc, spans: list[Span], schema: Schema, max_distance: Optional[int]) -> PairInput:
+def candidates(
+    doc: Doc, spans: list[Span], schema: Schema, max_distance: Optional[int], most: Optional[int] = None
+) -> PairInput:
     """All ordered pairs of concepts whose types the schema allows and that are near enough.
 
     doc (Doc): The Doc.
@@ -25,9 +27,11 @@ def candidates(doc: Doc, spans: list[Span], schema: Schema, max_distance: Option
     schema (Schema): The schema.
     max_distance (Optional[int]): How many sentences apart head and tail may be: 0 for the same sentence; None for
         anywhere in the note.
+    most (Optional[int]): How many pairs there may be; `MOST_CANDIDATES` if None.
     RETURNS (PairInput): In one order only where the relations are symmetric. The nearest pairs, with a warning
-        (CIE464), if there are more than `MOST_CANDIDATES`.
+        (CIE464), if there are more than `most`.
     """
+    most = MOST_CANDIDATES if most is None else most
     kinds = {kind: i for i, kind in enumerate(schema.concepts)}
     symmetric = np.array([relation.symmetric for relation in schema.relations.values()], dtype=bool)
     # Of types of head and tail, and whether the head is named first.
@@ -41,9 +45,9 @@ def candidates(doc: Doc, spans: list[Span], schema: Schema, max_distance: Option
     pairs = []
     if len(spans) > 1 and allowed:
         near = _near(spans, kinds, allowed, sentence_starts(doc), max_distance)
-        pairs = list(islice(near, MOST_CANDIDATES + 1))
-    if len(pairs) > MOST_CANDIDATES:
-        warn("CIE464", note=doc.user_data.get(ID_KEY, "?"), kept=MOST_CANDIDATES)
+        pairs = list(islice(near, most + 1))
+    if len(pairs) > most:
+        warn("CIE464", note=doc.user_data.get(ID_KEY, "?"), kept=most)
         pairs.pop()
     rows = [allowed[_kinds(spans[head], spans[tail])] for head, tail in pairs]
     table = np.stack(rows) if rows else np.zeros((0, len(schema.relations)), dtype=bool)

@@ -107,6 +107,9 @@ class CausalModule(nn.Module):
         self.device = base.pick_device(options["device"])
         self.precision = base.pick_precision(options["precision"], self.device)
         self.reader = Reader(tokenizer, model.config)
+        if options["guess"] >= self.reader.limit // 2:
+            few = f"fewer than {self.reader.limit // 2}, half of what the model reads"
+            raise ClinieError("CIE307", setting="guess", value=options["guess"], choices=few)
         if options["checkpoint"]:
             self.plain.gradient_checkpointing_enable({"use_reentrant": False})
         if not options["four_bit"]:  # such a base is put on its device when it is loaded

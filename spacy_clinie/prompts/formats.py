@@ -122,13 +122,15 @@ class InlineMarks:
         return "".join([*parts, words[at:]])
 
     def parse(self, answer: str, labels: Sequence[str]) -> Iterator[tuple[str, str]]:
-        copied, opened, at = "", [], 0
+        copied, at = "", 0
+        opened: list[int] = []
         found: list[tuple[int, int, str, str]] = []
         while at < len(answer):
             sign = answer[at]
             at += 1
             if sign == OPEN:
-                opened.append(len(copied))
+                if len(opened) < DEEPEST:
+                    opened.append(len(copied))
             elif sign == CLOSE and opened:
                 label = labels[0]
                 if len(labels) > 1:

@@ -11,6 +11,7 @@ from spacy.tokens import Span
 from spacy.training import Example
 
 from spacy_clinie.annotation import get_relations, get_spans, set_concepts, set_relations
+from spacy_clinie.components import asking
 from spacy_clinie.conversion import note_from_doc
 from spacy_clinie.schema import Schema
 from tests.components.test_components import mark_concepts
@@ -127,3 +128,16 @@ def test_the_words_of_a_head_stay_text(tiny_decoder: str) -> None:
     assert ids.count(2) == 1
     text = reader.tokenizer.backend_tokenizer.decode(list(asked.ask.before), skip_special_tokens=False)
     assert f"«{head}»1" in text
+
+
+def test_a_language_model_is_asked_about_so_many_pairs_only(
+    tiny_decoder: str, make_examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "MOST_ASKED", 2)
+    nlp = build(tiny_decoder, concepts=None, schema="n2c2_2018")
+    pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
+    nlp.initialize()
+    docs = [make_examples(nlp)[0].reference]
+    with pytest.warns(UserWarning, match="CIE464.* more than 2 "):
+        asked = pipe.relations_asked(docs, pipe.active_reader.read_texts(docs), list(map(get_spans, docs)))
+    assert sum(len({triple[:2] for triple in one.triples}) for one in asked) == 2

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from spacy_clinie.prompts.formats import Format, InlineMarks, MentionList
 from spacy_clinie.prompts.grounding import Grounded, ground
+from spacy_clinie.prompts.machines import DEEPEST
 
 FORMATS = [InlineMarks(), MentionList()]
 TEXT = "Took aspirin 25mg for pain.\nRash after aspirin."
@@ -81,3 +82,9 @@ def test_order_resolves_repeats() -> None:
     found, rejected = ground(TEXT, mentions, LABELS)
     assert [(one.start, one.status) for one in found] == [(28, "exact"), (39, "order"), (5, "moved")]
     assert rejected == {"repeated": 1}
+
+
+def test_marks_without_end_are_read_in_good_time() -> None:
+    """Reading that is quadratic in the depth of marks would take minutes."""
+    answer = "«a" * 100_000 + "»Drug»" * 100_000
+    assert len(list(InlineMarks().parse(answer, ["Drug", "ADE"]))) == DEEPEST
