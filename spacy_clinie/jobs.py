@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Optional, Union
 
@@ -130,7 +131,8 @@ class Part:
 
     def close(self) -> None:
         """Let other jobs write."""
-        self._file.close()
+        with suppress(OSError):  # what is not written by now was told of
+            self._file.close()
 
     def _take_up(self, target: Path, made_with: dict[str, str]) -> None:
         """Go on from what an earlier job left."""
