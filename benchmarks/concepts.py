@@ -26,7 +26,7 @@ def run_spacy_clinie(notes: dict[str, list[Any]], run: Run) -> Predict:
     model = {"@architectures": "spacy_clinie.EncoderTagger.v1", "precision": run.precision}
     model |= run.settings.get("model", {})
     nlp.add_pipe("clinie_ner_encoder", config={"model": model})
-    train(nlp, notes["train"], run.seed, run.settings.get("rate", CONCEPTS))
+    train(nlp, notes["train"], run.seed, run.settings.get("rate", CONCEPTS), averages=True)
     return lambda test: _spacy_notes(nlp, test)
 
 

@@ -58,7 +58,7 @@ def work(run: Run) -> Row:
     pipe.schema = schema
     begin = time.perf_counter()
     rate = CONCEPTS if run.system == TAGGER else run.settings.get("rate", DECODER)
-    train(nlp, seen, run.seed, rate, run.settings.get("passes", PASSES))
+    train(nlp, seen, run.seed, rate, run.settings.get("passes", PASSES), averages=run.system == TAGGER)
     row: Row = {"train_seconds": time.perf_counter() - begin}
     if run.system != TAGGER and run.split != "dev":
         row["threshold"] = float(best(_read(nlp, dev, seen)["by_threshold"]))

@@ -30,7 +30,7 @@ def work(run: Run) -> Row:
     for nlp, rate in ((tagger, CONCEPTS), (relations, RELATIONS[run.system])):
         pipe = nlp.get_pipe(nlp.pipe_names[0])
         pipe.schema = schema
-        train(nlp, seen, run.seed, rate)
+        train(nlp, seen, run.seed, rate, averages=nlp is tagger)
     row: Row = {"train_seconds": time.perf_counter() - begin}
     gold = notes[run.split]
     docs = to_docs(gold, relations.vocab)

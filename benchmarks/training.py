@@ -39,7 +39,9 @@ def schedule(steps: int) -> Iterator[float]:
         yield min(step / (0.1 * steps), (steps - step) / (0.9 * steps))
 
 
-def train(nlp: Language, notes: list[Note], seed: int, rate: float, passes: int = PASSES) -> None:
+def train(
+    nlp: Language, notes: list[Note], seed: int, rate: float, passes: int = PASSES, *, averages: bool = False
+) -> None:
     """Train a spaCy pipeline, ours or stock.
 
     nlp (Language): The pipeline, changed in place.
@@ -47,6 +49,7 @@ def train(nlp: Language, notes: list[Note], seed: int, rate: float, passes: int 
     seed (int): Seed of weights, order and dropout.
     rate (float): Greatest learning rate.
     passes (int): How often each note is seen.
+    averages (bool): End with averages of the weights.
     """
     spacy.util.fix_random_seed(seed)
     references = to_docs(notes, nlp.vocab)
@@ -54,9 +57,13 @@ def train(nlp: Language, notes: list[Note], seed: int, rate: float, passes: int 
     size = notes_a_step(len(references), sum(map(len, references)))
     nlp.initialize(lambda: examples)
     rates = schedule(passes * -(-len(examples) // size))
-    sgd = Adam(rate, L2=0.01, grad_clip=1.0, use_averages=False)
+    sgd = Adam(rate, L2=0.01, grad_clip=1.0, use_averages=averages)
     for _ in range(passes):
         random.shuffle(examples)
         for batch in minibatch(examples, size):
             sgd.learn_rate = rate * next(rates)
             nlp.update(batch, sgd=sgd)
+    if averages:  # which are what `spacy train` saves
+        with nlp.use_params(sgd.averages):
+            saved = nlp.to_bytes()
+        nlp.from_bytes(saved)
