@@ -110,23 +110,23 @@ def annotate(
         # In a log file every update is a line of its own.
         pause = 0.5 if sys.stderr.isatty() else 30
         with tqdm(total=total, unit="note", mininterval=pause, file=sys.stderr) as progress:
-            seen = 0
+            order: list[str] = []
             for batch in _batches(_read(source, files, failures), batch_size):
                 todo = [note for note in batch if note.id not in part.done]
                 if todo:
                     part.append(_annotate(nlp, todo, failures))
-                seen += len(batch)
+                order += [note.id for note in batch]
                 progress.update(len(batch))
-        if seen and not part.done:
+        if order and not part.done:
             part.remove()
-            raise ClinieError("CIE447", count=seen, reason=failures.last, errors=failures.path.name)
-        if not seen:
+            raise ClinieError("CIE447", count=len(order), reason=failures.last, errors=failures.path.name)
+        if not order:
             part.remove()
             listed = f" (listed in {failures.path.name})" if failures.count else ""
             raise ClinieError("CIE440", source=source, failed=failures.count, listed=listed)
         summary = Summary(0, 0, 0, resumed, failures.count, failures.path if failures.count else None, failures)
         try:
-            _writer(source, target, nlp)(_counted(part.notes(), summary), target)
+            _writer(source, target, nlp)(_counted(part.notes(order), summary), target)
         except (ClinieError, OSError) as error:
             if isinstance(error, ClinieError) and error.code == "CIE441":
                 raise

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Optional, Union
@@ -104,24 +104,29 @@ class Part:
             raise
         self.done.update(lines)
 
-    def notes(self) -> Iterator[Note]:
-        """Everything that is done, in order.
+    def notes(self, order: Iterable[str]) -> Iterator[Note]:
+        """Everything that is done.
 
-        YIELDS (Note): Notes.
+        order (Iterable[str]): Ids in the order of the input: those that failed in an earlier job stand behind others in
+            the file.
+        YIELDS (Note): Notes in that order, each once, also if another job wrote it too where files cannot be locked.
         RAISES (ClinieError): CIE441 if the file does not hold each of them.
         """
-        left = set(self.done)
+        places: dict[str, int] = {}
         try:
             with self.path.open("rb") as file:
+                at = 0
                 for line in file:
-                    note = Note.from_dict(json.loads(line))
-                    if note.id in left:  # where files cannot be locked, another job may have written it too
-                        left.remove(note.id)
-                        yield note
-        except (OSError, ValueError, KeyError):
+                    places.setdefault(json.loads(line)["id"], at)
+                    at += len(line)
+                if not self.done <= places.keys():
+                    raise KeyError
+                for note_id in order:
+                    if note_id in places:
+                        file.seek(places[note_id])
+                        yield Note.from_dict(json.loads(file.readline()))
+        except (OSError, ValueError, KeyError, TypeError):
             raise ClinieError("CIE441", part=self.path.name) from None
-        if left:
-            raise ClinieError("CIE441", part=self.path.name)
 
     def remove(self) -> None:
         """Remove both files."""

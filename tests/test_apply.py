@@ -523,6 +523,24 @@ def test_what_another_job_wrote_to_the_part_is_not_taken_twice(
     assert [line["id"] for line in read_lines(target)] == ["a", "b"]
 
 
+def test_a_note_that_is_done_later_keeps_its_place(
+    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": TEXT, "c": TEXT}), tmp_path / "out.jsonl"
+    call = apply._annotate
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(apply, "_annotate", lambda nlp, notes, failures: call(nlp, notes[1:], failures))
+        patch.setattr(apply, "_writer", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            annotate(pipeline, source, target)
+    assert annotate(pipeline, source, target).resumed == 2
+    assert [line["id"] for line in read_lines(target)] == ["a", "b", "c"]
+
+
 def test_a_pipeline_that_fails_for_every_note_leaves_no_output(pipeline: Path, tmp_path: Path) -> None:
     source = write_lines(tmp_path / "in.jsonl", {"a": "EXPLODE", "b": "EXPLODE"})
     with pytest.raises(ClinieError, match=r"^\[CIE447\] None of the 2 .*E999"):
