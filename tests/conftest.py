@@ -13,7 +13,7 @@ from spacy.training import Example
 
 from spacy_clinie.conversion import doc_from_note
 from spacy_clinie.notes import Concept, Note, Relation
-from tests.tiny import make_encoder
+from tests.tiny import make_decoder, make_encoder
 
 CORPORA = Path(os.environ.get("CLINIE_CORPORA", Path(__file__).parents[2] / "shared" / "corpora"))
 
@@ -35,6 +35,12 @@ def nlp() -> spacy.Language:
 def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Folder of a tiny random BERT."""
     return make_encoder(tmp_path_factory.mktemp("bert"))
+
+
+@pytest.fixture(scope="session")
+def tiny_decoder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Folder of a tiny random Llama."""
+    return make_decoder(tmp_path_factory.mktemp("llama"))
 
 
 @pytest.fixture(scope="session")

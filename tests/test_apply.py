@@ -1,10 +1,6 @@
 """Annotating many notes: nothing lost, nothing done twice, whatever happens on the way."""
 
 import json
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,10 +14,9 @@ from spacy_clinie import apply, set_relations
 from spacy_clinie.annotation import ID_KEY, add_concepts, get_relations, get_spans
 from spacy_clinie.apply import annotate
 from spacy_clinie.conversion import doc_from_note
-from spacy_clinie.corpora import brat, docbin, jsonl
+from spacy_clinie.corpora import brat, docbin
 from spacy_clinie.corpora.report import Report
 from spacy_clinie.errors import ClinieError, ClinieWarning
-from spacy_clinie.jobs import Part
 from spacy_clinie.notes import Concept, Note
 from spacy_clinie.scoring.evaluate import evaluate
 
@@ -67,6 +62,10 @@ def make_dropper(nlp: Language, name: str) -> Dropper:  # noqa: ARG001
 
 @pytest.fixture
 def pipeline(tmp_path: Path) -> Path:
+    return make_pipeline(tmp_path)
+
+
+def make_pipeline(tmp_path: Path) -> Path:
     nlp = spacy.blank("en")
     ruler: Any = nlp.add_pipe("entity_ruler")
     ruler.add_patterns(PATTERNS)
@@ -83,6 +82,14 @@ def write_lines(path: Path, texts: dict[str, str]) -> Path:
 
 def read_lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def spy(call: Callable[..., dict[str, str]], seen: list[str]) -> Callable[..., dict[str, str]]:
+    def listen(nlp: Language, notes: list[Note], failures: Report) -> dict[str, str]:
+        seen.extend(note.id for note in notes)
+        return call(nlp, notes, failures)
+
+    return listen
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -321,34 +328,11 @@ def test_a_folder_that_holds_files_is_not_written_to(pipeline: Path, tmp_path: P
     assert leftovers(tmp_path) == ["out.errors.jsonl"]
 
 
-def test_a_job_that_was_interrupted_while_it_wrote_a_folder_goes_on(
-    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": TEXT}), tmp_path / "out"
-
-    def broken(notes: Iterable[Note], path: Path) -> None:
-        write([next(iter(notes))], path)
-        raise KeyboardInterrupt
-
-    write = brat.write
-    with monkeypatch.context() as patch:
-        patch.setattr(brat, "write", broken)
-        with pytest.raises(KeyboardInterrupt):
-            annotate(pipeline, source, target)
-    assert sorted(file.name for file in target.iterdir()) == ["a.ann", "a.txt"]
-    other = write_lines(tmp_path / "other.jsonl", {"c": TEXT})
-    with pytest.raises(ClinieError, match="CIE444"):
-        annotate(pipeline, other, target)
-    assert annotate(pipeline, source, target).resumed == 2
-    assert sorted(file.name for file in target.iterdir()) == ["a.ann", "a.txt", "b.ann", "b.txt"]
-    assert leftovers(tmp_path) == []
-
-
 def test_what_brat_cannot_hold_is_refused_before_any_work(
     pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worked: list[str] = []
-    monkeypatch.setattr(apply, "_annotate", _spy(apply._annotate, worked))
+    monkeypatch.setattr(apply, "_annotate", spy(apply._annotate, worked))
     source = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": TEXT, "../c": TEXT})
     with pytest.raises(ClinieError, match=r"CIE203.*'\.\./c'"):
         annotate(pipeline, source, tmp_path / "out")
@@ -360,185 +344,6 @@ def test_what_brat_cannot_hold_is_refused_before_any_work(
         annotate(pipeline, write_lines(source, {"a": TEXT}), tmp_path / "out")
     assert worked == [] and leftovers(tmp_path) == []
     annotate(pipeline, source, tmp_path / "out.jsonl")
-
-
-@pytest.mark.parametrize("error", ["label", "disk"])
-def test_what_is_done_stays_if_it_cannot_be_written(
-    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str
-) -> None:
-    """A type that the pipeline did not announce, or a disk that is full."""
-    source = write_lines(tmp_path / "in.jsonl", {"a": TEXT})
-
-    def full(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    if error == "label":
-        monkeypatch.setitem(PATTERNS[0], "label", "Some Drug")
-        nlp = spacy.load(pipeline)
-        ruler: Any = nlp.get_pipe("entity_ruler")
-        ruler.clear()
-        ruler.add_patterns(PATTERNS)
-        nlp.to_disk(pipeline)
-        monkeypatch.setattr(apply, "_check_brat", lambda *_: None)
-    else:
-        monkeypatch.setattr(brat, "write", full)
-    expected = {"label": "CIE206.*'C1'", "disk": "No space left on device"}[error]
-    with pytest.raises(ClinieError, match=rf"CIE443.*{expected}.*out\.part"):
-        annotate(pipeline, source, tmp_path / "out")
-    (tmp_path / "out.part").rename(tmp_path / "saved.jsonl")
-    (sourced,) = jsonl.read(tmp_path / "saved.jsonl", Report())
-    assert (sourced.note.id, len(sourced.note.concepts)) == ("a", 2)
-
-
-def run_until(count: int, pipeline: Path, source: Path, target: Path) -> None:
-    """Run a job in a process of its own and kill it once so many notes are done."""
-    code = (
-        "import sys, time; sys.path[:0] = sys.argv[4:]; import test_apply; from spacy_clinie.apply import annotate;"
-        "test_apply.Dropper.pipe = lambda self, stream, **_: (time.sleep(0.03) or doc for doc in stream);"
-        "annotate(sys.argv[1], sys.argv[2], sys.argv[3], batch_size=2)"
-    )
-    here = [str(Path(__file__).parent), str(Path(apply.__file__).parents[1])]
-    command = [sys.executable, "-c", code, str(pipeline), str(source), str(target), *here]
-    job = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    part = target.with_name(target.name + ".part")
-    until = time.monotonic() + 60
-    while not (part.exists() and part.read_bytes().count(b"\n") >= count):
-        assert job.poll() is None, job.communicate()[1]
-        assert time.monotonic() < until
-        time.sleep(0.005)
-    job.send_signal(signal.SIGKILL)
-    job.wait()
-
-
-@pytest.mark.parametrize("torn", [lambda part: part + b'{"id": "n59", "text": "cut of', lambda part: part[:-1]])
-def test_killed_job_goes_on_where_it_was(
-    torn: Callable[[bytes], bytes], pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    texts = {f"n{i}": f"{TEXT} Visit {i}." if i % 7 else "EXPLODE" for i in range(60)}
-    source, target = write_lines(tmp_path / "in.jsonl", texts), tmp_path / "out.jsonl"
-    with pytest.warns(ClinieWarning, match="CIE436"):
-        annotate(pipeline, source, tmp_path / "whole.jsonl")
-    run_until(20, pipeline, source, target)
-    assert not target.exists()
-    part = tmp_path / "out.jsonl.part"
-    part.write_bytes(torn(part.read_bytes()))
-    again: list[str] = []
-    monkeypatch.setattr(apply, "_annotate", _spy(apply._annotate, again))
-    with pytest.warns(ClinieWarning, match=r"CIE436.*9 note"):
-        summary = annotate(pipeline, source, target)
-    assert target.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
-    assert summary.resumed >= 19 and summary.notes == 51
-    assert len(again) == 60 - summary.resumed
-    assert leftovers(tmp_path) == ["out.jsonl.errors.jsonl", "whole.jsonl.errors.jsonl"]
-
-
-def test_a_job_goes_on_where_its_folders_are_called_otherwise(
-    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": TEXT}), tmp_path / "out.jsonl"
-    interrupted(pipeline, source, target, monkeypatch)
-    monkeypatch.chdir(tmp_path)
-    pipeline.rename("moved")
-    assert annotate("moved", Path("in.jsonl"), Path("out.jsonl")).resumed == 1
-
-
-def _spy(call: Callable[..., dict[str, str]], seen: list[str]) -> Callable[..., dict[str, str]]:
-    def spy(nlp: Language, notes: list[Note], failures: Report) -> dict[str, str]:
-        seen.extend(note.id for note in notes)
-        return call(nlp, notes, failures)
-
-    return spy
-
-
-def interrupted(pipeline: Path, source: Path, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A job that ends after the first of its batches of one."""
-    with monkeypatch.context() as patch:
-        calls: list[list[Note]] = []
-        call = apply._annotate
-
-        def stop(nlp: Language, notes: list[Note], failures: Any) -> dict[str, str]:
-            calls.append(notes)
-            if len(calls) > 1:
-                raise KeyboardInterrupt
-            return call(nlp, notes, failures)
-
-        patch.setattr(apply, "_annotate", stop)
-        with pytest.raises(KeyboardInterrupt):
-            annotate(pipeline, source, target, batch_size=1)
-    assert target.with_name(target.name + ".part").read_bytes().count(b"\n") == 1
-
-
-@pytest.mark.parametrize("change", ["input", "pipeline", "header"])
-def test_what_another_job_did_is_not_mixed_in(
-    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
-) -> None:
-    source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": TEXT}), tmp_path / "out.jsonl"
-    interrupted(pipeline, source, target, monkeypatch)
-    if change == "input":
-        write_lines(source, {"a": TEXT.replace("Aspirin", "Aspirim"), "b": TEXT})
-    elif change == "pipeline":
-        nlp = spacy.load(pipeline)
-        ruler: Any = nlp.get_pipe("entity_ruler")
-        ruler.add_patterns([{"label": "Reason", "pattern": "fever"}])
-        nlp.to_disk(pipeline)
-    else:
-        (tmp_path / "out.jsonl.part.json").unlink()
-    expected = "input and pipeline|pipeline and input" if change == "header" else change
-    with pytest.warns(ClinieWarning, match=f"CIE435.*another ({expected})"):
-        summary = annotate(pipeline, source, target)
-    assert summary.resumed == 0
-    counts = {"input": [1, 2], "pipeline": [3, 3], "header": [2, 2]}[change]
-    assert [len(note["concepts"]) for note in read_lines(target)] == counts
-
-
-def test_a_second_job_at_one_output_is_refused(pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": TEXT}), tmp_path / "out.jsonl"
-    call = apply._annotate
-
-    def other(*args: Any) -> dict[str, str]:
-        monkeypatch.setattr(apply, "_annotate", call)
-        with pytest.raises(ClinieError, match=r"^\[CIE441"):
-            annotate(pipeline, source, target)
-        return call(*args)
-
-    monkeypatch.setattr(apply, "_annotate", other)
-    assert annotate(pipeline, source, target).notes == 2
-    assert leftovers(tmp_path) == []
-
-
-def test_what_another_job_wrote_to_the_part_is_not_taken_twice(
-    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": TEXT}), tmp_path / "out.jsonl"
-    call = apply._annotate
-
-    def other(nlp: Language, notes: list[Note], failures: Any) -> dict[str, str]:
-        lines = call(nlp, notes, failures)
-        with (tmp_path / "out.jsonl.part").open("a") as part:
-            part.write(lines["a"] + "\n")
-        return lines
-
-    monkeypatch.setattr(apply, "_annotate", other)
-    annotate(pipeline, source, target)
-    assert [line["id"] for line in read_lines(target)] == ["a", "b"]
-
-
-def test_a_note_that_is_done_later_keeps_its_place(
-    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": TEXT, "c": TEXT}), tmp_path / "out.jsonl"
-    call = apply._annotate
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(apply, "_annotate", lambda nlp, notes, failures: call(nlp, notes[1:], failures))
-        patch.setattr(apply, "_writer", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            annotate(pipeline, source, target)
-    assert annotate(pipeline, source, target).resumed == 2
-    assert [line["id"] for line in read_lines(target)] == ["a", "b", "c"]
 
 
 def test_a_pipeline_that_fails_for_every_note_leaves_no_output(pipeline: Path, tmp_path: Path) -> None:
@@ -569,51 +374,6 @@ def test_questions_without_an_answer_are_listed(pipeline: Path, tmp_path: Path) 
     ]
     with pytest.raises(ClinieError, match="CIE437"):
         annotate(tmp_path / "silent", source, target, strict=True)
-
-
-def test_a_part_that_cannot_be_written_is_named(
-    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Full:
-        def write(self, _: bytes) -> None:
-            raise OSError(28, "No space left on device")
-
-        def close(self) -> None:
-            pass
-
-    monkeypatch.setattr(Part, "_take_up", lambda *_: None)
-    call = Part.append
-
-    def append(self: Part, lines: dict[str, str]) -> None:
-        self._file.close()
-        self._file = Full()  # type: ignore[assignment]
-        call(self, lines)
-
-    monkeypatch.setattr(Part, "append", append)
-    with pytest.raises(OSError) as caught:
-        annotate(pipeline, write_lines(tmp_path / "in.jsonl", {"a": TEXT}), tmp_path / "out.jsonl")
-    assert caught.value.filename == str(tmp_path / "out.jsonl.part")
-
-
-def test_a_job_that_is_told_to_end_leaves_no_copy_of_notes(pipeline: Path, tmp_path: Path) -> None:
-    source = write_lines(tmp_path / "in.jsonl", {"a": TEXT})
-    code = (
-        "import os, signal, sys\n"
-        "from spacy_clinie import apply, cli\n"
-        "def write(notes, title):\n"
-        "    os.kill(os.getpid(), signal.SIGTERM)\n"
-        "    import time; time.sleep(60)\n"
-        "apply.render = write\n"
-        "from tests import test_apply\n"
-        "cli.app(sys.argv[1:])\n"
-    )
-    command = [sys.executable, "-c", code, "annotate", str(pipeline), str(source), str(tmp_path / "out.html")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 143, done.stderr
-    assert sorted(path.name for path in tmp_path.iterdir() if "out.html" in path.name) == [
-        "out.html.part",
-        "out.html.part.json",
-    ]
 
 
 def test_written_docs_carry_ids_and_relations(pipeline: Path, tmp_path: Path) -> None:

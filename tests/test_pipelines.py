@@ -21,7 +21,6 @@ from spacy_clinie.pipelines import before_to_disk, bundled
 from spacy_clinie.schema import Schema
 from tests.components.test_components import build
 from tests.components.test_decoder_prompt import build as build_decoder
-from tests.components.test_decoder_prompt import tiny_decoder  # noqa: F401
 
 
 def save(nlp: Language, path: Path) -> Path:
@@ -36,7 +35,7 @@ def schema_file(tmp_path: Path, *types: str) -> str:
     return str(tmp_path / "mine.yml")
 
 
-def test_a_decoder_looks_for_the_types_of_any_schema(tiny_decoder: str, tmp_path: Path) -> None:  # noqa: F811
+def test_a_decoder_looks_for_the_types_of_any_schema(tiny_decoder: str, tmp_path: Path) -> None:
     path = save(build_decoder(tiny_decoder, "i2b2_2010"), tmp_path / "model")
     mine = schema_file(tmp_path, "Planet")
     (tmp_path / "note.txt").write_text("Took aspirin po bid and rash. " * 4)
@@ -51,7 +50,7 @@ def test_a_decoder_looks_for_the_types_of_any_schema(tiny_decoder: str, tmp_path
 
 
 def test_a_job_for_one_schema_does_not_go_on_with_another(
-    tiny_decoder: str,  # noqa: F811
+    tiny_decoder: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -175,7 +174,7 @@ def test_a_pipeline_whose_weights_were_lost_is_told(tiny_bert: str, tmp_path: Pa
         spacy_clinie.load(path)
 
 
-def test_what_brat_cannot_hold_is_told_before_the_work(tiny_decoder: str, tmp_path: Path) -> None:  # noqa: F811
+def test_what_brat_cannot_hold_is_told_before_the_work(tiny_decoder: str, tmp_path: Path) -> None:
     relation = {"has dose": {"pairs": [["Drug", "Dose"]]}}
     schema = Schema.from_dict({"name": "mine", "concepts": {"Drug": {}, "Dose": {}}, "relations": relation})
     (tmp_path / "mine.yml").write_text(schema.to_yaml())

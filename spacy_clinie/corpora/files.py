@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ SPLITS = {
 ABOUT = {"readme", "source", "license", "licence"}
 _OF_NOTES = {"data", "set", "corpus", "notes", "files", "split"}
 _UNMISTAKABLE = {"train", "dev"}
+_FIELD = re.compile(r"[\w.-]{1,40}")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -234,13 +235,36 @@ def load_json(text: str, path: Path, report: Report, line: int | None = None) ->
     RAISES (ValueError, RecursionError): If it is not JSON, or nested too deep.
     """
 
+    return json.loads(text, object_pairs_hook=keys_counted(path, report, line))
+
+
+def keys_counted(
+    path: Path, report: Report, line: int | None = None
+) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
+    """The `object_pairs_hook` of `load_json`, for decoders of one's own.
+
+    path (Path): Where the JSON stands.
+    report (Report): Counts keys that stand twice in one object.
+    line (int | None): Its line.
+    RETURNS (Callable[[list[tuple[str, Any]]], dict[str, Any]]): Makes an object.
+    """
+
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
             report.drop("key given twice in one object, the last was kept", path, line)
         return found
 
-    return json.loads(text, object_pairs_hook=unique)
+    return unique
+
+
+def field_name(name: str) -> str:
+    """A field's name for a report. One that is no name may be anything, even a note.
+
+    name (str): A key of an object.
+    RETURNS (str): The name, or that it is none.
+    """
+    return name if _FIELD.fullmatch(name) else "(no name)"
 
 
 def clean(text: str) -> tuple[str, int]:

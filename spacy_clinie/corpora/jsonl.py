@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import ClinieError, warn
 from ..notes import Note
 from .bundle import Ids, at_least_one, find_bundles, make_sound, replacing
-from .files import load_json
+from .files import field_name, load_json
 from .report import Report
 from .source import SourcedNote
 
@@ -26,7 +26,6 @@ _FIELDS = {
     "concept": ("id", "start", "end", "label", "score", "fragments", "attributes"),
     "relation": ("head", "tail", "label", "score"),
 }
-_NAME = re.compile(r"[\w.-]{1,40}")
 _BOM = b"\xef\xbb\xbf"
 # Half a character cannot be written as UTF-8, and some readers break lines at the other three.
 _ESCAPED = re.compile("[\x85\u2028\u2029\ud800-\udfff]")
@@ -117,5 +116,4 @@ def _unknown(record: dict[str, Any]) -> list[str]:
             if not isinstance(item, dict):
                 continue
             found |= {f"{kind}.{name}" for name in item if name not in _FIELDS[kind]}
-    # A name that is none may be anything, even a note.
-    return sorted(name if _NAME.fullmatch(name) else "(no name)" for name in found)
+    return sorted(map(field_name, found))

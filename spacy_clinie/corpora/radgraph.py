@@ -17,7 +17,7 @@ from typing import Any
 from ..errors import ClinieError
 from ..notes import Concept, Note, Relation
 from .bundle import Bundle, Ids, at_least_one, find_bundles
-from .files import SPLITS, clean, read_text, write_text
+from .files import SPLITS, clean, field_name, keys_counted, read_text, write_text
 from .report import Report
 from .source import SourcedNote
 
@@ -26,7 +26,6 @@ SUFFIXES = (".json",)
 _RECORD = re.compile(r"text|entities|data_source|data_split|labeler_[0-9]+")
 _LABELLED = re.compile("text|entities")
 _ENTITY = re.compile("tokens|label|start_ix|end_ix|relations|attributes")
-_NAME = re.compile(r"[\w.-]{1,40}")
 # What stands between the records of a file. A file without any is open and closed at once.
 _OPEN = re.compile(r"\ufeff?[ \t\r\n]*\{[ \t\r\n]*\}?")
 _COLON = re.compile(r"[ \t\r\n]*:[ \t\r\n]*")
@@ -84,23 +83,18 @@ def _records(content: str | None, file: Path, report: Report) -> Iterator[tuple[
         return
     line = 1
 
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(dict(pairs)) < len(pairs):
-            report.drop("key given twice in one object, the last was kept", file, line)
-        return dict(pairs)
-
     def expect(pattern: re.Pattern[str], position: int) -> re.Match[str]:
         match = pattern.match(content, position)
         if match is None:
             raise json.JSONDecodeError("", content, position)
         return match
 
-    decoder = json.JSONDecoder(object_pairs_hook=unique)
     counted = 0
     try:
         mark = expect(_OPEN, 0)
         while "}" not in mark[0]:
             line, counted = line + content.count("\n", counted, mark.end()), mark.end()
+            decoder = json.JSONDecoder(object_pairs_hook=keys_counted(file, report, line))
             key, position = decoder.raw_decode(content, counted)
             if not isinstance(key, str):
                 raise json.JSONDecodeError("", content, counted)
@@ -206,9 +200,7 @@ class _RecordReader:
     def _count_unknown(self, where: str, fields: dict[str, Any], known: re.Pattern[str]) -> None:
         for name in fields:
             if not known.fullmatch(name):
-                # A name that is none may be anything, even a note.
-                shown = where + name if _NAME.fullmatch(name) else "(no name)"
-                self._drop(f"field that this format does not have: {shown}")
+                self._drop(f"field that this format does not have: {field_name(where + name)}")
 
     def _relations(self, links: list[tuple[str, Any]], ids: set[str]) -> list[Relation]:
         relations: dict[tuple[str, str, str], Relation] = {}

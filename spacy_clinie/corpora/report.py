@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional, Union, cast
+from typing import Any, Optional, Union
 
 from ..notes import Note
 
@@ -102,7 +102,8 @@ class Report:
         remark.examples.append(name if line is None else f"{name}:{line}")
 
     def _name(self, file: Path) -> str:
-        inside = self.root is not None and file != self.root and file.is_relative_to(self.root)
-        name = file.relative_to(cast(Path, self.root)).as_posix() if inside else file.name
+        name = file.name
+        if self.root and file != self.root and file.is_relative_to(self.root):
+            name = file.relative_to(self.root).as_posix()
         # Bytes of a name that are not UTF-8 cannot be printed.
         return name.encode("utf-8", "replace").decode("utf-8")

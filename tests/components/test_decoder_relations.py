@@ -15,14 +15,8 @@ from spacy_clinie.components import asking
 from spacy_clinie.conversion import note_from_doc
 from spacy_clinie.schema import Schema
 from tests.components.test_components import mark_concepts
-from tests.tiny import make_decoder
 
 Examples = Callable[[Language], list[Example]]
-
-
-@pytest.fixture(scope="session")
-def tiny_decoder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return make_decoder(tmp_path_factory.mktemp("llama"))
 
 
 def build(base: str, before: bool = False, adapter: Optional[dict[str, Any]] = None, **settings: Any) -> Language:

@@ -15,15 +15,9 @@ from spacy_clinie.errors import ClinieError, ClinieWarning
 from spacy_clinie.notes import Concept, Note
 from spacy_clinie.schema import Schema
 from tests.components.test_decoder_relations import build
-from tests.tiny import make_decoder
 
 Examples = Callable[[Language], list[Example]]
 FILE, DRAWN = "spacy_clinie.ExampleFile.v1", "spacy_clinie.DrawnExamples.v1"
-
-
-@pytest.fixture(scope="session")
-def tiny_decoder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return make_decoder(tmp_path_factory.mktemp("llama"))
 
 
 def prompts(nlp: Language, examples: list[Example]) -> list[str]:

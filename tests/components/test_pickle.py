@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.components.test_components import MODELS, assert_same, build
-from tests.components.test_decoder_prompt import answers, tiny_decoder  # noqa: F401
+from tests.components.test_decoder_prompt import answers
 from tests.components.test_decoder_prompt import build as build_decoder
 
 TEXT = "Took aspirin 25mg for pain.\nThen developed rash."
@@ -21,7 +21,7 @@ def test_a_pickled_pipeline_says_the_same(kind: str, tiny_bert: str) -> None:
     assert_same(pickle.loads(pickle.dumps(nlp))(TEXT), nlp(TEXT))
 
 
-def test_a_pickled_decoder_says_the_same(tiny_decoder: str) -> None:  # noqa: F811
+def test_a_pickled_decoder_says_the_same(tiny_decoder: str) -> None:
     nlp = build_decoder(tiny_decoder, "n2c2_2018")
     nlp.initialize()
     assert answers(pickle.loads(pickle.dumps(nlp)), [TEXT]) == answers(nlp, [TEXT])

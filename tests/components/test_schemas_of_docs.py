@@ -14,7 +14,6 @@ from spacy_clinie.errors import ClinieError
 from spacy_clinie.notes import Note
 from spacy_clinie.schema import Schema
 from tests.components.test_components import MODELS, build
-from tests.components.test_decoder_prompt import tiny_decoder  # noqa: F401
 from tests.conftest import tiny_settings
 
 TYPES = {"drugs": ("Drug", "Strength"), "harm": ("Reason", "ADE")}
@@ -122,7 +121,7 @@ def test_questions_are_asked_about_types_that_were_never_learnt(tiny_bert: str, 
 @pytest.mark.parametrize("each", [False, True], ids=["instruct", "mrc"])
 def test_one_adapter_reads_by_the_schema_that_a_doc_names(
     each: bool,
-    tiny_decoder: str,  # noqa: F811
+    tiny_decoder: str,
     notes: list[Note],
     named: dict[str, str],
     tmp_path: Path,
@@ -216,7 +215,7 @@ def test_a_schema_that_is_refused_changes_nothing(tiny_bert: str, named: dict[st
 
 
 def test_a_schema_on_the_predicted_doc_alone_does_not_count(
-    tiny_decoder: str,  # noqa: F811
+    tiny_decoder: str,
     notes: list[Note],
     named: dict[str, str],
 ) -> None:

@@ -1,0 +1,132 @@
+"""Adapters of language models: trained here or elsewhere, saved, and put on the base that they belong to."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import spacy
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+from spacy.util import fix_random_seed
+from transformers import AutoModelForCausalLM
+
+from spacy_clinie.errors import ClinieError
+from tests.components.test_decoder_prompt import LORA, Examples, answers, build
+from tests.tiny import make_decoder
+
+
+@pytest.mark.parametrize("adapter", [LORA, {"peft_type": "P_TUNING", "num_virtual_tokens": 8}])
+def test_adapters_learn_and_the_base_does_not(
+    adapter: dict[str, Any], tiny_decoder: str, make_examples: Examples, tmp_path: Path
+) -> None:
+    fix_random_seed(0)
+    nlp = build(tiny_decoder, model={"adapter": adapter})
+    examples = make_examples(nlp)
+    sgd = nlp.initialize(lambda: examples)
+    sgd.learn_rate = 1e-2
+    module = nlp.get_pipe("clinie_decoder_prompt").model.shims[0].module  # type: ignore[attr-defined]
+    frozen = {name: value.clone() for name, value in module.named_parameters() if not value.requires_grad}
+    first = nlp.update(examples, sgd=sgd)["clinie_decoder_prompt"]
+    for _ in range(60):
+        last = nlp.update(examples, sgd=sgd)["clinie_decoder_prompt"]
+    assert last < 0.8 * first
+    assert frozen
+    assert all(value.equal(frozen[name]) for name, value in module.named_parameters() if name in frozen)
+    nlp.to_disk(tmp_path / "model")
+    assert answers(spacy.load(tmp_path / "model"), [examples[0].text]) == answers(nlp, [examples[0].text])
+
+
+def test_a_frozen_base_lies_in_bf16_and_its_adapter_in_fp32(
+    tiny_decoder: str, make_examples: Examples, tmp_path: Path
+) -> None:
+    nlp = build(tiny_decoder, model={"adapter": LORA, "precision": "bf16"})
+    examples = make_examples(nlp)
+    sgd = nlp.initialize(lambda: examples)
+    sgd.learn_rate = 1e-2
+    first = nlp.update(examples, sgd=sgd)["clinie_decoder_prompt"]
+    for _ in range(30):
+        last = nlp.update(examples, sgd=sgd)["clinie_decoder_prompt"]
+    assert last < 0.8 * first
+    nlp.to_disk(tmp_path / "model")
+    for pipeline in (nlp, spacy.load(tmp_path / "model")):
+        module = pipeline.get_pipe("clinie_decoder_prompt").model.shims[0].module  # type: ignore[attr-defined]
+        kinds = {(parameter.requires_grad, str(parameter.dtype)) for parameter in module.parameters()}
+        assert kinds == {(False, "torch.bfloat16"), (True, "torch.float32")}
+        assert answers(pipeline, [examples[0].text])
+
+
+def test_four_bits_want_an_adapter_and_a_package(
+    tiny_decoder: str, make_examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("bitsandbytes", reason="4 bits need bitsandbytes")
+    nlp = build(tiny_decoder, model={"four_bit": True})
+    examples = make_examples(nlp)
+    sgd = nlp.initialize(lambda: examples)
+    with pytest.raises(ClinieError, match="CIE317"):
+        nlp.update(examples, sgd=sgd)
+    monkeypatch.setattr("spacy_clinie.models.base.find_spec", lambda _: None)
+    with pytest.raises(ClinieError, match="CIE316"):
+        build(tiny_decoder, "n2c2_2018", model={"four_bit": True}).initialize()
+
+
+def test_an_adapter_that_was_trained_elsewhere_is_taken(
+    tiny_decoder: str, make_examples: Examples, tmp_path: Path
+) -> None:
+    weights = _trained_elsewhere(tiny_decoder, tmp_path / "adapter")
+    nlp = build(tiny_decoder, model={"adapter": str(tmp_path / "adapter")})
+    nlp.initialize(lambda: make_examples(nlp))
+    (tmp_path / "adapter").rename(tmp_path / "gone")
+    nlp.to_disk(tmp_path / "model")
+    for pipeline in (nlp, spacy.load(tmp_path / "model")):
+        module = pipeline.get_pipe("clinie_decoder_prompt").model.shims[0].module  # type: ignore[attr-defined]
+        held = {name: p for name, p in module.model.named_parameters() if "lora" in name}
+        assert len(held) == len(weights)
+        assert all(p.requires_grad and p.equal(weights[name]) for name, p in held.items())
+
+
+def _trained_elsewhere(base: str, folder: Path) -> dict[str, torch.Tensor]:
+    """An adapter as other trainers leave it: peft's files and nothing else."""
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), LoraConfig(task_type="CAUSAL_LM", **LORA))
+    for name, parameter in model.named_parameters():
+        if "lora" in name:
+            torch.nn.init.normal_(parameter)
+    model.save_pretrained(str(folder))
+    return {name: parameter.detach() for name, parameter in model.named_parameters() if "lora" in name}
+
+
+def test_adapters_that_do_not_fit_are_refused(tiny_decoder: str, tmp_path: Path) -> None:
+    _trained_elsewhere(tiny_decoder, tmp_path / "adapter")
+    other = make_decoder(tmp_path / "gpt2", "gpt2")
+    for base, adapter in ((other, tmp_path / "adapter"), (tiny_decoder, tmp_path / "nowhere")):
+        nlp = build(base, "n2c2_2018", model={"adapter": str(adapter)})
+        with pytest.raises(ClinieError, match="CIE328"):
+            nlp.initialize()
+    config = tmp_path / "adapter" / "adapter_config.json"
+    config.write_text(config.read_text("utf8").replace('"r": 16', '"r": 8'), encoding="utf8")
+    nlp = build(tiny_decoder, "n2c2_2018", model={"adapter": str(tmp_path / "adapter")})
+    with pytest.raises(ClinieError, match="CIE328"):
+        nlp.initialize()
+    weights = tmp_path / "adapter" / "adapter_model.safetensors"
+    save_file({name.replace("q_proj", "other"): w for name, w in load_file(weights).items()}, weights)
+    config.write_text(config.read_text("utf8").replace('"r": 8', '"r": 16'), encoding="utf8")
+    nlp = build(tiny_decoder, "n2c2_2018", model={"adapter": str(tmp_path / "adapter")})
+    with pytest.raises(ClinieError, match="CIE328"):
+        nlp.initialize()
+
+
+def test_an_adapter_refuses_another_base(make_examples: Examples, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    nlp = build(make_decoder(base), model={"adapter": LORA})
+    nlp.initialize(lambda: make_examples(nlp))
+    nlp.to_disk(tmp_path / "model")
+    make_decoder(base, "mistral")
+    with pytest.raises(ClinieError, match="CIE306"):
+        spacy.load(tmp_path / "model")
+    [record] = (tmp_path / "model").rglob("base.json")
+    record.write_text("{}")
+    with pytest.raises(ClinieError, match=r"CIE328.*base\.json cannot be read"):
+        spacy.load(tmp_path / "model")
+    record.unlink()
+    with pytest.raises(ClinieError, match=r"CIE328.*base\.json.* is missing"):
+        spacy.load(tmp_path / "model")
