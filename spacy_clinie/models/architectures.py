@@ -62,6 +62,7 @@ def encoder_mrc(
     lora: Optional[dict[str, Any]] = None,
     window: int = 192,
     overlap: int = 32,
+    unanswered: Optional[float] = 1.0,
     dropout: float = 0.1,
     head_rate: float = 3.0,
     layer_rate: float = 1.0,
@@ -72,8 +73,10 @@ def encoder_mrc(
     """Concepts by asking: one question of the schema for each concept type and window, nested answers allowed
     (Li et al. 2020, arXiv 1910.11476). Registered as `spacy_clinie.EncoderMRC.v1`.
 
-    The arguments are those of `encoder_tagger`; `window` holds the question too.
+    The arguments are those of `encoder_tagger`; `window` holds the question too, and:
 
+    unanswered (Optional[float]): Questions without an answer that training asks for each one that has one, drawn by
+        chance; most have none, and a model that is asked them all learns for long to answer nothing. None asks all.
     RETURNS (Model): `Sought`s to a list of (first token, one past the last, type index, score) for each.
     """
     return _torch_model("clinie_encoder_mrc", "concepts", "mrc", "EncoderMRC", dict(locals()))
@@ -112,6 +115,7 @@ def marked_pairs(
     head_rate: float = 3.0,
     layer_rate: float = 0.8,
     batch_pieces: int = 1024,
+    step_pieces: Optional[int] = None,
     device: str = "auto",
     precision: str = "auto",
 ) -> Model:
@@ -127,6 +131,8 @@ def marked_pairs(
     layer_rate (float): The learning rate of each layer of the encoder, as a multiple of that of the layer above it;
         the last one has the optimizer's.
     batch_pieces (int): Padded word pieces in one pass of the encoder; bounds memory.
+    step_pieces (Optional[int]): Word pieces that a step of training reads at most; bounds its time, where lists of
+        concepts make thousands of candidates. Of more, candidates are drawn by chance; None learns from all.
     device (str): `auto` or a torch device.
     precision (str): `auto`, `fp32` or `bf16`.
     RETURNS (Model): `PairInput`s to probabilities of shape (candidates, 1 + relations) for each.
@@ -143,6 +149,7 @@ def one_pass(
     head_rate: float = 3.0,
     layer_rate: float = 0.8,
     batch_pieces: int = 1024,
+    step_pieces: Optional[int] = None,
     device: str = "auto",
     precision: str = "auto",
 ) -> Model:
@@ -163,17 +170,20 @@ def pair_mrc(
     encoder: str = "minilm",
     lora: Optional[dict[str, Any]] = None,
     window: int = 256,
+    unanswered: Optional[float] = 1.0,
     dropout: float = 0.1,
     head_rate: float = 3.0,
     layer_rate: float = 0.8,
     batch_pieces: int = 1024,
+    step_pieces: Optional[int] = None,
     device: str = "auto",
     precision: str = "auto",
 ) -> Model:
     """Relations by asking: a question of the schema for each head and relation type, whose answers are tails; the head
     is marked where it stands. Registered as `spacy_clinie.PairMRC.v1`.
 
-    The arguments are those of `marked_pairs`; `window` holds the question too.
+    The arguments are those of `marked_pairs`, where `window` and `step_pieces` hold the questions too, and `unanswered`
+    of `encoder_mrc`.
 
     RETURNS (Model): `PairInput`s to probabilities of shape (candidates, 1 + relations) for each.
     """
@@ -220,6 +230,8 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "layer_rate": (lambda value: 0 < value <= 1, "any number above 0 up to 1"),
     "overlap": (lambda value: value >= 0, "0, 1, 2, ..."),
     "batch_pieces": (lambda value: value > 0, "1, 2, 3, ..."),
+    "unanswered": (lambda value: value is None or value >= 0, "0 and any number above it, null"),
+    "step_pieces": (lambda value: value is None or value > 0, "1, 2, 3, ..., null"),
     "guess": (lambda value: value >= 0, "0, 1, 2, ..."),
 }
 

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from .encoder import EncoderModule, gather
-from .pieces import PiecedDoc, Sought, by_budget, make_pieces, pad
+from .pieces import PiecedDoc, Sought, by_budget, make_pieces, pad, thin_out
 from .tagger import GoldSpan, to_units
 
 # Weights of the three losses: starts, ends, spans.
@@ -73,6 +73,11 @@ class _Ask(NamedTuple):
     segments: np.ndarray
     positions: np.ndarray
 
+    def holds(self, span: GoldSpan) -> bool:
+        """Whether a concept is an answer."""
+        first, stop, kind = span
+        return kind == self.kind and self.first_unit <= first and stop <= self.last_unit
+
 
 class EncoderMRC(EncoderModule):
     """An encoder with a `SpanHead`, asked every question about every window."""
@@ -85,11 +90,13 @@ class EncoderMRC(EncoderModule):
 
         items (Sequence[Sought]): The Docs, and the questions.
         gold (Sequence[list[GoldSpan]]): Concepts of each Doc by tokens and index of the question.
-        RETURNS (float): Loss for each question.
+        RETURNS (float): Loss for each question that was asked.
         """
         pieced = make_pieces([item.doc for item in items], self.tokenizer)
         answers = [to_units(doc, spans) for doc, spans in zip(pieced, gold, strict=True)]
         asks = self._asks(items, pieced)
+        answered = [any(ask.holds(span) for span in answers[ask.doc]) for ask in asks]
+        asks = [asks[i] for i in thin_out(answered, self.options["unanswered"])]
 
         def losses() -> Iterator[torch.Tensor]:
             for batch in self._batches(asks):
@@ -98,8 +105,9 @@ class EncoderMRC(EncoderModule):
                 gold_starts, gold_ends = torch.zeros_like(starts), torch.zeros_like(ends)
                 wanted = set()
                 for row, ask in enumerate(batch):
-                    for first, stop, kind in answers[ask.doc]:
-                        if kind == ask.kind and ask.first_unit <= first and stop <= ask.last_unit:
+                    for span in answers[ask.doc]:
+                        if ask.holds(span):
+                            first, stop, _ = span
                             begin, last = first - ask.first_unit, stop - 1 - ask.first_unit
                             gold_starts[row, begin] = gold_ends[row, last] = 1.0
                             wanted.add((row, begin, last))

@@ -5,7 +5,7 @@ as it is, and adapters stay small.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import nn
 from ..errors import ClinieError
 from .encoder import EncoderModule, gather
 from .excerpts import Excerpt, PairInput, Ranges, mark_places, one_each, shared
-from .pieces import PiecedDoc, by_budget, make_pieces, pad
+from .pieces import PiecedDoc, by_budget, draw, make_pieces, pad
 
 _NEVER = -1e4
 
@@ -57,6 +57,15 @@ class PairModule(EncoderModule):
     def excerpts(self, number: int, item: PairInput, ranges: Ranges) -> list[Excerpt]:
         raise NotImplementedError
 
+    def thinned(self, item: PairInput, gold: np.ndarray) -> tuple[PairInput, np.ndarray]:
+        """The candidates that a step of training learns from, and what may be answered about them.
+
+        item (PairInput): A Doc in the types of this model.
+        gold (np.ndarray): The answer for each candidate, shape (pairs,): 0 for none, else 1 + the index of its type.
+        RETURNS (tuple[PairInput, np.ndarray]): The Doc with these candidates, and the answers for them.
+        """
+        return item, gold
+
     def classify(self, batch: list[Excerpt], read: Read) -> torch.Tensor:
         """Score the candidates of some excerpts.
 
@@ -78,13 +87,18 @@ class PairModule(EncoderModule):
         read, columns = self._read(items)
         right = [np.append(0, 1 + index)[own] for index, own in zip(columns, gold, strict=True)]
 
+        thinned = [self.thinned(*one) for one in zip(read.items, right, strict=True)]
+        read, right = read._replace(items=[item for item, _ in thinned]), [answers for _, answers in thinned]
+        batches = list(self._batches(read, self.options["step_pieces"]))
+        asked = sum(len(excerpt.pairs) for batch in batches for excerpt in batch)
+
         def losses() -> Iterator[torch.Tensor]:
-            for batch in self._batches(read):
+            for batch in batches:
                 answers = np.concatenate([right[excerpt.doc][excerpt.pairs] for excerpt in batch])
                 scores = self._masked(self.classify(batch, read), batch, read.items)
                 yield nn.functional.cross_entropy(scores, torch.from_numpy(answers).to(self.device), reduction="sum")
 
-        return self.accumulate(losses(), sum(len(item.pairs) for item in items))
+        return self.accumulate(losses(), asked)
 
     def predict(self, items: Sequence[PairInput]) -> list[np.ndarray]:
         """Classify candidates.
@@ -127,17 +141,20 @@ class PairModule(EncoderModule):
         ranges = [Ranges(item, own) for item, own in zip(items, pieced, strict=True)]
         return Read([item for item, _ in known], pieced, ranges), [columns for _, columns in known]
 
-    def _batches(self, read: Read) -> Iterator[list[Excerpt]]:
+    def _batches(self, read: Read, most: Optional[int] = None) -> Iterator[list[Excerpt]]:
+        """Excerpts that are read together; of more than `most` pieces, some that are drawn."""
         excerpts = [
             excerpt
             for number, (item, ranges) in enumerate(zip(read.items, read.ranges, strict=True))
             if item.pairs
             for excerpt in self.excerpts(number, item, ranges)
         ]
-        for batch in by_budget([self.length(excerpt) for excerpt in excerpts], self.options["batch_pieces"]):
-            yield [excerpts[i] for i in batch]
+        lengths = [self.length(excerpt, read.items[excerpt.doc]) for excerpt in excerpts]
+        drawn = draw(lengths, most)
+        for batch in by_budget([lengths[i] for i in drawn], self.options["batch_pieces"]):
+            yield [excerpts[drawn[i]] for i in batch]
 
-    def length(self, excerpt: Excerpt) -> int:
+    def length(self, excerpt: Excerpt, item: PairInput) -> int:  # noqa: ARG002
         """How many pieces and markers the encoder reads."""
         return len(excerpt.pieces) + 2 * len(excerpt.concepts)
 
@@ -238,7 +255,7 @@ class OnePass(PairModule):
             for at in range(0, len(one.pairs), MOST_TOGETHER)
         ]
 
-    def length(self, excerpt: Excerpt) -> int:
+    def length(self, excerpt: Excerpt, item: PairInput) -> int:  # noqa: ARG002
         return len(excerpt.pieces) + 2 * len(excerpt.pairs)
 
     def classify(self, batch: list[Excerpt], read: Read) -> torch.Tensor:

@@ -185,6 +185,40 @@ def by_budget(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
         yield batch
 
 
+def draw(lengths: Sequence[int], most: Optional[int]) -> list[int]:
+    """Choose sequences by chance, which follows torch's seed.
+
+    lengths (Sequence[int]): Length of each sequence.
+    most (Optional[int]): Pieces that the chosen ones have at most, but for the first; None for all sequences.
+    RETURNS (list[int]): Indexes into `lengths`.
+    """
+    import torch
+
+    if most is None or sum(lengths) <= most:
+        return list(range(len(lengths)))
+    order = torch.randperm(len(lengths)).numpy()
+    fit = int(np.searchsorted(np.cumsum(np.asarray(lengths)[order]), most, side="right"))
+    return [int(i) for i in order[: max(fit, 1)]]
+
+
+def thin_out(answered: Sequence[bool], share: Optional[float]) -> list[int]:
+    """Choose questions to learn from: all that have an answer, and some that have none, by chance, which follows
+    torch's seed.
+
+    answered (Sequence[bool]): Whether each question has an answer.
+    share (Optional[float]): How many without an answer for each with one; None for all.
+    RETURNS (list[int]): Indexes into `answered`, ascending; one at least.
+    """
+    import torch
+
+    if share is None:
+        return list(range(len(answered)))
+    without = [i for i, has in enumerate(answered) if not has]
+    most = max(round(share * (len(answered) - len(without))), 1)
+    chosen = {without[i] for i in torch.randperm(len(without))[:most].tolist()}
+    return [i for i, has in enumerate(answered) if has or i in chosen]
+
+
 def pad(
     sequences: Iterable[np.ndarray], fill: int, device: Optional["torch.device"] = None
 ) -> "tuple[torch.Tensor, torch.Tensor]":

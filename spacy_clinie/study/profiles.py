@@ -24,12 +24,15 @@ class Profile:
     corpora (tuple[str, ...]): Corpora, where none are named.
     bases (tuple[str, ...]): Base models, where none are named.
     arms (tuple[str, ...]): Arms.
-    steps (Mapping[str, Mapping[str, int]]): Steps of training, of 400 words each, for arms of each kind by stage.
+    steps (Mapping[str, Mapping[str, int]]): Steps of training, for arms of each kind by stage.
+    step_words (int): Words of each step.
     shots (tuple[int, ...]): Documents of few-shot training.
     draws (int): How often these are drawn.
     seeds (int): How often everything is done.
     train_words (Optional[int]): Words of each corpus that are trained on; None for all.
     test_words (Optional[int]): Words of each corpus that are tested on; None for all.
+    step_pieces (Optional[int]): Word pieces that a step of training reads for relations, in the arms of encoders: a
+        question for each head and type, or an excerpt for each pair, make many of few words. None for all.
     """
 
     name: str
@@ -37,11 +40,13 @@ class Profile:
     bases: tuple[str, ...]
     arms: tuple[str, ...]
     steps: Mapping[str, Mapping[str, int]]
+    step_words: int
     shots: tuple[int, ...]
     draws: int
     seeds: int
     train_words: Optional[int]
     test_words: Optional[int]
+    step_pieces: Optional[int] = None
 
     def steps_of(self, arm: str, stage: str) -> int:
         """Steps of an arm at a stage."""
@@ -57,6 +62,7 @@ PROFILES = {
             bases=("tiny-encoder", "tiny-decoder"),
             arms=ARMS,
             steps={kind: {"full": 2, "multi": 2, "shots": 1} for kind in ("encoder", "decoder")},
+            step_words=400,
             shots=(2,),
             draws=1,
             seeds=1,
@@ -68,16 +74,19 @@ PROFILES = {
             corpora=OPEN,
             bases=("minilm", "smollm2"),
             arms=ARMS,
-            # On a processor, a step of a language model takes as long as several of an encoder.
+            # On a processor, a step of a language model takes as long as several of an encoder. And where there is time
+            # for so few words, many small steps learn far more than few large ones (docs/roadmap.md).
             steps={
-                "encoder": {"full": 150, "multi": 200, "shots": 30},
-                "decoder": {"full": 30, "multi": 40, "shots": 6},
+                "encoder": {"full": 200, "multi": 300, "shots": 40},
+                "decoder": {"full": 60, "multi": 80, "shots": 12},
             },
+            step_words=100,
             shots=(5, 20, 50),
             draws=2,
             seeds=1,
             train_words=20_000,
-            test_words=2_000,
+            test_words=1_500,
+            step_pieces=1_000,
         ),
         Profile(
             name="gpu",
@@ -85,6 +94,7 @@ PROFILES = {
             bases=("minilm", "smollm2"),
             arms=ARMS,
             steps={kind: {"full": 1500, "multi": 3000, "shots": 200} for kind in ("encoder", "decoder")},
+            step_words=400,
             shots=(5, 10, 20, 50),
             draws=3,
             seeds=1,

@@ -30,7 +30,14 @@ SCHEMA = Schema.from_dict(
 @pytest.fixture(scope="module")
 def module(tiny_bert: str) -> PairMRC:
     torch.manual_seed(0)
-    options: dict[str, Any] = {"lora": None, "window": 96, "layer_rate": 1.0, "batch_pieces": 500}
+    options: dict[str, Any] = {
+        "lora": None,
+        "window": 96,
+        "layer_rate": 1.0,
+        "batch_pieces": 500,
+        "step_pieces": None,
+        "unanswered": None,
+    }
     made: Any = PairMRC.create(SCHEMA.to_dict(), tiny_settings(tiny_bert, **options))
     return made
 
@@ -79,3 +86,77 @@ def test_every_candidate_is_scored_whatever_the_text(
     assert rows.shape == (len(given_.pairs), 3)
     assert np.allclose(rows.sum(-1), 1.0, atol=1e-4)
     assert (rows[:, 1:] > 0).all()
+
+
+def test_questions_count_where_memory_and_time_are_bound(module: PairMRC, monkeypatch: pytest.MonkeyPatch) -> None:
+    places = [(8 * i, 8 * i + 7) for i in range(12)]
+    given_ = item("aspirin " * 12, places)
+    gold = [np.ones(len(given_.pairs), dtype=np.int64)]
+    read: list[list[int]] = []
+    asked: list[int] = []
+    encode, classify = module.encode, module.classify
+
+    def reads(sequences: Any, **more: Any) -> torch.Tensor:
+        read.append([len(ids) for ids in sequences])
+        return encode(sequences, **more)
+
+    def classifies(batch: list[Excerpt], *more: Any) -> torch.Tensor:
+        asked.extend(i for excerpt in batch for i in excerpt.pairs)
+        return classify(batch, *more)
+
+    monkeypatch.setattr(module, "encode", reads)
+    monkeypatch.setattr(module, "classify", classifies)
+    module.learn([given_], gold)
+    assert sorted(asked) == list(range(len(given_.pairs)))
+    assert all(sum(lengths) <= 500 for lengths in read)
+    monkeypatch.setitem(module.options, "step_pieces", 400)
+    seen: set[int] = set()
+    for _ in range(20):
+        read.clear()
+        asked.clear()
+        module.learn([given_], gold)
+        assert 0 < sum(map(sum, read)) <= 400
+        assert 0 < len(asked) < len(given_.pairs)
+        seen.update(asked)
+    assert seen == set(range(len(given_.pairs)))
+
+
+def test_questions_without_an_answer_are_drawn_anew_in_each_step(
+    module: PairMRC, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_ = item("aspirin " * 5, [(8 * i, 8 * i + 7) for i in range(5)])
+    answers = np.array([2 if pair == (1, 3) else 0 for pair in given_.pairs])
+    monkeypatch.setitem(module.options, "unanswered", 2.0)
+    seen = set()
+    for _ in range(60):
+        thin, gold = module.thinned(given_, answers)
+        assert len(gold) == len(thin.pairs) == len(thin.allowed)
+        asked = {
+            (head, int(kind))
+            for (head, _), row in zip(thin.pairs, thin.allowed, strict=True)
+            for kind in row.nonzero()[0]
+        }
+        assert len(asked) == 3
+        assert (1, 1) in asked
+        # Every tail of a question is a candidate of it, and the answers are still those of their candidates.
+        assert sum(thin.allowed.sum(0)) == 3 * 4
+        assert {thin.pairs[i]: int(gold[i]) for i in np.flatnonzero(gold)} == {(1, 3): 2}
+        seen |= asked
+    assert seen == {(head, kind) for head in range(5) for kind in (0, 1)}
+
+
+def test_the_loss_is_that_of_what_was_asked(module: PairMRC, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twelve alike: half of them have the loss of all of them, for each candidate."""
+    given_ = item("aspirin\n\n" * 12, [(9 * i, 9 * i + 7) for i in range(12)])
+    pairs = [(2 * i, 2 * i + 1) for i in range(6)]
+    given_ = given_._replace(pairs=pairs, allowed=np.ones((6, 2), dtype=bool))
+    gold = [np.ones(6, dtype=np.int64)]
+    whole = module.learn([given_], gold)
+    monkeypatch.setitem(module.options, "step_pieces", 3 * whole_length(module, given_))
+    assert module.learn([given_], gold) == pytest.approx(whole, rel=0.2)
+
+
+def whole_length(module: PairMRC, given_: PairInput) -> int:
+    read = module._read([given_])[0]
+    excerpts = module.excerpts(0, read.items[0], read.ranges[0])
+    return max(module.length(excerpt, read.items[0]) for excerpt in excerpts)

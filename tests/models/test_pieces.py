@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import spacy
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy.vocab import Vocab
 
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.models.base import load_tokenizer
-from spacy_clinie.models.pieces import Specials, by_budget, make_pieces
+from spacy_clinie.models.pieces import Specials, by_budget, draw, make_pieces, thin_out
 from spacy_clinie.tokenizer import make_tokenizer
 from tests.tiny import ARCHITECTURES, make_encoder
 
@@ -60,6 +61,37 @@ def test_batches_hold_every_sequence_once_and_keep_to_the_budget(lengths: list[i
     assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
     for batch in batches:
         assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= budget
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.none() | st.integers(1, 300))
+def test_what_is_drawn_keeps_to_the_bound_and_leaves_nothing_out_below_it(lengths: list[int], most: int | None) -> None:
+    drawn = draw(lengths, most)
+    assert len(set(drawn)) == len(drawn) > 0
+    assert set(drawn) <= set(range(len(lengths)))
+    if most is None or sum(lengths) <= most:
+        assert drawn == list(range(len(lengths)))
+    else:
+        assert len(drawn) == 1 or sum(lengths[i] for i in drawn) <= most
+
+
+@given(st.lists(st.booleans(), max_size=30), st.none() | st.floats(0, 5))
+def test_all_that_is_answered_is_learnt_and_so_much_of_the_rest(answered: list[bool], share: float | None) -> None:
+    chosen = thin_out(answered, share)
+    assert chosen == sorted(set(chosen))
+    assert {i for i, has in enumerate(answered) if has} <= set(chosen)
+    without = len(answered) - sum(answered)
+    most = without if share is None else min(max(round(share * sum(answered)), 1), without)
+    assert sum(not answered[i] for i in chosen) == most
+
+
+def test_every_sequence_is_drawn_at_some_time_and_by_the_seed() -> None:
+    def drawn(seed: int) -> list[list[int]]:
+        torch.manual_seed(seed)
+        return [draw([10] * 8, 25) for _ in range(60)]
+
+    assert {i for own in drawn(0) for i in own} == set(range(8))
+    assert all(len(own) == 2 for own in drawn(0))
+    assert drawn(0) == drawn(0) != drawn(1)
 
 
 @pytest.mark.parametrize("kind", ARCHITECTURES)

@@ -39,7 +39,7 @@ def test_every_preset_trains(name: str, notes: list[Note], tmp_path: Path) -> No
     docbin.write(notes, tmp_path / "notes.spacy")
     config = arm_config({"encoder": "encoder-tagger", "decoder": "decoder-lora"}[preset.kind], preset, base)
     settings = {"notes": {"path": str(tmp_path / "notes.spacy"), "schema": None, "limit": 2, "seed": 0}}
-    filled = train_on(config, settings, probe=tmp_path / "notes.spacy", steps=3, seed=0)
+    filled = train_on(config, settings, probe=tmp_path / "notes.spacy", steps=3, words=100, seed=0)
     nlp = init_nlp(filled)
     before = _weights(nlp)
     nlp, _ = train(nlp, None, stdout=(tmp_path / "log").open("w"))
@@ -58,7 +58,7 @@ def test_published_rates_and_lengths_reach_the_config() -> None:
     config = arm_config("encoder-mrc", gatortron, "x")
     assert config["training"]["optimizer"]["learn_rate"]["initial_rate"] == 2e-5
     assert {component["model"]["window"] for component in config["components"].values()} == {512}
-    assert arm_config("encoder-mrc", own, "x")["training"]["optimizer"]["learn_rate"]["initial_rate"] == 5e-4
+    assert arm_config("encoder-mrc", own, "x")["training"]["optimizer"]["learn_rate"]["initial_rate"] == 2e-4
 
 
 def test_weights_of_ones_own(tmp_path: Path) -> None:
