@@ -78,7 +78,7 @@ PROFILES = {
             # for so few words, many small steps learn far more than few large ones (docs/roadmap.md).
             steps={
                 "encoder": {"full": 200, "multi": 300, "shots": 40},
-                "decoder": {"full": 60, "multi": 80, "shots": 12},
+                "decoder": {"full": 50, "multi": 80, "shots": 10},
             },
             step_words=100,
             shots=(5, 20, 50),
