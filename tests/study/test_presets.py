@@ -61,6 +61,14 @@ def test_published_rates_and_lengths_reach_the_config() -> None:
     assert arm_config("encoder-mrc", own, "x")["training"]["optimizer"]["learn_rate"]["initial_rate"] == 2e-4
 
 
+def test_what_a_step_reads_reaches_the_config(tmp_path: Path) -> None:
+    for arm, bound in (("encoder-mrc", 70), ("encoder-pairs", 70), ("decoder-lora", None)):
+        config = arm_config(arm, PRESETS["minilm" if bound else "smollm2"], "x", step_pieces=70)
+        assert config["components"].get("clinie_rel", {"model": {}})["model"].get("step_pieces") == bound
+        filled = train_on(config, {}, probe=tmp_path / "notes.spacy", steps=3, words=90, seed=0)
+        assert filled["training"]["batcher"]["batcher"]["size"] == 90
+
+
 def test_weights_of_ones_own(tmp_path: Path) -> None:
     with pytest.raises(ClinieError, match="CIE494"):
         find_preset("gatortronllama-8b")

@@ -89,7 +89,9 @@ def test_a_key_changes_with_what_the_result_depends_on(study: Path) -> None:
     changed = replace(find_preset("tiny-encoder"), rates={"encoder-tagger": 0.1})
     with patch.dict(PRESETS, {"tiny-encoder": changed}):
         keys.add(Workspace(study, SMOKE).key(fold))
-    assert len(keys) == 4
+    for profile in (replace(SMOKE, step_words=99), replace(SMOKE, step_pieces=99)):
+        keys.add(Workspace(study, profile).key(fold))
+    assert len(keys) == 6
     assert space.key(fold) in keys
     again = Workspace(study, SMOKE)
     assert again.key(fold) == space.key(fold)
