@@ -100,7 +100,7 @@ PRESETS = {
                 "intermediate_size": 1536,
                 "max_position_embeddings": 512,
             },
-            {"encoder-tagger": 5e-4, "encoder-pairs": 3e-4, "encoder-mrc": 2e-4, "encoder-lora": 1e-3},
+            {"encoder-tagger": 5e-4, "encoder-pairs": 3e-4, "encoder-mrc": 4e-4, "encoder-lora": 1e-3},
         ),
         Preset(
             "smollm2",

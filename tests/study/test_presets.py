@@ -58,7 +58,7 @@ def test_published_rates_and_lengths_reach_the_config() -> None:
     config = arm_config("encoder-mrc", gatortron, "x")
     assert config["training"]["optimizer"]["learn_rate"]["initial_rate"] == 2e-5
     assert {component["model"]["window"] for component in config["components"].values()} == {512}
-    assert arm_config("encoder-mrc", own, "x")["training"]["optimizer"]["learn_rate"]["initial_rate"] == 2e-4
+    assert arm_config("encoder-mrc", own, "x")["training"]["optimizer"]["learn_rate"]["initial_rate"] == 4e-4
 
 
 def test_what_a_step_reads_reaches_the_config(tmp_path: Path) -> None:
