@@ -206,8 +206,8 @@ def thin_out(answered: Sequence[bool], share: Optional[float]) -> list[int]:
     torch's seed.
 
     answered (Sequence[bool]): Whether each question has an answer.
-    share (Optional[float]): How many without an answer for each with one; None for all.
-    RETURNS (list[int]): Indexes into `answered`, ascending; one at least.
+    share (Optional[float]): How many without an answer for each with one, but one at least; None for all.
+    RETURNS (list[int]): Indexes into `answered`, ascending.
     """
     import torch
 
