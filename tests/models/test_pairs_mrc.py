@@ -90,7 +90,10 @@ def test_every_candidate_is_scored_whatever_the_text(
 
 def test_questions_count_where_memory_and_time_are_bound(module: PairMRC, monkeypatch: pytest.MonkeyPatch) -> None:
     places = [(8 * i, 8 * i + 7) for i in range(12)]
+    kinds = {f"kind {i}": {"question": "{head}: which ones?", "pairs": [["Drug", "Drug"]]} for i in range(4)}
+    schema = Schema.from_dict({"name": "wide", "concepts": {"Drug": {}}, "relations": kinds})
     given_ = item("aspirin " * 12, places)
+    given_ = given_._replace(schema=schema, allowed=np.ones((len(given_.pairs), 4), dtype=bool))
     gold = [np.ones(len(given_.pairs), dtype=np.int64)]
     read: list[list[int]] = []
     asked: list[int] = []
@@ -106,16 +109,17 @@ def test_questions_count_where_memory_and_time_are_bound(module: PairMRC, monkey
 
     monkeypatch.setattr(module, "encode", reads)
     monkeypatch.setattr(module, "classify", classifies)
+    monkeypatch.setitem(module.options, "batch_pieces", 130)
     module.learn([given_], gold)
     assert sorted(asked) == list(range(len(given_.pairs)))
-    assert all(sum(lengths) <= 500 for lengths in read)
-    monkeypatch.setitem(module.options, "step_pieces", 400)
+    assert all(sum(lengths) <= 130 for lengths in read)
+    monkeypatch.setitem(module.options, "step_pieces", 130)
     seen: set[int] = set()
-    for _ in range(20):
+    for _ in range(100):
         read.clear()
         asked.clear()
         module.learn([given_], gold)
-        assert 0 < sum(map(sum, read)) <= 400
+        assert 0 < sum(map(sum, read)) <= 130
         assert 0 < len(asked) < len(given_.pairs)
         seen.update(asked)
     assert seen == set(range(len(given_.pairs)))
