@@ -7,6 +7,7 @@ from typing import Any
 from thinc.api import Config
 
 from .presets import Preset
+from .profiles import Profile
 
 _FOLDER = Path(__file__).parent / "arms"
 # A tenth of the steps, as in the comparisons under benchmarks/.
@@ -14,20 +15,19 @@ _WARM_UP = 0.1
 _PROMPTS = {"concepts": "spacy_clinie.ConceptPrompt.v1", "relations": "spacy_clinie.RelationPrompt.v1"}
 
 
-def arm_config(
-    arm: str, preset: Preset, base: str, *, relations: bool = True, step_pieces: int | None = None
-) -> Config:
+def arm_config(arm: str, preset: Preset, base: str, profile: Profile, *, relations: bool = True) -> Config:
     """An arm over a base model, without corpora and steps.
 
     arm (str): Name of the arm.
     preset (Preset): The base model's lengths and rates.
     base (str): Where its weights are.
+    profile (Profile): What a step reads.
     relations (bool): Whether relations are learnt too; False where no corpus has any.
-    step_pieces (int | None): See `profiles.Profile`.
     RETURNS (Config): For `spacy train`, once `train_on` has filled it in.
     """
     config = Config().from_disk(_FOLDER / "training.cfg", interpolate=False)
     config = config.merge(Config().from_disk(_FOLDER / f"{arm}.cfg", interpolate=False))
+    config["training"]["batcher"]["batcher"]["size"] = profile.step_words
     if arm in preset.rates:
         config["training"]["optimizer"]["learn_rate"]["initial_rate"] = preset.rates[arm]
     for component in config["components"].values():
@@ -39,8 +39,8 @@ def arm_config(
                 component[asked] = {"@misc": prompt, "window": preset.window}
             if not relations:
                 component["relations"] = None
-    if step_pieces is not None and "clinie_rel" in config["components"]:
-        config["components"]["clinie_rel"]["model"]["step_pieces"] = step_pieces
+    if "clinie_rel" in config["components"]:
+        config["components"]["clinie_rel"]["model"]["step_pieces"] = profile.step_pieces
     if not relations:
         config["components"].pop("clinie_rel", None)
         config["nlp"]["pipeline"] = list(config["components"])
@@ -53,7 +53,6 @@ def train_on(
     *,
     probe: Path,
     steps: int,
-    words: int,
     seed: int,
     stem: Path | None = None,
 ) -> Config:
@@ -63,7 +62,6 @@ def train_on(
     corpora (Mapping[str, Mapping[str, Any]]): Settings of `spacy_clinie.Corpus.v1`, by the name of the corpus.
     probe (Path): A `.spacy` file with one short Doc: spaCy evaluates before the first step and behind the last.
     steps (int): Steps of training.
-    words (int): Words of each step.
     seed (int): Of weights, order and dropout.
     stem (Path | None): A pipeline to go on from; components that it does not have begin anew.
     RETURNS (Config): What `spacy train` takes.
@@ -74,7 +72,6 @@ def train_on(
     filled["corpora"]["dev"] = {"@readers": "spacy_clinie.Corpus.v1", "path": str(probe)}
     filled["system"]["seed"] = seed
     filled["training"].update(max_steps=steps, eval_frequency=steps)
-    filled["training"]["batcher"]["batcher"]["size"] = words
     filled["training"]["optimizer"]["learn_rate"].update(
         warmup_steps=max(1, round(_WARM_UP * steps)), total_steps=steps
     )

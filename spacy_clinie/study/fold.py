@@ -107,9 +107,8 @@ def fold_config(fold: Fold, space: Workspace, stem: Optional[Path]) -> Config:
             settings["apart_from"] = str(space.whole(fold.corpus))
         corpora[name] = settings
     relations = any(map(space.has_relations, trained_on))
-    config = arm_config(fold.arm, preset, base, relations=relations, step_pieces=space.profile.step_pieces)
-    words = space.profile.step_words
-    return train_on(config, corpora, probe=space.probe, steps=fold.steps, words=words, seed=fold.seed, stem=stem)
+    config = arm_config(fold.arm, preset, base, space.profile, relations=relations)
+    return train_on(config, corpora, probe=space.probe, steps=fold.steps, seed=fold.seed, stem=stem)
 
 
 def _shown(config: Config) -> list[Note]:

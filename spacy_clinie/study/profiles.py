@@ -46,7 +46,7 @@ class Profile:
     seeds: int
     train_words: Optional[int]
     test_words: Optional[int]
-    step_pieces: Optional[int] = None
+    step_pieces: Optional[int]
 
     def steps_of(self, arm: str, stage: str) -> int:
         """Steps of an arm at a stage."""
@@ -68,6 +68,7 @@ PROFILES = {
             seeds=1,
             train_words=200,
             test_words=100,
+            step_pieces=None,
         ),
         Profile(
             name="cpu",
@@ -100,6 +101,7 @@ PROFILES = {
             seeds=1,
             train_words=None,
             test_words=None,
+            step_pieces=None,
         ),
     )
 }

@@ -100,8 +100,7 @@ class Workspace:
         stem = self.stem(fold)
         record: dict[str, Any] = {
             "fold": fold.to_dict(),
-            "step_words": self.profile.step_words,
-            "arm": arm_config(fold.arm, preset, "", step_pieces=self.profile.step_pieces).to_str(),
+            "arm": arm_config(fold.arm, preset, "", self.profile).to_str(),
             "base": self._fingerprint(base),
             "data": [self._mark(path) for name in sorted({fold.corpus, *fold.others}) for path in self._files(name)],
             "stem": self.key(stem) if stem else None,

@@ -1,5 +1,6 @@
 """Base models by name: each trains in an arm of its kind, as a tiny model of exactly its architecture."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from spacy_clinie.errors import ClinieError
 from spacy_clinie.notes import Note
 from spacy_clinie.study.arms import arm_config, train_on
 from spacy_clinie.study.presets import PRESETS, find_preset
+from spacy_clinie.study.profiles import PROFILES
 from spacy_clinie.study.random_models import write_random_model
 
+CPU = PROFILES["cpu"]
 # What a shape may be made smaller by, in the words of transformers.
 SMALLER = {
     "vocab_size": 500,
@@ -37,9 +40,9 @@ def test_every_preset_trains(name: str, notes: list[Note], tmp_path: Path) -> No
     base = write_random_model(tmp_path / "base", preset.kind, shape, [note.text for note in notes])
     assert AutoConfig.from_pretrained(base).model_type == preset.shape["model_type"]
     docbin.write(notes, tmp_path / "notes.spacy")
-    config = arm_config({"encoder": "encoder-tagger", "decoder": "decoder-lora"}[preset.kind], preset, base)
+    config = arm_config({"encoder": "encoder-tagger", "decoder": "decoder-lora"}[preset.kind], preset, base, CPU)
     settings = {"notes": {"path": str(tmp_path / "notes.spacy"), "schema": None, "limit": 2, "seed": 0}}
-    filled = train_on(config, settings, probe=tmp_path / "notes.spacy", steps=3, words=100, seed=0)
+    filled = train_on(config, settings, probe=tmp_path / "notes.spacy", steps=3, seed=0)
     nlp = init_nlp(filled)
     before = _weights(nlp)
     nlp, _ = train(nlp, None, stdout=(tmp_path / "log").open("w"))
@@ -55,17 +58,18 @@ def _weights(nlp: Language) -> dict[str, Any]:
 
 def test_published_rates_and_lengths_reach_the_config() -> None:
     gatortron, own = PRESETS["gatortron-base"], PRESETS["minilm"]
-    config = arm_config("encoder-mrc", gatortron, "x")
+    config = arm_config("encoder-mrc", gatortron, "x", CPU)
     assert config["training"]["optimizer"]["learn_rate"]["initial_rate"] == 2e-5
     assert {component["model"]["window"] for component in config["components"].values()} == {512}
-    assert arm_config("encoder-mrc", own, "x")["training"]["optimizer"]["learn_rate"]["initial_rate"] == 4e-4
+    assert arm_config("encoder-mrc", own, "x", CPU)["training"]["optimizer"]["learn_rate"]["initial_rate"] == 4e-4
 
 
 def test_what_a_step_reads_reaches_the_config(tmp_path: Path) -> None:
     for arm, bound in (("encoder-mrc", 70), ("encoder-pairs", 70), ("decoder-lora", None)):
-        config = arm_config(arm, PRESETS["minilm" if bound else "smollm2"], "x", step_pieces=70)
+        profile = replace(CPU, step_words=90, step_pieces=70)
+        config = arm_config(arm, PRESETS["minilm" if bound else "smollm2"], "x", profile)
         assert config["components"].get("clinie_rel", {"model": {}})["model"].get("step_pieces") == bound
-        filled = train_on(config, {}, probe=tmp_path / "notes.spacy", steps=3, words=90, seed=0)
+        filled = train_on(config, {}, probe=tmp_path / "notes.spacy", steps=3, seed=0)
         assert filled["training"]["batcher"]["batcher"]["size"] == 90
 
 
