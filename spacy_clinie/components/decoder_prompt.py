@@ -28,6 +28,7 @@ guess = 8
 four_bit = false
 checkpoint = false
 batch_pieces = 1024
+step_pieces = null
 device = "auto"
 precision = "auto"
 

@@ -26,6 +26,7 @@ dropout = 0.1
 head_rate = 3.0
 layer_rate = 0.8
 batch_pieces = 1024
+step_pieces = null
 device = "auto"
 precision = "auto"
 """

@@ -32,6 +32,7 @@ def encoder_tagger(
     head_rate: float = 3.0,
     layer_rate: float = 0.8,
     batch_pieces: int = 1024,
+    step_pieces: Optional[int] = None,
     device: str = "auto",
     precision: str = "auto",
 ) -> Model:
@@ -48,6 +49,8 @@ def encoder_tagger(
     layer_rate (float): The learning rate of each layer of the encoder, as a multiple of that of the layer above it;
         the last one has the optimizer's. The default suits 6 to 12 layers; take 0.9 or more for 24.
     batch_pieces (int): Padded word pieces in one pass of the encoder; bounds memory.
+    step_pieces (Optional[int]): Word pieces that a step of training reads at most; bounds its time, where notes are
+        long. Of more, windows are drawn by chance; None learns from all.
     device (str): `auto` or a torch device.
     precision (str): `auto`, `fp32` or `bf16`.
     RETURNS (Model): `Sought`s to a list of (first token, one past the last, type index, score) for each.
@@ -67,13 +70,14 @@ def encoder_mrc(
     head_rate: float = 3.0,
     layer_rate: float = 1.0,
     batch_pieces: int = 1024,
+    step_pieces: Optional[int] = None,
     device: str = "auto",
     precision: str = "auto",
 ) -> Model:
     """Concepts by asking: one question of the schema for each concept type and window, nested answers allowed
     (Li et al. 2020, arXiv 1910.11476). Registered as `spacy_clinie.EncoderMRC.v1`.
 
-    The arguments are those of `encoder_tagger`; `window` holds the question too, and:
+    The arguments are those of `encoder_tagger`, where `window` and `step_pieces` hold the questions too, and:
 
     unanswered (Optional[float]): Questions without an answer that training asks for each one that has one, drawn by
         chance; most have none, and a model that is asked them all learns for long to answer nothing. None asks all.
@@ -198,6 +202,7 @@ def causal_lm(
     four_bit: bool = False,
     checkpoint: bool = False,
     batch_pieces: int = 1024,
+    step_pieces: Optional[int] = None,
     device: str = "auto",
     precision: str = "auto",
 ) -> Model:
@@ -211,6 +216,8 @@ def causal_lm(
     four_bit (bool): Keep the base in 4 bits a weight; needs bitsandbytes, and an adapter if it is to be trained.
     checkpoint (bool): Gradient checkpointing: training takes less memory and more time.
     batch_pieces (int): Padded tokens in one pass; bounds memory.
+    step_pieces (Optional[int]): Tokens that a step of training reads at most, but for what all prompts begin with;
+        bounds its time. Of more, prompts are drawn by chance; None learns from all.
     device (str): `auto` or a torch device.
     precision (str): `auto`, `fp32` or `bf16`.
     RETURNS (Model): Prompts and machines to nothing: the machines take the answers.

@@ -24,7 +24,7 @@ from ..prompts.codec import Codec
 from ..prompts.machines import Ask
 from . import base
 from .choices import Rows, choose
-from .pieces import PiecedDoc, by_budget, make_pieces
+from .pieces import PiecedDoc, by_budget, draw, make_pieces
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 # Layers' keys and values, each of shape (rows, heads, positions, width).
@@ -175,14 +175,16 @@ class CausalModule(nn.Module):
 
         asks (Sequence[Ask]): Prompts.
         answers (Sequence[Sequence[int]]): Ids of the right answer to each.
-        RETURNS (float): Loss for each id of the answers.
+        RETURNS (float): Loss for each id of the answers that were learnt from, see `step_pieces`.
         RAISES (ClinieError): CIE317 for a base in 4 bits without an adapter.
         """
         if self.options["four_bit"] and not hasattr(self.model, "peft_config"):
             raise ClinieError("CIE317")
         self.train()
-        weight, total = sum(map(len, answers)), 0.0
         lengths = [len(ask.rest) + len(answer) for ask, answer in zip(asks, answers, strict=True)]
+        drawn = draw(lengths, self.options["step_pieces"])
+        asks, answers, lengths = ([held[i] for i in drawn] for held in (asks, answers, lengths))
+        weight, total = sum(map(len, answers)), 0.0
         # Without a memory, every row is read from its beginning.
         whole = bool(self.options["checkpoint"])
         for before, members in self._groups(asks, lengths):

@@ -6,7 +6,7 @@ nested concepts come out by themselves.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import numpy as np
 import torch
@@ -97,9 +97,10 @@ class EncoderMRC(EncoderModule):
         asks = self._asks(items, pieced)
         answered = [any(ask.holds(span) for span in answers[ask.doc]) for ask in asks]
         asks = [asks[i] for i in thin_out(answered, self.options["unanswered"])]
+        batches = list(self._batches(asks, self.options["step_pieces"]))
 
         def losses() -> Iterator[torch.Tensor]:
-            for batch in self._batches(asks):
+            for batch in batches:
                 vectors, mask = self._unit_vectors(batch)
                 starts, ends = self.head.edges(vectors)
                 gold_starts, gold_ends = torch.zeros_like(starts), torch.zeros_like(ends)
@@ -122,7 +123,7 @@ class EncoderMRC(EncoderModule):
                     )
                 yield loss * len(batch)
 
-        return self.accumulate(losses(), len(asks))
+        return self.accumulate(losses(), sum(map(len, batches)))
 
     def predict(self, items: Sequence[Sought]) -> list[list[tuple[int, int, int, float]]]:
         """Find concepts, of types that were never learnt too.
@@ -173,8 +174,8 @@ class EncoderMRC(EncoderModule):
                     asks.append(_Ask(number, kind, int(first), int(last), own, ids, segments, positions))
         return asks
 
-    def _batches(self, asks: list[_Ask]) -> Iterator[list[_Ask]]:
-        for batch in by_budget([len(ask.ids) for ask in asks], self.options["batch_pieces"]):
+    def _batches(self, asks: list[_Ask], most: Optional[int] = None) -> Iterator[list[_Ask]]:
+        for batch in by_budget([len(ask.ids) for ask in asks], self.options["batch_pieces"], most):
             yield [asks[i] for i in batch]
 
     def _unit_vectors(self, batch: list[_Ask]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -14,7 +14,7 @@ from torch import nn
 from ..errors import ClinieError
 from .encoder import EncoderModule, gather
 from .excerpts import Excerpt, PairInput, Ranges, mark_places, one_each, shared
-from .pieces import PiecedDoc, by_budget, draw, make_pieces, pad
+from .pieces import PiecedDoc, by_budget, make_pieces, pad
 
 _NEVER = -1e4
 
@@ -150,9 +150,8 @@ class PairModule(EncoderModule):
             for excerpt in self.excerpts(number, item, ranges)
         ]
         lengths = [self.length(excerpt, read.items[excerpt.doc]) for excerpt in excerpts]
-        drawn = draw(lengths, most)
-        for batch in by_budget([lengths[i] for i in drawn], self.options["batch_pieces"]):
-            yield [excerpts[drawn[i]] for i in batch]
+        for batch in by_budget(lengths, self.options["batch_pieces"], most):
+            yield [excerpts[i] for i in batch]
 
     def length(self, excerpt: Excerpt, item: PairInput) -> int:  # noqa: ARG002
         """How many pieces and markers the encoder reads."""

@@ -168,15 +168,16 @@ class Specials:
         return np.concatenate([self.before, first, self.between, second, self.after]).astype(np.int64)
 
 
-def by_budget(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+def by_budget(lengths: Sequence[int], budget: int, most: Optional[int] = None) -> Iterator[list[int]]:
     """Group sequences of like length, so that a padded batch holds about so many pieces.
 
     lengths (Sequence[int]): Length of each sequence.
     budget (int): Padded pieces in a batch; a longer sequence is a batch of its own.
+    most (Optional[int]): Pieces in all batches; of more, sequences are drawn, see `draw`. None for all sequences.
     YIELDS (list[int]): Indexes into `lengths`, longest first.
     """
     batch: list[int] = []
-    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+    for i in sorted(draw(lengths, most), key=lambda i: -lengths[i]):
         if batch and (len(batch) + 1) * lengths[batch[0]] > budget:
             yield batch
             batch = []

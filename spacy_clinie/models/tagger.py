@@ -1,7 +1,7 @@
 """Concepts by tagging: a chain of BIOLU tags for each concept type, over vectors of tokens."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 import torch
@@ -142,9 +142,10 @@ class EncoderTagger(EncoderModule):
             tags.append(chain.encode(len(doc.tokens), self.head.kinds, own))
             sought.append(np.isin(np.arange(self.head.kinds), columns))
 
+        batches = list(self._batches(pieced, self.options["step_pieces"]))
+
         def losses() -> Iterator[torch.Tensor]:
-            for batch in self._batches(pieced):
-                answers, mask = [], None
+            for batch in batches:
                 vectors = self._unit_vectors(batch)
                 answers = [tags[item.doc][item.first_unit : item.last_unit] for item in batch]
                 _, mask = pad([item.positions for item in batch], 0, self.device)
@@ -156,7 +157,7 @@ class EncoderTagger(EncoderModule):
                 given = (torch.from_numpy(table), mask, torch.tensor(cut), torch.from_numpy(counts))
                 yield self.head.loss(vectors, *(part.to(self.device) for part in given))
 
-        return self.accumulate(losses(), sum(len(doc.tokens) for doc in pieced))
+        return self.accumulate(losses(), sum(item.last_unit - item.first_unit for batch in batches for item in batch))
 
     def predict(self, items: Sequence[Sought]) -> list[list[tuple[int, int, int, float]]]:
         """Find concepts.
@@ -177,7 +178,7 @@ class EncoderTagger(EncoderModule):
         found = chain.decode(scores, self.options["threshold"])
         return [self.chains.answer(*one) for one in zip(items, [doc.tokens for doc in pieced], found, strict=True)]
 
-    def _batches(self, pieced: Sequence[PiecedDoc]) -> Iterator[list[_Item]]:
+    def _batches(self, pieced: Sequence[PiecedDoc], most: Optional[int] = None) -> Iterator[list[_Item]]:
         size = self.window_size(self.specials.single)
         items = []
         for i, doc in enumerate(pieced):
@@ -187,7 +188,7 @@ class EncoderTagger(EncoderModule):
                     positions = doc.firsts[first:last] - window.start + len(self.specials.before)
                     ids = self.specials.wrap(doc.ids[window.start : window.stop])
                     items.append(_Item(i, window, int(first), int(last), ids, positions))
-        for batch in by_budget([len(item.ids) for item in items], self.options["batch_pieces"]):
+        for batch in by_budget([len(item.ids) for item in items], self.options["batch_pieces"], most):
             yield [items[i] for i in batch]
 
     def _unit_vectors(self, batch: list[_Item]) -> torch.Tensor:

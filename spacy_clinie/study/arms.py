@@ -31,6 +31,7 @@ def arm_config(arm: str, preset: Preset, base: str, profile: Profile, *, relatio
     if arm in preset.rates:
         config["training"]["optimizer"]["learn_rate"]["initial_rate"] = preset.rates[arm]
     for component in config["components"].values():
+        component["model"]["step_pieces"] = profile.step_pieces
         if preset.kind == "encoder":
             component["model"].update(encoder=base, window=preset.window)
         else:
@@ -39,8 +40,6 @@ def arm_config(arm: str, preset: Preset, base: str, profile: Profile, *, relatio
                 component[asked] = {"@misc": prompt, "window": preset.window}
             if not relations:
                 component["relations"] = None
-    if "clinie_rel" in config["components"]:
-        config["components"]["clinie_rel"]["model"]["step_pieces"] = profile.step_pieces
     if not relations:
         config["components"].pop("clinie_rel", None)
         config["nlp"]["pipeline"] = list(config["components"])

@@ -25,14 +25,14 @@ class Profile:
     bases (tuple[str, ...]): Base models, where none are named.
     arms (tuple[str, ...]): Arms.
     steps (Mapping[str, Mapping[str, int]]): Steps of training, for arms of each kind by stage.
-    step_words (int): Words of each step.
+    step_words (int): Words of each step: a note is not cut, but see `step_pieces`.
+    step_pieces (Optional[int]): Word pieces that each component reads in a step at most. Where notes are long, or a
+        question for each head and type makes many pieces of few words, some are drawn. None for all.
     shots (tuple[int, ...]): Documents of few-shot training.
     draws (int): How often these are drawn.
     seeds (int): How often everything is done.
     train_words (Optional[int]): Words of each corpus that are trained on; None for all.
     test_words (Optional[int]): Words of each corpus that are tested on; None for all.
-    step_pieces (Optional[int]): Word pieces that a step of training reads for relations, in the arms of encoders: a
-        question for each head and type, or an excerpt for each pair, make many of few words. None for all.
     """
 
     name: str
@@ -41,12 +41,12 @@ class Profile:
     arms: tuple[str, ...]
     steps: Mapping[str, Mapping[str, int]]
     step_words: int
+    step_pieces: Optional[int]
     shots: tuple[int, ...]
     draws: int
     seeds: int
     train_words: Optional[int]
     test_words: Optional[int]
-    step_pieces: Optional[int]
 
     def steps_of(self, arm: str, stage: str) -> int:
         """Steps of an arm at a stage."""
@@ -63,12 +63,12 @@ PROFILES = {
             arms=ARMS,
             steps={kind: {"full": 2, "multi": 2, "shots": 1} for kind in ("encoder", "decoder")},
             step_words=400,
+            step_pieces=None,
             shots=(2,),
             draws=1,
             seeds=1,
             train_words=200,
             test_words=100,
-            step_pieces=None,
         ),
         Profile(
             name="cpu",
@@ -78,16 +78,16 @@ PROFILES = {
             # On a processor, a step of a language model takes as long as several of an encoder. And where there is time
             # for so few words, many small steps learn far more than few large ones (docs/roadmap.md).
             steps={
-                "encoder": {"full": 200, "multi": 300, "shots": 40},
-                "decoder": {"full": 50, "multi": 80, "shots": 10},
+                "encoder": {"full": 200, "multi": 400, "shots": 100},
+                "decoder": {"full": 40, "multi": 80, "shots": 15},
             },
             step_words=100,
+            step_pieces=1_000,
             shots=(5, 20, 50),
             draws=2,
             seeds=1,
             train_words=20_000,
-            test_words=1_500,
-            step_pieces=1_000,
+            test_words=1_200,
         ),
         Profile(
             name="gpu",
@@ -96,12 +96,12 @@ PROFILES = {
             arms=ARMS,
             steps={kind: {"full": 1500, "multi": 3000, "shots": 200} for kind in ("encoder", "decoder")},
             step_words=400,
+            step_pieces=None,
             shots=(5, 10, 20, 50),
             draws=3,
             seeds=1,
             train_words=None,
             test_words=None,
-            step_pieces=None,
         ),
     )
 }

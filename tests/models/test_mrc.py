@@ -19,7 +19,14 @@ QUESTIONS = ("Which drugs?", "Which doses?", "Which routes?", "Which reasons?")
 def test_questions_without_an_answer_are_drawn_anew_in_each_step(
     tiny_bert: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options: dict[str, Any] = {"lora": None, "window": 64, "overlap": 4, "layer_rate": 1.0, "batch_pieces": 500}
+    options: dict[str, Any] = {
+        "lora": None,
+        "window": 64,
+        "overlap": 4,
+        "layer_rate": 1.0,
+        "batch_pieces": 500,
+        "step_pieces": None,
+    }
     module: Any = EncoderMRC.create({}, tiny_settings(tiny_bert, **options, unanswered=None))
     docs = [spacy.blank("en")(f"aspirin {number} mg by mouth") for number in range(6)]
     items = [Sought(doc, LABELS, QUESTIONS) for doc in docs]

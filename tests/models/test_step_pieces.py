@@ -1,0 +1,82 @@
+"""What a step of training reads at most, in the models that read windows and prompts."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+import spacy
+import torch
+
+from spacy_clinie.models.causal import CausalModule
+from spacy_clinie.models.mrc import EncoderMRC
+from spacy_clinie.models.pieces import Sought
+from spacy_clinie.models.tagger import EncoderTagger
+from spacy_clinie.prompts.machines import Ask
+from tests.conftest import tiny_settings
+
+# Eight equal sentences, a window or two each: what is drawn of them has the same loss as all of them.
+NOTE = "Took aspirin 25 mg by mouth for pain today . \n\n"
+LEARN = Callable[[], float]
+
+
+@pytest.fixture(params=["tagger", "mrc", "causal"])
+def step(request: pytest.FixtureRequest) -> tuple[Any, LEARN, list[int]]:
+    """A model, a step of its training, and the lengths of the sequences that it reads."""
+    if request.param == "causal":
+        return causal(request.getfixturevalue("tiny_decoder"))
+    return encoder(request.param, request.getfixturevalue("tiny_bert"))
+
+
+def encoder(kind: str, base: str) -> tuple[Any, LEARN, list[int]]:
+    options: dict[str, Any] = {"lora": None, "window": 64, "overlap": 4, "layer_rate": 1.0, "batch_pieces": 200}
+    settings = tiny_settings(base, **options, step_pieces=None)
+    module: Any
+    if kind == "tagger":
+        module = EncoderTagger.create({"concepts": {"Drug": {}}}, settings | {"head": "crf", "threshold": 0.5})
+    else:
+        module = EncoderMRC.create({}, settings | {"unanswered": None})
+    items = [Sought(spacy.blank("en")(NOTE), ("Drug",), ("Which drugs?",)) for _ in range(8)]
+    read: list[int] = []
+    encode = module.encode
+
+    def reads(sequences: Iterable[np.ndarray], **more: Any) -> torch.Tensor:
+        held = list(sequences)
+        read.extend(map(len, held))
+        return encode(held, **more)
+
+    module.encode = reads
+    return module, lambda: module.learn(items, [[(1, 2, 0)]] * 8), read
+
+
+def causal(base: str) -> tuple[Any, LEARN, list[int]]:
+    options = {"base": base, "adapter": None, "guess": 2, "four_bit": False, "checkpoint": False, "batch_pieces": 40}
+    module: Any = CausalModule.create({}, {**options, "step_pieces": None, "device": "cpu", "precision": "fp32"})
+    asks = [Ask((5, 6, 7), [8, 9, 10, 11, 12, 13])] * 8
+    read: list[int] = []
+    loss = module._loss
+
+    def reads(before: Any, copy: Any, asked: list[Any], answers: list[Any]) -> torch.Tensor:
+        read.extend(len(ids) + len(answer) for ids, answer in zip(asked, answers, strict=True))
+        return loss(before, copy, asked, answers)
+
+    module._loss = reads
+    return module, lambda: module.learn(asks, [[14, 15, 16, 17]] * 8), read
+
+
+def test_a_step_reads_so_many_pieces_and_has_the_loss_of_what_it_read(step: tuple[Any, LEARN, list[int]]) -> None:
+    module, learn, read = step
+    whole = learn()
+    length = read[0]
+    assert read == [length] * 8
+    module.options["step_pieces"] = 3 * length + 1
+    read.clear()
+    assert learn() == pytest.approx(whole, rel=0.01)
+    assert read == [length] * 3
+
+
+def test_a_step_reads_one_window_where_none_is_short_enough(step: tuple[Any, LEARN, list[int]]) -> None:
+    module, learn, read = step
+    module.options["step_pieces"] = 1
+    learn()
+    assert len(read) == 1
