@@ -183,7 +183,7 @@ class CausalModule(nn.Module):
         self.train()
         lengths = [len(ask.rest) + len(answer) for ask, answer in zip(asks, answers, strict=True)]
         drawn = draw(lengths, self.options["step_pieces"])
-        asks, answers, lengths = ([held[i] for i in drawn] for held in (asks, answers, lengths))
+        asks, answers, lengths = [asks[i] for i in drawn], [answers[i] for i in drawn], [lengths[i] for i in drawn]
         weight, total = sum(map(len, answers)), 0.0
         # Without a memory, every row is read from its beginning.
         whole = bool(self.options["checkpoint"])
