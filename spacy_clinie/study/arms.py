@@ -38,8 +38,7 @@ def arm_config(arm: str, preset: Preset, base: str, profile: Profile, *, relatio
             component["model"]["base"] = base
             for asked, prompt in _PROMPTS.items():
                 component[asked] = {"@misc": prompt, "window": preset.window}
-            if not relations:
-                component["relations"] = None
+    # A language model that learnt no relations can be asked for them all the same; an encoder would be without a task.
     if not relations:
         config["components"].pop("clinie_rel", None)
         config["nlp"]["pipeline"] = list(config["components"])
@@ -60,7 +59,7 @@ def train_on(
     config (Config): From `arm_config`.
     corpora (Mapping[str, Mapping[str, Any]]): Settings of `spacy_clinie.Corpus.v1`, by the name of the corpus.
     probe (Path): A `.spacy` file with one short Doc: spaCy evaluates before the first step and behind the last.
-    steps (int): Steps of training.
+    steps (int): Steps of training, 2 or more.
     seed (int): Of weights, order and dropout.
     stem (Path | None): A pipeline to go on from; components that it does not have begin anew.
     RETURNS (Config): What `spacy train` takes.
@@ -70,7 +69,8 @@ def train_on(
     filled["corpora"]["train"] = {"@readers": "spacy_clinie.Mixed.v1", "corpora": readers, "seed": seed}
     filled["corpora"]["dev"] = {"@readers": "spacy_clinie.Corpus.v1", "path": str(probe)}
     filled["system"]["seed"] = seed
-    filled["training"].update(max_steps=steps, eval_frequency=steps)
+    # spaCy counts steps from 0, and takes 0 for no end.
+    filled["training"].update(max_steps=max(steps - 1, 1), eval_frequency=steps)
     filled["training"]["optimizer"]["learn_rate"].update(
         warmup_steps=max(1, round(_WARM_UP * steps)), total_steps=steps
     )

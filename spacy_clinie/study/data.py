@@ -124,13 +124,15 @@ def stamp(source: Source) -> str:
     """What a corpus is made of, as far as can be told without reading it.
 
     source (Source): The corpus.
-    RETURNS (str): Another one when a file or the schema changes.
+    RETURNS (str): Another one when a file, the schema or the version of this package changes.
     """
+    from .. import __version__
+
     files = (
         [source.path] if source.path.is_file() else sorted(file for file in source.path.rglob("*") if file.is_file())
     )
     state = [(str(file.relative_to(source.path)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return hashlib.sha256(repr((source, Schema.load(source.schema).to_dict(), state)).encode()).hexdigest()
+    return hashlib.sha256(repr((source, Schema.load(source.schema).to_dict(), state, __version__)).encode()).hexdigest()
 
 
 def draw(notes: Sequence[Note], words: int | None, seed: int = 0) -> list[Note]:
@@ -168,4 +170,8 @@ def digest(path: Path) -> str:
     path (Path): The file.
     RETURNS (str): Its SHA-256.
     """
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    found = hashlib.sha256()
+    with path.open("rb") as file:  # weights of 16 GB, too
+        while block := file.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()

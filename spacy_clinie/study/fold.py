@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +17,8 @@ from typing import Any, Optional, cast
 import spacy
 import torch
 from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training import Example
 from spacy.training.initialize import init_nlp
 from spacy.training.loop import train
 from spacy.util import registry
@@ -38,29 +40,39 @@ from .plan import Fold
 from .profiles import PROFILES
 from .workspace import Workspace
 
+# A corpus, and the id of one of its notes.
+Source = tuple[str, str]
+
 PACKAGES = ("spacy_clinie", "spacy", "thinc", "torch", "transformers", "peft", "numpy")
 
 
-def run_fold(fold: Fold, space: Workspace) -> None:
+def run_fold(fold: Fold, space: Workspace, key: str, stem_key: Optional[str]) -> None:
     """Do a fold, and write `manifest.json` into its folder, with `config.cfg` for `spacy train`.
 
     fold (Fold): The fold.
     space (Workspace): Where everything is; its corpora are prepared, and what the fold goes on from is done.
+    key (str): The fold's key.
+    stem_key (Optional[str]): The key of what it goes on from; None if it begins anew.
     RAISES (ClinieError): What components and readers raise.
     """
     begin = time.perf_counter()
-    key = space.key(fold)
     folder = space.fold(key)
     folder.mkdir(parents=True, exist_ok=True)
     stem = space.stem(fold)
-    pipeline = space.fold(space.key(stem)) / "pipeline" if stem else None
-    shown = _shown(fold_config(stem, space, None)) if stem else []
+    pipeline = space.fold(stem_key) / "pipeline" if stem_key else None
     record: dict[str, Any] = {"key": key, "fold": fold.to_dict(), "profile": space.profile.name, "training": None}
+    shown: dict[Source, Note] = {}
+    if stem and stem_key:
+        known = set(map(tuple, cast(dict, space.manifest(stem_key))["shown"]))
+        shown = {source: note for source, note in _offered(fold_config(stem, space, None)).items() if source in known}
+    offered: dict[Source, Note] = {}
+    learnt = _Learnt()
     if fold.steps:
         config = fold_config(fold, space, pipeline)
         config.to_disk(folder / "config.cfg")
-        shown += _shown(config)
-        nlp, record["training"] = _train(config, fold.steps)
+        offered = _offered(config)
+        nlp, record["training"] = _train(config, learnt)
+        shown |= learnt.notes
         nlp.to_disk(folder / "pipeline", exclude=["vocab"])  # which holds the words of the notes
         record["training"]["disk_bytes"] = sum(
             file.stat().st_size for file in (folder / "pipeline").rglob("*") if file.is_file()
@@ -70,16 +82,24 @@ def run_fold(fold: Fold, space: Workspace) -> None:
     else:
         nlp = spacy.load(cast(Path, pipeline))
     test = [] if fold.stage == "multi" else load(space.part(fold.corpus, "test"))
-    record["data"] = {"train": _size(shown), "test": _size(test)}
+    sizes = {"train": learnt.notes.values(), "offered": offered.values(), "test": test}
+    record["data"] = {name: _size(notes) for name, notes in sizes.items()}
     record["prediction"] = None
-    if test:
+    if fold.stage == "multi":
+        record["shown"] = sorted(shown)
+    else:
         schema = str(space.whole(fold.corpus) / "schema.yml")
-        record |= _tested(nlp, test, shown, schema)
+        record |= _tested(nlp, test, list(shown.values()), schema)
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     record["made"] = {
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "seconds": time.perf_counter() - begin,
-        "machine": {"processor": _processor(), "cores": os.cpu_count(), "gpu": gpu},
+        "machine": {
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "gpu": gpu,
+        },
         "versions": {name: version(name) for name in PACKAGES},
     }
     space.write(folder / "manifest.json", record)
@@ -103,23 +123,52 @@ def fold_config(fold: Fold, space: Workspace, stem: Optional[Path]) -> Config:
             "limit": fold.shots or 0,
             "seed": fold.draw or 0,
         }
-        if fold.stage == "multi":  # a text of the corpus that is left out may stand in another one
-            settings["apart_from"] = str(space.whole(fold.corpus))
+        # A text that is tested on may stand in another corpus, or once more in its own.
+        settings["apart_from"] = str(
+            space.whole(fold.corpus) if fold.stage == "multi" else space.whole(fold.corpus) / "test.spacy"
+        )
         corpora[name] = settings
     relations = any(map(space.has_relations, trained_on))
     config = arm_config(fold.arm, preset, base, space.profile, relations=relations)
     return train_on(config, corpora, probe=space.probe, steps=fold.steps, seed=fold.seed, stem=stem)
 
 
-def _shown(config: Config) -> list[Note]:
-    """What a config trains on."""
+def _offered(config: Config) -> dict[Source, Note]:
+    """What a config has to train on."""
     nlp = spacy.blank("en", config={"nlp": {"tokenizer": config["nlp"]["tokenizer"]}})
     reader = registry.resolve({"train": config["corpora"]["train"]})["train"]
-    return [note_from_doc(example.reference) for example in reader(nlp)]
+    return dict(_sourced(example.reference) for example in reader(nlp))
 
 
-def _train(config: Config, steps: int) -> tuple[Language, dict[str, Any]]:
+def _sourced(doc: Doc) -> tuple[Source, Note]:
+    note = note_from_doc(doc)
+    return (Path(doc.user_data[SCHEMA_KEY]).parent.name, note.id), note
+
+
+class _Learnt:
+    """What steps of training read: few steps end before the last note of a corpus. Of a long note they may have read a
+    part (`step_pieces`)."""
+
+    def __init__(self) -> None:
+        self.notes: dict[Source, Note] = {}
+        self.steps = 0
+
+    def watch(self, nlp: Language) -> None:
+        """Take down what a pipeline is updated with; the loop of spaCy has no hook that tells."""
+        update = nlp.update
+
+        def watched(examples: Iterable[Example], *args: Any, **kwargs: Any) -> Any:
+            held = list(examples)
+            self.steps += 1
+            self.notes.update(_sourced(example.reference) for example in held)
+            return update(held, *args, **kwargs)
+
+        nlp.update = watched  # type: ignore[method-assign]
+
+
+def _train(config: Config, learnt: _Learnt) -> tuple[Language, dict[str, Any]]:
     nlp = init_nlp(config)
+    learnt.watch(nlp)
     begin = time.perf_counter()
     nlp, _ = train(nlp, None, stdout=sys.stdout, stderr=sys.stderr)
     seconds = time.perf_counter() - begin
@@ -130,9 +179,9 @@ def _train(config: Config, steps: int) -> tuple[Language, dict[str, Any]]:
         for weight in shim.module.parameters()
     ]
     return nlp, {
-        "steps": steps,
+        "steps": learnt.steps,
         "seconds": seconds,
-        "seconds_per_step": seconds / steps,
+        "seconds_per_step": seconds / learnt.steps,
         "trainable": sum(weight.numel() for weight in weights if weight.requires_grad),
         "parameters": sum(weight.numel() for weight in weights),
         "peak_bytes": _peak(),
@@ -142,8 +191,10 @@ def _train(config: Config, steps: int) -> tuple[Language, dict[str, Any]]:
 def _tested(nlp: Language, test: Sequence[Note], shown: Sequence[Note], schema: str) -> dict[str, Any]:
     """What a pipeline finds in notes, beside what is there."""
     record: dict[str, Any] = {"results": {}, "documents": {"ids": sorted(note.id for note in test)}}
-    finds_concepts = any(name != "clinie_rel" for name in nlp.pipe_names)
-    if finds_concepts:
+    asking = [pipe for _, pipe in nlp.pipeline if isinstance(pipe, AskingComponent)]
+    relates = "clinie_rel" in nlp.pipe_names or any(pipe.relations for pipe in asking)
+    # What a pipeline cannot look for is no score of 0.
+    if "clinie_ner_encoder" in nlp.pipe_names or any(pipe.concepts for pipe in asking):
         begin = time.perf_counter()
         found = _found(nlp, test, schema, gold=False)
         counters = [pipe.rejected for _, pipe in nlp.pipeline if isinstance(pipe, DecoderPrompt)]
@@ -152,11 +203,12 @@ def _tested(nlp: Language, test: Sequence[Note], shown: Sequence[Note], schema: 
             "words": _size(test)["words"],
             "rejected": dict(sum(counters, Counter[str]())),
         }
-        for kind in ("concepts", "relations"):
+        for kind in ("concepts", *(["relations"] if relates else [])):
             _scored(record, kind, test, found, cast(Kind, kind))
         record["errors"] = analyse(test, found, shown)
-    # Nothing to find in the gold standard is no score of 0, and the report knows.
-    _scored(record, "relations_gold", test, _found(nlp, test, schema, gold=True), "relations")
+    # Nothing to find in the gold standard is no score of 0 either, and the report knows.
+    if relates:
+        _scored(record, "relations_gold", test, _found(nlp, test, schema, gold=True), "relations")
     return record
 
 
@@ -188,7 +240,7 @@ def _found(nlp: Language, notes: Sequence[Note], schema: str, *, gold: bool) -> 
             pipe.concepts = prompt
 
 
-def _size(notes: Sequence[Note]) -> dict[str, int]:
+def _size(notes: Collection[Note]) -> dict[str, int]:
     return {"documents": len(notes), "words": sum(len(note.text.split()) for note in notes)}
 
 
@@ -227,13 +279,14 @@ def problem_of(error: Exception) -> str:
 def main(request: Path) -> None:
     """Do the fold that a file asks for. A failure is written into the manifest, and raised.
 
-    request (Path): JSON with `fold` and `profile`, in the fold's folder.
+    request (Path): JSON with `fold`, `profile` and `stem` (the key of what the fold goes on from), in the fold's
+        folder, whose name is its key.
     """
     record = json.loads(request.read_text(encoding="utf-8"))
     fold, folder = Fold.from_dict(record["fold"]), request.parent
     space = Workspace(folder.parents[1], PROFILES[record["profile"]])
     try:
-        run_fold(fold, space)
+        run_fold(fold, space, folder.name, record["stem"])
     except Exception as error:
         failed = {"key": folder.name, "fold": fold.to_dict(), "profile": space.profile.name}
         space.write(folder / "manifest.json", {**failed, "failed": {"problem": problem_of(error)}})

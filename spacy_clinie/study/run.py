@@ -203,7 +203,7 @@ def _work_off(
                     say(f"[{len(done) + len(failed)}/{len(folds)}] {folds[key].title}: left out, {needed} failed")
                 elif len(running) < jobs and (needed is None or needed in done):
                     waiting.remove(key)
-                    running[key] = start(_request(space, key, folds[key])), time.monotonic()
+                    running[key] = start(_request(space, key, folds[key], needed)), time.monotonic()
             time.sleep(_PAUSE)
     finally:
         for process, _ in running.values():
@@ -221,10 +221,10 @@ def _outcome(manifest: Optional[dict[str, Any]], problem: str) -> str:
     return ", ".join(found) or "trained"
 
 
-def _request(space: Workspace, key: str, fold: Fold) -> Path:
+def _request(space: Workspace, key: str, fold: Fold, stem: Optional[str]) -> Path:
     path = space.fold(key) / "request.json"
     (space.fold(key) / "manifest.json").unlink(missing_ok=True)
-    space.write(path, {"fold": fold.to_dict(), "profile": space.profile.name})
+    space.write(path, {"fold": fold.to_dict(), "profile": space.profile.name, "stem": stem})
     return path
 
 

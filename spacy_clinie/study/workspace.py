@@ -89,7 +89,8 @@ class Workspace:
 
     def key(self, fold: Fold) -> str:
         """What a fold is known by: 16 characters, which change with anything that its result depends on: its settings,
-        the config of its arm, the profile's data, the base model, and the version of this package.
+        the config of its arm, the data that it reads, the base model, and the version of this package. Studies share
+        what is the same in them.
 
         fold (Fold): The fold.
         RETURNS (str): The key.
@@ -98,11 +99,12 @@ class Workspace:
 
         preset, base = self.base(fold.base)
         stem = self.stem(fold)
+        settings = {name: value for name, value in fold.to_dict().items() if name not in ("study", "base")}
         record: dict[str, Any] = {
-            "fold": fold.to_dict(),
+            "fold": settings,
             "arm": arm_config(fold.arm, preset, "", self.profile).to_str(),
-            "base": self._fingerprint(base),
-            "data": [self._mark(path) for name in sorted({fold.corpus, *fold.others}) for path in self._files(name)],
+            "base": [preset.name, self._fingerprint(base)],
+            "data": [self._mark(path) for path in self._files(fold)],
             "stem": self.key(stem) if stem else None,
             "version": __version__,
         }
@@ -133,9 +135,15 @@ class Workspace:
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
 
-    def _files(self, corpus: str) -> list[Path]:
-        whole = [self.whole(corpus) / f"{split}.spacy" for split in SPLITS]
-        return [*whole, self.whole(corpus) / "schema.yml", self.part(corpus, "train"), self.part(corpus, "test")]
+    def _files(self, fold: Fold) -> list[Path]:
+        """What a fold reads; what it goes on from has a key of its own."""
+        own = self.whole(fold.corpus)
+        if fold.stage == "multi":
+            apart_from = [own / f"{split}.spacy" for split in SPLITS]
+            learnt = [(self.part(name, "train"), self.whole(name) / "schema.yml") for name in fold.others]
+            return [*apart_from, *(path for pair in learnt for path in pair)]
+        learnt_from = [self.part(fold.corpus, "train"), own / "test.spacy"] if fold.steps else []
+        return [own / "schema.yml", self.part(fold.corpus, "test"), *learnt_from]
 
     def _mark(self, path: Path) -> str:
         if str(path) not in self._marks:
@@ -149,8 +157,7 @@ class Workspace:
         place = locate(base)
         if not Path(place).is_dir():
             return f"{place} {getattr(load_config(base), '_commit_hash', None)}"
-        files = sorted(file for file in Path(place).rglob("*") if file.suffix in (".json", ".safetensors", ".bin"))
-        return " ".join(self._mark(file) for file in files)
+        return " ".join(self._mark(file) for file in sorted(Path(place).rglob("*")) if file.is_file())
 
 
 def texts_of(folder: Path) -> Callable[[str], dict[str, str]]:

@@ -20,7 +20,7 @@ from spacy_clinie.cli import app
 from spacy_clinie.corpora.splits import overlapping
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.study.data import SPLITS, find_sources, load
-from spacy_clinie.study.fold import fold_config
+from spacy_clinie.study.fold import fold_config, run_fold
 from spacy_clinie.study.plan import Fold
 from spacy_clinie.study.presets import PRESETS, find_preset
 from spacy_clinie.study.profiles import PROFILES
@@ -46,6 +46,7 @@ def test_every_fold_says_what_it_did(study: Path) -> None:
         tasks = {"concepts", "relations", "relations_gold"} if arm != "encoder-pairs" else {"relations_gold"}
         assert set(one.get("results", {})) == (set() if stage == "multi" else tasks)
         assert (one["training"] is None) == (stage == "zero")
+        assert one["data"]["train"]["documents"] <= one["data"]["offered"]["documents"]
         if one["training"]:
             part = one["training"]["trainable"] / one["training"]["parameters"]
             assert part < 1 if arm in ("encoder-lora", "decoder-lora", "decoder-ptuning") else part == 1
@@ -74,8 +75,9 @@ def test_the_config_of_a_fold_is_one_for_spacy_train(study: Path) -> None:
     assert set(done) == set(SMOKE.arms)
     for one in done.values():
         config = spacy.util.load_config(study / "folds" / one["key"] / "config.cfg", interpolate=False)
-        # spaCy trains step 0 too.
-        assert config["training"]["max_steps"] == one["training"]["steps"]
+        assert one["training"]["steps"] == one["fold"]["steps"] == config["training"]["max_steps"] + 1
+        # Nothing of what is saved holds words of notes.
+        assert config["training"]["before_to_disk"] == {"@callbacks": "spacy_clinie.before_to_disk.v1"}
         nlp = init_nlp(config.interpolate())
         numbers = [weight.numel() for _, pipe in nlp.pipeline for weight in pipe.model.shims[0].module.parameters()]
         assert sum(numbers) == one["training"]["parameters"]
@@ -95,6 +97,81 @@ def test_a_key_changes_with_what_the_result_depends_on(study: Path) -> None:
     assert space.key(fold) in keys
     again = Workspace(study, SMOKE)
     assert again.key(fold) == space.key(fold)
+
+
+def test_a_key_does_not_change_with_what_a_fold_does_not_read(study: Path) -> None:
+    space = Workspace(study, SMOKE)
+    fold = Fold("single", "encoder-mrc", "tiny-encoder=random", "synthetic-drugs", "full", 3)
+    assert space.key(replace(fold, study="loo")) == space.key(fold)
+    multi = replace(fold, study="loo", stage="multi", multitask=True, others=("synthetic-problems",))
+    unread = [space.part(name, "test") for name in SMOKE.corpora] + [space.part("synthetic-drugs", "train")]
+    with patch.object(Workspace, "_mark", lambda _, path: "changed" if path in unread else "same"):
+        changed = Workspace(study, SMOKE).key(multi), Workspace(study, SMOKE).key(fold)
+    with patch.object(Workspace, "_mark", lambda *_: "same"):
+        assert Workspace(study, SMOKE).key(multi) == changed[0]
+        assert Workspace(study, SMOKE).key(fold) != changed[1]
+
+
+def test_a_fold_tells_what_its_steps_read_and_not_what_there_was(tmp_path: Path) -> None:
+    """Two notes in two steps; and in a test behind them, one of these and one of the others has the words that are
+    sought."""
+    _own_corpus(tmp_path / "corpora" / "mine")
+    space = Workspace(tmp_path / "study", replace(SMOKE, step_words=1, train_words=None))
+    space.prepare(find_sources(["mine"], tmp_path / "corpora")[0])
+    fold = Fold("single", "encoder-tagger", "tiny-encoder=random", "mine", "full", 2)
+    run_fold(fold, space, "key", None)
+    manifest = space.manifest("key")
+    assert manifest
+    assert manifest["training"]["steps"] == manifest["data"]["train"]["documents"] == 2
+    assert manifest["data"]["offered"]["documents"] == len(load(space.part("mine", "train"))) > 2
+    assert "relations" not in manifest["results"]
+
+
+def test_what_an_earlier_stage_was_shown_counts_as_shown(study: Path) -> None:
+    """No word of the corpus itself was trained on; words of the other one stand in both."""
+    done = {one["key"]: one for one in manifests(study)}
+    zero = [one for one in done.values() if one["fold"]["stage"] == "zero"]
+    multi = [one for one in done.values() if one["fold"]["stage"] == "multi"]
+    assert zero
+    assert all(one["data"]["train"]["documents"] == 0 for one in zero)
+    for one in multi:
+        assert len(one["shown"]) == one["data"]["train"]["documents"] > 0
+        assert {corpus for corpus, _ in one["shown"]} == set(one["fold"]["others"])
+
+
+def test_training_holds_nothing_of_what_is_tested_on(tmp_path: Path) -> None:
+    folder = _own_corpus(tmp_path / "corpora" / "mine")
+    space = Workspace(tmp_path / "study", replace(SMOKE, train_words=None))
+    sources = find_sources(["mine"], tmp_path / "corpora")[0]
+    space.prepare(sources)
+    tested = load(space.whole("mine") / "test.spacy")[0]
+    repeated = load(space.whole("mine") / "train.spacy")[0]
+    (folder / f"{repeated.id}.txt").write_text("Once more. " + tested.text)
+    (folder / f"{repeated.id}.ann").write_text("")
+    space.prepare(sources)
+    assert overlapping([note.text for note in load(space.part("mine", "train"))], [tested.text])
+    for stage in ("full", "shots"):
+        fold = Fold("loo", "encoder-mrc", "tiny-encoder=random", "mine", stage, 1, shots=99)  # type: ignore[arg-type]
+        with pytest.warns(UserWarning, match="CIE469"):
+            shown = _trained_on(fold, space)
+        assert shown
+        assert not overlapping(shown, [note.text for note in load(space.whole("mine") / "test.spacy")])
+
+
+def test_a_stage_without_relations_can_be_followed_by_one_with_them(tmp_path: Path) -> None:
+    _own_corpus(tmp_path / "corpora" / "mine")
+    space = Workspace(tmp_path / "study", SMOKE)
+    space.prepare(find_sources(["synthetic-drugs", "mine"], tmp_path / "corpora")[0])
+    for arm, base, tasks in (
+        ("decoder-lora", "tiny-decoder=random", {"concepts", "relations", "relations_gold"}),
+        ("encoder-mrc", "tiny-encoder=random", {"concepts"}),
+    ):
+        multi = Fold("loo", arm, base, "synthetic-drugs", "multi", 2, multitask=True, others=("mine",))
+        zero = replace(multi, stage="zero", steps=0)
+        run_fold(multi, space, f"{arm}-multi", None)
+        run_fold(zero, space, f"{arm}-zero", f"{arm}-multi")
+        # What it was not taught it cannot be asked, unless it reads questions.
+        assert set((space.manifest(f"{arm}-zero") or {})["results"]) == tasks
 
 
 def test_multi_task_training_holds_nothing_of_what_is_left_out(tmp_path: Path) -> None:
@@ -169,7 +246,10 @@ def test_a_corpus_of_the_user_without_relations(tmp_path: Path) -> None:
     assert (counts["folds"], counts["finished"]) == (2, 2)
     for one in manifests(tmp_path / "study"):
         assert one["data"]["test"]["documents"] == 1
-        assert one["results"]["relations"]["strict"]["micro"]["support"] == 0
+        if one["fold"]["arm"] == "decoder-lora":
+            assert one["results"]["relations"]["strict"]["micro"]["support"] == 0
+        else:
+            assert "relations" not in one["results"]
 
 
 def test_a_corpus_that_changed_is_read_again(tmp_path: Path) -> None:
@@ -241,7 +321,7 @@ def test_the_log_of_a_fold_does_not_quote_notes(tmp_path: Path) -> None:
     fold = Fold("single", "encoder-tagger", "tiny-encoder", "synthetic-drugs", "full", 1)
     request = tmp_path / "folds" / "key" / "request.json"
     request.parent.mkdir(parents=True)
-    request.write_text(json.dumps({"fold": fold.to_dict(), "profile": "smoke"}), encoding="utf-8")
+    request.write_text(json.dumps({"fold": fold.to_dict(), "profile": "smoke", "stem": None}), encoding="utf-8")
     script = """
 import sys, warnings
 from pathlib import Path
