@@ -154,10 +154,12 @@ def run_study(
         raise ClinieError("CIE491", count=len(missing), lines=lines)
     space = Workspace(folder, settled)
     say(f"Corpora: {', '.join(source.name for source in sources)}")
+    for one in missing:
+        say(f"Not there: {one.corpus}: {one.how}")
     space.prepare(sources)
     named = {source.name: space.has_relations(source.name) for source in sources}
     folds = {space.key(fold): fold for fold in plan(study, settled, named, presets)}
-    _write_plan(space, study, folds, missing, command)
+    _write_plan(space, study, folds, list(named), missing, command)
     done = {key for key in folds if space.manifest(key)}
     counts = {"folds": len(folds), "done": len(done), "finished": 0, "failed": 0}
     say(f"{len(folds)} folds, {len(done)} of them done")
@@ -252,13 +254,19 @@ def _settled(name: str, arms: Sequence[str]) -> Profile:
 
 
 def _write_plan(
-    space: Workspace, study: Study, folds: dict[str, Fold], missing: Sequence[Missing], command: str
+    space: Workspace,
+    study: Study,
+    folds: dict[str, Fold],
+    corpora: Sequence[str],
+    missing: Sequence[Missing],
+    command: str,
 ) -> None:
     record = {
         "study": study,
         "profile": space.profile.name,
         "command": command,
         "folds": [{"key": key, "fold": fold.to_dict()} for key, fold in folds.items()],
+        "data": [space.data(name) for name in corpora],
         "missing": [asdict(one) for one in missing],
     }
     space.write(space.folder / f"{study}.json", record)

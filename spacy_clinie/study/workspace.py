@@ -8,6 +8,7 @@ from typing import Any, Optional
 
 from ..corpora import docbin
 from ..corpora.bundle import replacing
+from ..corpora.splits import overlapping
 from ..notes import Note
 from ..schema import Schema
 from .arms import arm_config
@@ -86,6 +87,36 @@ class Workspace:
             note.text for path in sorted((self.folder / "data" / "whole").glob("*/train.spacy")) for note in load(path)
         )
         return preset, write_random_model(self.folder / "bases" / preset.name, preset.kind, preset.shape, texts)
+
+    def data(self, corpus: str) -> dict[str, Any]:
+        """What there is of a corpus, for the report.
+
+        corpus (str): Its name; it is prepared.
+        RETURNS (dict[str, Any]): `documents` of each split, `parts` that the profile takes of train and test, how many
+            documents of that part of train are `shared` with test, and annotations that were `lost` or, on purpose,
+            `left_out`, by reason.
+        """
+        whole = {split: load(self.whole(corpus) / f"{split}.spacy") for split in SPLITS}
+        parts = {split: load(self.part(corpus, split)) for split in ("train", "test")}
+        shared = overlapping((note.text for note in parts["train"]), (note.text for note in whole["test"]))
+        report = json.loads((self.whole(corpus) / "report.json").read_text(encoding="utf-8"))
+        reasons = {
+            on_purpose: {
+                one["reason"]: one["count"] for one in report["not_carried_over"] if one["on_purpose"] is on_purpose
+            }
+            for on_purpose in (False, True)
+        }
+        return {
+            "corpus": corpus,
+            "documents": {split: len(notes) for split, notes in whole.items()},
+            "parts": {
+                split: {"documents": len(notes), "words": sum(len(note.text.split()) for note in notes)}
+                for split, notes in parts.items()
+            },
+            "shared": len(shared),
+            "lost": reasons[False],
+            "left_out": reasons[True],
+        }
 
     def key(self, fold: Fold) -> str:
         """What a fold is known by: 16 characters, which change with anything that its result depends on: its settings,

@@ -14,7 +14,15 @@ from spacy_clinie.study.plan import System
 from spacy_clinie.study.report.manifests import read_study
 
 EVIL = "<script>|=1+1"
-MACHINE = {"processor": "Invented CPU", "cores": 2, "gpu": None}
+MACHINE = {"processor": "Invented CPU", "cores": 2, "threads": 1, "gpu": None}
+DATA = {
+    "corpus": "phee",
+    "documents": {"train": 40, "dev": 5, "test": 10},
+    "parts": {"train": {"documents": 20, "words": 2000}, "test": {"documents": 10, "words": 1000}},
+    "shared": 3,
+    "lost": {"a concept of nothing": 2},
+    "left_out": {"document of another split": 7, "notes": 1},
+}
 
 
 def make_fold(study: str, arm: str, corpus: str, stage: str = "full", **more: Any) -> dict[str, Any]:
@@ -84,7 +92,8 @@ class StudyMaker:
                 "versions": {"spacy_clinie": "0.4.0", "torch": "2.5.0"},
             },
             "data": {
-                "train": {"documents": 20, "words": 2000},
+                "train": {"documents": 10, "words": 900},
+                "offered": {"documents": 20, "words": 2000},
                 "test": {"documents": len(documents["ids"]), "words": 1000},
             },
             "training": {
@@ -112,7 +121,7 @@ class StudyMaker:
     def write(self) -> Path:
         for study, folds in self.plans.items():
             record = {"study": study, "profile": "cpu", "command": f"python -m spacy_clinie study {study} study"}
-            record |= {"folds": folds, "missing": self.missing}  # type: ignore[dict-item]
+            record |= {"folds": folds, "missing": self.missing, "data": [DATA]}  # type: ignore[dict-item]
             (self.folder / f"{study}.json").write_text(json.dumps(record), encoding="utf-8")
         return self.folder
 

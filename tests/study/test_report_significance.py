@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from spacy_clinie.scoring.counts import rates
+from spacy_clinie.study.report import significance
 from spacy_clinie.study.report.manifests import read_study
 from spacy_clinie.study.report.significance import compare, holm, randomization
 
@@ -86,6 +87,35 @@ def test_all_corpora_of_a_task_are_one_family(maker: StudyMaker) -> None:
         maker.done(make_fold("single", "encoder-mrc", corpus), {"concepts": same(5, 5, 5)})
     found = compare(read_study(maker.write()).outcomes, "concepts")
     assert [one.corrected for one in found] == [pytest.approx(3 * one.p) for one in found]  # type: ignore[operator]
+
+
+def test_of_many_comparisons_the_clear_ones_are_significant(maker: StudyMaker) -> None:
+    """With so many shuffles that Holm's correction of the least possible p-value is below the level."""
+    for i in range(40):
+        maker.done(make_fold("single", "encoder-mrc", "phee", base=f"minilm={i}"), {"concepts": same(5, 5, 5)})
+    maker.done(make_fold("single", "encoder-tagger", "phee"), {"concepts": same(8, 2, 2, documents=10)})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(significance, "LEAST", 1000)
+        found = compare(read_study(maker.write()).outcomes, "concepts")
+    assert len(found) == 41 * 40 / 2
+    assert sum(one.difference == pytest.approx(0) for one in found) == 40 * 39 / 2
+    # Of ten documents all exchanged or none: 2 in 1,024.
+    assert all(0.0014 < one.p < 0.0026 for one in found if one.first.arm != one.second.arm)  # type: ignore[operator]
+
+
+def test_shuffling_ends_once_enough_is_known() -> None:
+    table = np.random.default_rng(1).integers(0, 9, size=(2, 12, 3))
+    assert randomization(*table, shuffles=10**9)[1] == pytest.approx(randomization(*table)[1], abs=0.02)
+
+
+def test_a_handful_of_documents_cannot_tell(maker: StudyMaker) -> None:
+    for documents, corpus in ((5, "phee"), (6, "chia")):
+        maker.done(make_fold("single", "encoder-tagger", corpus), {"concepts": same(8, 2, 2, documents=documents)})
+        maker.done(make_fold("single", "encoder-mrc", corpus), {"concepts": same(5, 5, 5, documents=documents)})
+    few, enough = compare(read_study(maker.write()).outcomes, "concepts")
+    assert (few.p, few.corrected, few.significant) == (None, None, False)
+    assert few.difference == enough.difference == pytest.approx(0.3)
+    assert enough.corrected == enough.p is not None
 
 
 def test_a_task_with_nothing_to_find_is_not_compared(maker: StudyMaker) -> None:

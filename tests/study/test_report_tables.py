@@ -135,10 +135,39 @@ def test_loo_by_hand(maker: StudyMaker) -> None:
         ["Mean", "0.200", "0.625", "0.600", "+0.150", "0.900"],
     ]
     assert found.rows[0][2].more == "0.500–0.750"
-    assert found.rows[3][4].more == "2 of 3 gain"
+    # All documents are alike: drawn again, they are the same.
+    assert found.rows[0][4].more == "+0.250 to +0.250"
+    assert found.rows[3][4].more == "+0.150 to +0.150; 2 of 3 gain"
     assert [[row[i].strong for i in (2, 3)] for row in found.rows[:2]] == [[True, False], [False, True]]
     gain = [record for record in found.records if record["stage"] == "gain" and record["corpus"] == "(mean)"]
     assert (gain[0]["gain"], gain[0]["gaining"], gain[0]["corpora"]) == (pytest.approx(0.15), 2, 3)
+
+
+def test_the_last_row_is_of_corpora_that_have_everything(maker: StudyMaker) -> None:
+    for corpus in ("phee", "chia"):
+        maker.done(make_fold("loo", "encoder-mrc", corpus, "zero", multitask=True), {"concepts": same(1, 4, 4)})
+        few(maker, corpus, 0, True, same(3, 1, 1))
+        maker.done(make_fold("loo", "encoder-mrc", corpus), {"concepts": same(9, 1, 1)})
+    few(maker, "phee", 0, False, same(1, 1, 1))
+    found = table(loo_section(read_study(maker.write())), "Concepts")
+    assert texts(found)[2] == ["Mean", "0.200", "0.750", "0.500", "+0.250", "0.900"]
+    assert found.rows[2][1].more == "of 1"
+
+
+def test_a_gain_is_as_sure_as_its_documents(maker: StudyMaker) -> None:
+    """Of two corpora, each with two draws: the multi-task stage helps half of the documents and harms the others."""
+    uneven = {"Drug": [[4, 0, 0], [0, 4, 4]] * 10}
+    for corpus in ("phee", "chia"):
+        for draw in (0, 1):
+            few(maker, corpus, draw, True, uneven)
+            few(maker, corpus, draw, False, same(2, 2, 2, documents=20))
+    found = table(loo_section(read_study(maker.write())), "Concepts")
+    gain = {record["corpus"]: record for record in found.records if record["stage"] == "gain"}
+    alone = gain["phee"]
+    assert alone["gain"] == pytest.approx(0, abs=1e-9)
+    # F1 is the share of the documents that it helps; of 20 drawn ones, its standard deviation is 0.11.
+    assert -0.3 < alone["gain_low"] < -0.15
+    assert 0.15 < alone["gain_high"] < 0.3
 
 
 def test_loo_with_nothing_but_ceilings(maker: StudyMaker) -> None:
@@ -177,9 +206,43 @@ def test_cost_on_two_machines_is_not_mixed(maker: StudyMaker) -> None:
     maker.done(make_fold("cost", "encoder-lora", "chia"), made=made)
     found = table(cost_section(read_study(maker.write())), "Cost")
     assert [row[2].text for row in found.rows] == [
-        "Invented CPU, 2 cores, no GPU",
-        "Invented CPU, 2 cores, Invented GPU",
+        "Invented CPU, 1 of 2 cores, no GPU",
+        "Invented CPU, 1 of 2 cores, Invented GPU",
     ]
+
+
+def test_a_fold_of_two_studies_is_counted_once(maker: StudyMaker) -> None:
+    maker.done(make_fold("single", "encoder-lora", "phee"), {"concepts": same(3, 1, 1)})
+    maker.plans["cost"] = [{**maker.plans["single"][0], "fold": make_fold("cost", "encoder-lora", "phee")}]
+    study = read_study(maker.write())
+    assert len(study.folds) == 2
+    assert len(study.outcomes) == 1
+    assert [record["folds"] for record in table(cost_section(study), "Cost").records] == [1]
+
+
+def test_what_training_read(maker: StudyMaker) -> None:
+    for draw in (0, 1):
+        few(maker, "phee", draw, False, same(3, 1, 1))
+    few(maker, "phee", 0, True, same(3, 1, 1))
+    maker.done(make_fold("loo", "encoder-mrc", "phee", "multi", multitask=True))
+    maker.done(make_fold("loo", "encoder-mrc", "phee", "zero", multitask=True), training=None)
+    maker.done(make_fold("loo", "encoder-mrc", "phee"), {"concepts": same(9, 1, 1)})
+    found = table(overview_section(read_study(maker.write())), "What training read")
+    assert [row[1:] for row in texts(found)] == [
+        ["multi-task", "1", "3", "50.0 %", "45.0 %", "3"],
+        ["5 shots, alone", "2", "3", "50.0 %", "45.0 %", "6"],
+        ["5 shots, after multi-task", "1", "3", "50.0 %", "45.0 %", "3"],
+        ["full", "1", "3", "50.0 %", "45.0 %", "3"],
+    ]
+    assert found.rows[1][4].more == "of 40 documents"
+
+
+def test_what_there_was_of_corpora(maker: StudyMaker) -> None:
+    maker.done(make_fold("single", "encoder-tagger", "phee"), {"concepts": same(3, 1, 1)})
+    maker.done(make_fold("loo", "encoder-mrc", "phee"), {"concepts": same(3, 1, 1)})
+    found = table(overview_section(read_study(maker.write())), "Corpora")
+    assert texts(found) == [["phee", "40 / 5 / 10", "20", "10", "3", "2", "8"]]
+    assert found.records[0]["why"] == "a concept of nothing 2, document of another split 7, notes 1"
 
 
 def test_mistakes_by_hand(maker: StudyMaker) -> None:

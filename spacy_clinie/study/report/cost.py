@@ -18,7 +18,8 @@ def cost_section(study: Study) -> Section:
     RETURNS (Section): The section.
     """
     groups: dict[tuple, list[Outcome]] = defaultdict(list)
-    for one in [*study.of("single"), *study.of("cost")]:
+    # Both studies may have the same fold.
+    for one in {one.key: one for one in [*study.of("single"), *study.of("cost")]}.values():
         if one.outcome and one.outcome.training and one.fold.stage == "full":
             groups[one.fold.system, one.outcome.machine].append(one.outcome)
     machines = {machine for _, machine in groups}

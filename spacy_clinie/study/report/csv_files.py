@@ -14,11 +14,20 @@ _MEAN = ("folds", "f1", "low", "high", "bounds")
 COLUMNS = {
     "studies": ("study", "profile", "command", "planned", "finished", "failed", "unreadable", "not_yet_run"),
     "circumstances": ("what", "value"),
+    "data": (
+        *("corpus", "train", "dev", "test", "train_documents", "train_words", "test_documents", "test_words"),
+        *("shared", "lost", "left_out", "why"),
+    ),
+    "training": (
+        *("arm", "base", "stage", "shots", "multitask", "folds", "steps", "seconds"),
+        *("train_documents", "offered_documents", "train_words", "offered_words"),
+    ),
     "missing": ("corpus", "how"),
     "files": ("file", "problem"),
     "folds": (
         *("key", *_FOLD, "state", "problem", "finished", "seconds", "machine"),
-        *("train_documents", "train_words", "test_documents", "test_words"),
+        *("steps", "train_documents", "train_words", "offered_documents", "offered_words"),
+        *("test_documents", "test_words"),
     ),
     "results": (*_FOLD, "task", "mode", "label", "f1", "low", "high", "p", "r", "tp", "fp", "fn"),
     "single": ("task", "corpus", "corpora", "arm", "base", "mode", *_MEAN),
@@ -28,7 +37,7 @@ COLUMNS = {
     ),
     "loo": (
         *("task", "corpus", "corpora", "arm", "base", "mode", "stage", "shots", "multitask"),
-        *(*_MEAN, "gain", "gaining"),
+        *(*_MEAN, "gain", "gain_low", "gain_high", "gaining"),
     ),
     "types": ("corpus", "label", "support", "arm", "base", *_MEAN),
     "cost": (

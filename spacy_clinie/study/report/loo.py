@@ -3,8 +3,13 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ...scoring.counts import rates
+from ...scoring.intervals import RESAMPLES, interval, resample
 from ..plan import System
-from .layout import NONE, Block, Cell, Column, Figure, Record, Section, Table, counted, emphasised, signed
+from .layout import Block, Cell, Column, Figure, Record, Section, Table, counted, emphasised, signed
 from .manifests import TASKS, Planned, Study
 from .means import Mean, cell_of, corpora_of, mean_of, mean_over, systems_of
 from .plots import Curve, Panel, learning_curves
@@ -16,6 +21,23 @@ class Stage(NamedTuple):
     stage: str
     shots: Optional[int] = None
     multitask: bool = False
+
+
+class Gain(NamedTuple):
+    """A difference of F1, and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def cell(self, more: str = "") -> Cell:
+        """As it is printed, with something behind it."""
+        between = f"{signed(self.low)} to {signed(self.high)}"
+        return Cell(signed(self.value), f"{between}; {more}" if more else between)
+
+    @property
+    def record(self) -> Record:
+        return {"gain": self.value, "gain_low": self.low, "gain_high": self.high}
 
 
 ZERO = Stage("zero", None, True)
@@ -35,8 +57,10 @@ def loo_section(study: Study) -> Section:
         "few documents without the multi-task stage (alone), and training on all of the corpus and nothing else "
         "(full), the ceiling. All figures are strict F1; results.csv has the lenient ones. The small figures are the "
         "range over draws of the few documents, or the 95 % interval of a single test. The better of each two are in "
-        "bold. The gain is what the multi-task stage adds, over the draws that both have; the last row counts the "
-        "corpora that gain."
+        "bold. The gain is what the multi-task stage adds, over the draws that both have, with a 95 % interval "
+        "(bootstrap over documents of the test; that another seed would train another model is not in it). With and "
+        "without that stage, few documents are learnt in equally many steps (see what training read), so the stage "
+        "adds its own steps, too. The last row is of the corpora that have all figures, and counts those that gain."
     ]
     for task, title in TASKS.items():
         systems = systems_of(folds, task)
@@ -82,18 +106,39 @@ class Protocol:
         """The folds of a stage."""
         return self._folds.get((corpus, stage), [])
 
-    def gain(self, corpus: str, shots: int) -> Optional[float]:
-        """What the multi-task stage adds, over the draws and seeds that there are with it and without."""
+    def gain(self, corpora: Sequence[str], shots: int) -> Optional[Gain]:
+        """What the multi-task stage adds, over the draws and seeds that there are with it and without.
+
+        corpora (Sequence[str]): Corpora, each of which counts the same; those without such draws are left out.
+        shots (int): How many documents were learnt from.
+        RETURNS (Optional[Gain]): None if there are no such draws.
+        """
+        found = [one for one in (self._pairs(corpus, shots) for corpus in corpora) if one is not None]
+        if not found:
+            return None
+        value = float(np.mean([_difference(pairs.sum(axis=0)) for pairs in found]))
+        # Documents are drawn within each corpus, and for all of its draws and seeds at once: they have the same test.
+        samples = [
+            _difference(
+                resample(pairs.reshape(len(pairs), -1), seed=seed, resamples=RESAMPLES).reshape(-1, *pairs.shape[1:])
+            )
+            for seed, pairs in enumerate(found)
+        ]
+        low, high = interval(np.mean(samples, axis=0))
+        return Gain(value, float(low), float(high))
+
+    def _pairs(self, corpus: str, shots: int) -> Optional[NDArray[np.int64]]:
+        """Counts with the multi-task stage and without; shape (documents, draws and seeds, 2, 3)."""
         with_, without = (
             {
-                (one.fold.draw, one.fold.seed): score.f1
+                (one.fold.draw, one.fold.seed): one.outcome.counts[self.task, "strict"]
                 for one in self.folds(corpus, Stage("shots", shots, multitask))
-                if one.outcome and (score := one.outcome.score(self.task))
+                if one.outcome and one.outcome.score(self.task)
             }
             for multitask in (True, False)
         )
-        both = with_.keys() & without.keys()
-        return sum(with_[key] - without[key] for key in sorted(both)) / len(both) if both else None
+        both = sorted(with_.keys() & without.keys())
+        return np.stack([np.stack([with_[key], without[key]], 1) for key in both], 1) if both else None
 
     def table(self, title: str) -> Table:
         """Corpora by stages.
@@ -118,16 +163,17 @@ class Protocol:
             pair = [Stage("shots", k, multitask) for multitask in (True, False)]
             means = [self.mean(corpus, stage) for stage in pair]
             found = [cell_of(mean, self.folds(corpus, stage)) for mean, stage in zip(means, pair, strict=True)]
-            gain = self.gain(corpus, k)
+            gain = self.gain([corpus], k)
             cells += emphasised(found, [mean.f1 if mean else None for mean in means])
-            cells.append(Cell() if gain is None else Cell(signed(gain)))
+            cells.append(gain.cell() if gain else Cell())
         return [*cells, cell_of(self.mean(corpus, FULL), self.folds(corpus, FULL))]
 
     def _last(self) -> tuple[list[Cell], list[Record]]:
-        """The row below: means over corpora, and how many of them gain."""
+        """The row below: means over the corpora that have all figures, and how many of them gain."""
         cells, records = [], []
+        common = [corpus for corpus in self.corpora if all(self.mean(corpus, stage) for stage in self.stages)]
         for stage in self.stages:
-            means = [mean for corpus in self.corpora if (mean := self.mean(corpus, stage))]
+            means = [mean for corpus in common if (mean := self.mean(corpus, stage))]
             if means:
                 over = mean_over(means)
                 cells.append(Cell(over.cell.text, f"of {len(means)}"))
@@ -135,20 +181,21 @@ class Protocol:
             else:
                 cells.append(Cell())
             if stage.stage == "shots" and not stage.multitask:
-                gains = [gain for corpus in self.corpora if (gain := self.gain(corpus, stage.shots or 0)) is not None]
-                gaining = sum(gain > 0 for gain in gains)
-                gain = sum(gains) / len(gains) if gains else None
-                cells.append(Cell(NONE if gain is None else signed(gain), f"{gaining} of {len(gains)} gain"))
-                facts = {"corpora": len(gains), "gain": gain, "gaining": gaining}
-                records.append(self._record("(mean)", Stage("gain", stage.shots, True)) | facts)
+                gains = [gain for corpus in common if (gain := self.gain([corpus], stage.shots or 0))]
+                gaining = sum(gain.value > 0 for gain in gains)
+                all_ = self.gain(common, stage.shots or 0)
+                cells.append(all_.cell(f"{gaining} of {len(gains)} gain") if all_ else Cell())
+                if all_:
+                    facts = {"corpora": len(gains), "gaining": gaining, **all_.record}
+                    records.append(self._record("(mean)", Stage("gain", stage.shots, True)) | facts)
         return cells, records
 
     def _records(self, corpus: str) -> list[Record]:
         means = [(stage, mean) for stage in self.stages if (mean := self.mean(corpus, stage))]
         records = [self._record(corpus, stage) | {"corpora": 1} | mean.record for stage, mean in means]
-        gains = [(k, gain) for k in self.shots if (gain := self.gain(corpus, k)) is not None]
+        gains = [(k, gain) for k in self.shots if (gain := self.gain([corpus], k)) is not None]
         records += [
-            self._record(corpus, Stage("gain", k, True)) | {"corpora": 1, "gain": gain, "gaining": int(gain > 0)}
+            self._record(corpus, Stage("gain", k, True)) | {"corpora": 1, "gaining": int(gain.value > 0)} | gain.record
             for k, gain in gains
         ]
         return records
@@ -162,6 +209,12 @@ class Protocol:
             "mode": "strict",
             **stage._asdict(),
         }
+
+
+def _difference(sums: NDArray) -> NDArray[np.float64]:
+    """Differences of F1 by sums of `Protocol._pairs`; over draws and seeds their mean."""
+    found = rates(sums)[..., 2]
+    return (found[..., 0] - found[..., 1]).mean(axis=-1)
 
 
 def _curves(tables: Sequence[Protocol], task: str, title: str) -> Figure:

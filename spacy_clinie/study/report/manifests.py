@@ -93,7 +93,9 @@ class Outcome:
     seconds (float): How long it took.
     machine (str): Processor, cores, GPU.
     versions (Mapping[str, str]): Of packages.
-    sizes (Mapping[str, int]): Documents and words that were trained and tested on, as `train_words` and the like.
+    steps (int): Of training.
+    sizes (Mapping[str, int]): Documents and words that training read (`train_documents`, `train_words`) and had to
+        read (`offered_...`), and of the test (`test_...`).
     training (Optional[Mapping[str, float]]): What its training cost, by the names of `COSTS`.
     speed (Optional[tuple[float, float]]): Words that were read at the test, and the seconds that it took.
     rejected (Mapping[str, int]): What a model said and could not be used, by reason.
@@ -110,6 +112,7 @@ class Outcome:
     seconds: float
     machine: str
     versions: Mapping[str, str]
+    steps: int
     sizes: Mapping[str, int]
     training: Optional[Mapping[str, float]]
     speed: Optional[tuple[float, float]]
@@ -137,15 +140,28 @@ class Planned:
     outcome: Optional[Outcome] = None
 
 
+class Data(NamedTuple):
+    """A corpus of a study; see `workspace.Workspace.data`."""
+
+    corpus: str
+    documents: Mapping[str, int]
+    parts: Mapping[str, tuple[int, int]]
+    shared: int
+    lost: Mapping[str, int]
+    left_out: Mapping[str, int]
+
+
 @dataclass(frozen=True)
 class Plan:
-    """A study as it was started. `missing` holds corpora that were not there, and how they can be had."""
+    """A study as it was started. `missing` holds corpora that were not there, and how they can be had; `data` the
+    others."""
 
     study: str
     profile: str
     command: str
     folds: tuple[Planned, ...]
     missing: tuple[tuple[str, str], ...]
+    data: tuple["Data", ...] = ()
 
     @property
     def outcomes(self) -> list[Outcome]:
@@ -175,7 +191,8 @@ class Study:
 
     @property
     def outcomes(self) -> list[Outcome]:
-        return [one for plan in self.plans.values() for one in plan.outcomes]
+        """What came of all folds that are finished; of those that studies share, once."""
+        return list({one.key: one.outcome for one in self.folds if one.outcome}.values())
 
     def of(self, study: str) -> list[Planned]:
         """The folds of one study; none if it was not started."""
@@ -215,7 +232,14 @@ def _plan(study: str, record: Any, records: Mapping[str, Path], unreadable: dict
             _planned(str(one["key"]), Fold.from_dict(one["fold"]), records, unreadable) for one in record["folds"]
         ),
         missing=tuple((str(one["corpus"]), str(one["how"])) for one in record["missing"]),
+        data=tuple(map(_data, record["data"])),
     )
+
+
+def _data(record: Any) -> Data:
+    parts = {str(name): (int(own["documents"]), int(own["words"])) for name, own in record["parts"].items()}
+    lost, left_out = _counts(record["lost"]), _counts(record["left_out"])
+    return Data(str(record["corpus"]), _counts(record["documents"]), parts, int(record["shared"]), lost, left_out)
 
 
 def _planned(key: str, fold: Fold, records: Mapping[str, Path], unreadable: dict[str, str]) -> Planned:
@@ -232,7 +256,7 @@ def _planned(key: str, fold: Fold, records: Mapping[str, Path], unreadable: dict
 
 
 def _outcome(record: Any, fold: Fold) -> Outcome:
-    made, machine = record["made"], record["made"]["machine"]
+    made = record["made"]
     training, prediction = record["training"], record["prediction"]
     documents = record.get("documents", {"ids": []})
     ids = tuple(map(str, documents["ids"]))
@@ -241,11 +265,12 @@ def _outcome(record: Any, fold: Fold) -> Outcome:
         profile=str(record["profile"]),
         finished=str(made["finished"]),
         seconds=float(made["seconds"]),
-        machine=f"{machine['processor']}, {int(machine['cores'])} cores, {machine['gpu'] or 'no GPU'}",
+        machine=_machine(made["machine"]),
+        steps=0 if training is None else int(training["steps"]),
         versions={str(name): str(version) for name, version in made["versions"].items()},
         sizes={
             f"{part}_{unit}": int(record["data"][part][unit])
-            for part in ("train", "test")
+            for part in ("train", "offered", "test")
             for unit in ("documents", "words")
         },
         training=None if training is None else {name: float(training[name]) for name in COSTS},
@@ -264,6 +289,12 @@ def _outcome(record: Any, fold: Fold) -> Outcome:
         },
         mistakes=_mistakes(record["errors"]) if record.get("errors") else None,
     )
+
+
+def _machine(record: Any) -> str:
+    """A machine, and how much of it a fold had: what it cost can be compared on equal ones only."""
+    threads = f"{int(record['threads'])} of {int(record['cores'])} cores"
+    return f"{record['processor']}, {threads}, {record['gpu'] or 'no GPU'}"
 
 
 def _each(record: Mapping[str, Any]) -> Iterable[tuple[str, str, Any]]:

@@ -3,9 +3,11 @@
 from collections import Counter
 from collections.abc import Iterable
 
+from ..data import SPLITS
 from ..plan import STUDIES
 from .layout import Block, Cell, Column, Record, Section, Table, counted, listed
-from .manifests import Outcome, Plan, Planned, Study
+from .manifests import Data, Outcome, Plan, Planned, Study
+from .training import training_table
 
 # More folds than this are shown only when asked.
 _LONG = 12
@@ -31,8 +33,16 @@ def overview_section(study: Study) -> Section:
         ),
         _plans(study),
     ]
+    corpora = {one.corpus: one for plan in study.plans.values() for one in plan.data}
+    if corpora:
+        blocks += [
+            "Corpora, as they were read and as the profile takes part of them. Shared are documents of that part of "
+            "train which share text with one of test: nothing is trained on them. Lost is what a corpus has and could "
+            "not be carried over, left out what was not meant to be; data.csv tells why.",
+            _data(list(corpora.values())),
+        ]
     if study.outcomes:
-        blocks.append(_circumstances(study.outcomes))
+        blocks += [_circumstances(study.outcomes), training_table(study)]
     else:
         blocks.append("No fold is finished, so there are no figures to show yet.")
     missing = list(dict.fromkeys(one for plan in study.plans.values() for one in plan.missing))
@@ -94,7 +104,7 @@ def fold_records(study: Study) -> list[Record]:
     for one in study.folds:
         made = one.outcome
         done = {"finished": made.finished, "seconds": made.seconds, "machine": made.machine} if made else {}
-        sizes = made.sizes if made else {}
+        sizes = {"steps": made.steps, **made.sizes} if made else {}
         records.append({**fold_facts(one), "key": one.key, "state": one.state, "problem": one.problem, **done, **sizes})
     return records
 
@@ -140,6 +150,26 @@ def _plans(study: Study) -> Table:
         records.append({"study": name, "profile": profile, "command": command, **fields})
     words = [Column(title, words=True) for title in ("Study", "Profile", "Command")]
     return Table("studies", "Studies", [*words, *map(Column, heads)], rows, records)
+
+
+def _data(corpora: list[Data]) -> Table:
+    rows, records = [], []
+    for one in corpora:
+        whole = " / ".join(f"{one.documents[split]:,}" for split in SPLITS)
+        parts = [Cell(f"{documents:,}", counted(words, "word")) for documents, words in one.parts.values()]
+        lost, left_out = sum(one.lost.values()), sum(one.left_out.values())
+        rows.append([Cell(one.corpus), Cell(whole), *parts, *(Cell(f"{n:,}") for n in (one.shared, lost, left_out))])
+        sizes = {
+            f"{name}_{unit}": value
+            for name, own in one.parts.items()
+            for unit, value in zip(("documents", "words"), own, strict=True)
+        }
+        why = listed(f"{reason} {count:,}" for reason, count in [*one.lost.items(), *one.left_out.items()])
+        facts = {"corpus": one.corpus, **one.documents, **sizes, "shared": one.shared}
+        records.append({**facts, "lost": lost, "left_out": left_out, "why": why})
+    columns = [Column("Corpus", words=True), Column("Documents: " + " / ".join(SPLITS))]
+    columns += [Column(title) for title in ("Of train", "Of test", "Shared", "Lost", "Left out")]
+    return Table("data", "Corpora", columns, rows, records)
 
 
 def _numbers(plan: Plan | None) -> list[int | None]:

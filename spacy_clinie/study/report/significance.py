@@ -5,6 +5,7 @@ Paired approximate randomization (Noreen 1989, *Computer-Intensive Methods for T
 not matter which of them gave which answer about a document, so the answers are exchanged at random, document by
 document, and the p-value is how often that makes a difference as large as the one that was seen. Many comparisons find
 something by chance; Holm's method (1979, *A simple sequentially rejective multiple test procedure*) corrects for that.
+Shuffling ends once enough differences were as large (Besag and Clifford 1991, *Sequential Monte Carlo p-values*).
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,8 +20,15 @@ from ...scoring.counts import rates
 from ..plan import System
 from .manifests import Outcome
 
-SHUFFLES = 10_000
 LEVEL = 0.05
+# Shuffles for each comparison, for as many comparisons as are made: fewer, and none could be significant after Holm's
+# correction.
+SHUFFLES = 200
+# So many at least, and no more once so many made as large a difference.
+LEAST = 10_000
+ENOUGH = 200
+# Of fewer documents, exchanging all their answers makes a difference as large too often: 2 of 2 to their power.
+FEWEST = 6
 # Shuffles that are held in memory at once.
 _AT_ONCE = 500
 
@@ -29,9 +37,9 @@ _AT_ONCE = 500
 class Comparison:
     """Two arms on one corpus.
 
-    difference (Optional[float]): F1 of the first less F1 of the second; None, as the other figures, if they were not
-        tested on the same documents.
-    p (Optional[float]): Two-sided.
+    documents (int): On which both were tested; 0 if they were not tested on the same ones.
+    difference (Optional[float]): F1 of the first less F1 of the second; None if there are no such documents.
+    p (Optional[float]): Two-sided; None if there are fewer documents than `FEWEST`, too.
     corrected (Optional[float]): The same after Holm's correction.
     """
 
@@ -48,13 +56,13 @@ class Comparison:
         return self.corrected is not None and self.corrected < LEVEL
 
 
-def randomization(first: NDArray, second: NDArray, *, seed: int = 0, shuffles: int = SHUFFLES) -> tuple[float, float]:
+def randomization(first: NDArray, second: NDArray, *, seed: int = 0, shuffles: int = LEAST) -> tuple[float, float]:
     """Compare the micro F1 of two predictions for the same documents.
 
     first (NDArray): True positives, false positives, false negatives; shape (documents, 3).
     second (NDArray): Those of the other prediction; the same shape.
     seed (int): Seed of the shuffles.
-    shuffles (int): How often answers are exchanged.
+    shuffles (int): How often answers are exchanged at most.
     RETURNS (tuple[float, float]): The difference, and its two-sided p-value. What was seen is one more shuffle, so
         this is never 0.
     """
@@ -63,12 +71,13 @@ def randomization(first: NDArray, second: NDArray, *, seed: int = 0, shuffles: i
     gaps = (first - second)[(first != second).any(axis=1)].astype(np.float64)
     difference = float(_difference(total, gaps.sum(axis=0)))
     random = np.random.default_rng(seed)
-    as_far = 0
-    for begin in range(0, shuffles, _AT_ONCE):
-        signs = random.choice((-1.0, 1.0), size=(min(_AT_ONCE, shuffles - begin), len(gaps)))
+    as_far = done = 0
+    while done < shuffles and not (done >= LEAST and as_far >= ENOUGH):
+        signs = random.choice((-1.0, 1.0), size=(min(_AT_ONCE, shuffles - done), len(gaps)))
         # Sums in another order differ in the last digits, which must not count as smaller.
-        as_far += int((np.abs(_difference(total, signs @ gaps)) >= abs(difference) - 1e-12).sum())
-    return difference, (as_far + 1) / (shuffles + 1)
+        far = np.abs(_difference(total, signs @ gaps)) >= abs(difference) - 1e-12
+        as_far, done = as_far + int(far.sum()), done + len(far)
+    return difference, (as_far + 1) / (done + 1)
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -97,17 +106,15 @@ def compare(outcomes: Iterable[Outcome], task: str) -> list[Comparison]:
         if outcome.score(task):
             systems = by_corpus.setdefault(outcome.fold.corpus, {})
             systems.setdefault(outcome.fold.system, {})[outcome.fold.seed] = outcome
-    found = [
-        _compared(corpus, first, second, systems, task)
-        for corpus, systems in by_corpus.items()
-        for first, second in combinations(systems, 2)
-    ]
+    pairs = [(corpus, *pair) for corpus, systems in by_corpus.items() for pair in combinations(systems, 2)]
+    shuffles = max(LEAST, SHUFFLES * len(pairs))
+    found = [_compared(corpus, first, second, by_corpus[corpus], task, shuffles) for corpus, first, second in pairs]
     corrected = iter(holm([one.p for one in found if one.p is not None]))
     return [one if one.p is None else replace(one, corrected=next(corrected)) for one in found]
 
 
 def _compared(
-    corpus: str, first: System, second: System, systems: dict[System, dict[int, Outcome]], task: str
+    corpus: str, first: System, second: System, systems: dict[System, dict[int, Outcome]], task: str, shuffles: int
 ) -> Comparison:
     for seed in sorted(systems[first].keys() & systems[second].keys()):
         one, other = systems[first][seed], systems[second][seed]
@@ -116,8 +123,8 @@ def _compared(
             continue
         # The same gold as well: as many to find in each document.
         if np.array_equal(ours[:, 0] + ours[:, 2], theirs[:, 0] + theirs[:, 2]):
-            difference, p = randomization(ours, theirs)
-            return Comparison(corpus, first, second, len(one.ids), difference, p)
+            difference, p = randomization(ours, theirs, shuffles=shuffles)
+            return Comparison(corpus, first, second, len(one.ids), difference, p if len(one.ids) >= FEWEST else None)
     return Comparison(corpus, first, second, 0)
 
 

@@ -7,7 +7,7 @@ from ...scoring.match import MODES
 from .layout import Block, Cell, Column, Record, Section, Table, counted, emphasised, f1, signed
 from .manifests import TASKS, Planned, Study
 from .means import Mean, cell_of, corpora_of, mean_of, mean_over, systems_of
-from .significance import LEVEL, SHUFFLES, Comparison, compare
+from .significance import FEWEST, LEAST, LEVEL, Comparison, compare
 
 
 def single_section(study: Study) -> Section:
@@ -35,9 +35,10 @@ def significance_section(study: Study) -> Section:
     """
     blocks: list[Block] = [
         "How far two arms lie apart in strict F1 on the same documents (the first less the second), and how often "
-        f"chance alone would set them as far apart: paired approximate randomization over documents with {SHUFFLES:,} "
-        "seeded shuffles (Noreen 1989; Yeh 2000). The p-values are corrected by Holm's method (1979) for all "
-        f"comparisons of a task. Differences in bold are significant at {LEVEL} after that."
+        f"chance alone would set them as far apart: paired approximate randomization over documents with {LEAST:,} "
+        "seeded shuffles, or more where there are many comparisons (Noreen 1989; Yeh 2000). The p-values are corrected "
+        f"by Holm's method (1979) for all comparisons of a task. Differences in bold are significant at {LEVEL} after "
+        "that. It is about other documents; that another seed would train another model is not in it."
     ]
     outcomes = [one.outcome for one in study.of("single") if one.outcome]
     for task, title in TASKS.items():
@@ -135,7 +136,8 @@ def _comparisons(found: Sequence[Comparison], task: str, title: str) -> list[Blo
         [Cell(first.title), Cell(second.title), *[_difference(own.get(corpus)) for corpus in corpora]]
         for (first, second), own in by_pair.items()
     ]
-    apart = sum(one.p is None for one in found)
+    apart = sum(one.difference is None for one in found)
+    few = sum(one.p is None for one in found) - apart
     significant = sum(one.significant for one in found)
     records = [
         {
@@ -154,7 +156,9 @@ def _comparisons(found: Sequence[Comparison], task: str, title: str) -> list[Blo
         for one in found
     ]
     columns = [Column("First", words=True), Column("Second", words=True), *map(Column, corpora)]
-    note = f"{title}: {counted(len(found) - apart, 'comparison')}, {significant:,} significant."
+    note = f"{title}: {counted(len(found) - apart - few, 'comparison')}, {significant:,} significant."
+    if few:
+        note += f" {few:,} more are of fewer than {FEWEST} documents, which cannot tell."
     if apart:
         note += f" {apart:,} more could not be made, because the two arms were not tested on the same documents."
     return [
@@ -166,7 +170,9 @@ def _comparisons(found: Sequence[Comparison], task: str, title: str) -> list[Blo
 def _difference(one: Optional[Comparison]) -> Cell:
     if one is None:
         return Cell()
-    if one.difference is None or one.corrected is None:
+    if one.difference is None:
         return Cell("not comparable")
+    if one.corrected is None:
+        return Cell(signed(one.difference), "too few documents")
     p = "p < 0.001" if one.corrected < 0.001 else f"p = {f1(one.corrected)}"
     return Cell(signed(one.difference), p, strong=one.significant)
