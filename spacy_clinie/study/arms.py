@@ -19,7 +19,7 @@ def arm_config(arm: str, preset: Preset, base: str, profile: Profile, *, relatio
     """An arm over a base model, without corpora and steps.
 
     arm (str): Name of the arm.
-    preset (Preset): The base model's lengths and rates.
+    preset (Preset): The base model's lengths and settings.
     base (str): Where its weights are.
     profile (Profile): What a step reads.
     relations (bool): Whether relations are learnt too; False where no corpus has any.
@@ -37,7 +37,9 @@ def arm_config(arm: str, preset: Preset, base: str, profile: Profile, *, relatio
         else:
             component["model"]["base"] = base
             for asked, prompt in _PROMPTS.items():
-                component[asked] = {"@misc": prompt, "window": preset.window}
+                component[asked] = {"@misc": prompt, "window": preset.window, "each": preset.each}
+            if arm == "decoder-lora" and preset.lora:
+                component["model"]["adapter"] = dict(preset.lora)
     # A language model that learnt no relations can be asked for them all the same; an encoder would be without a task.
     if not relations:
         config["components"].pop("clinie_rel", None)

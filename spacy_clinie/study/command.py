@@ -54,8 +54,10 @@ def _study(name: str, help_: str) -> None:
         ray: RayAddress = None,
         skip_missing: SkipMissing = False,
     ) -> None:
+        from .report.plots import need_matplotlib
         from .run import run_study
 
+        need_matplotlib()
         counts = run_study(
             name,  # type: ignore[arg-type]
             folder,

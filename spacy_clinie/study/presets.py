@@ -2,7 +2,7 @@
 chosen on dev here for the embedded ones."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,8 @@ class Preset:
     window (int): Tokens that an encoder reads at once, and that a decoder is asked about at once.
     shape (Mapping[str, Any]): Arguments of transformers' `AutoConfig.for_model`, to make it with random weights.
     rates (Mapping[str, float]): Learning rates by arm, where they are not that of the arm.
+    lora (Mapping[str, Any]): Settings of a decoder's LoRA, where they are not those of the arm.
+    each (bool): Whether a decoder is asked about each type by itself.
     """
 
     name: str
@@ -27,6 +29,8 @@ class Preset:
     window: int
     shape: Mapping[str, Any]
     rates: Mapping[str, float] = field(default_factory=dict)
+    lora: Mapping[str, Any] = field(default_factory=dict)
+    each: bool = False
 
 
 def _encoder(name: str, base: str, model_type: str, vocabulary: int, width: int, layers: int, heads: int) -> Preset:
@@ -45,7 +49,7 @@ def _encoder(name: str, base: str, model_type: str, vocabulary: int, width: int,
 
 
 def _llama(name: str, base: str, width: int, layers: int, heads: int, shared: int, inner: int) -> Preset:
-    """A model of Llama's kind, at the rate of arXiv 2509.04753 for LoRA."""
+    """A model of Llama's kind, with the settings of arXiv 2509.04753."""
     shape = {
         "model_type": "llama",
         "vocab_size": 128_256,
@@ -56,7 +60,7 @@ def _llama(name: str, base: str, width: int, layers: int, heads: int, shared: in
         "intermediate_size": inner,
         "max_position_embeddings": 8192,
     }
-    return Preset(name, "decoder", base, 1280, shape, {"decoder-lora": 1e-4, "decoder-full": 1e-5})
+    return _published(name, base, 1280, shape, ["q_proj", "k_proj", "v_proj"])
 
 
 def _megatron_gpt(name: str, width: int, layers: int, heads: int) -> Preset:
@@ -69,7 +73,15 @@ def _megatron_gpt(name: str, width: int, layers: int, heads: int) -> Preset:
         "n_head": heads,
         "n_positions": 2048,
     }
-    return Preset(name, "decoder", "", 512, shape, {"decoder-lora": 1e-4, "decoder-full": 1e-5})
+    return _published(name, "", 512, shape, ["c_attn"])
+
+
+def _published(name: str, base: str, window: int, shape: Mapping[str, Any], attention: list[str]) -> Preset:
+    """A decoder with the published settings: LoRA of queries, keys and values (its alpha was not said), and a prompt
+    for each type."""
+    lora = {"r": 256, "lora_alpha": 256, "lora_dropout": 0.2, "target_modules": attention}
+    rates = {"decoder-lora": 1e-4, "decoder-full": 1e-5}
+    return Preset(name, "decoder", base, window, shape, rates, lora, each=True)
 
 
 _TINY = {
@@ -152,7 +164,7 @@ def find_preset(name: str) -> Preset:
     preset = PRESETS[known]
     if named:
         base = str(Path(base).resolve()) if base != RANDOM and Path(base).exists() else base
-        return Preset(preset.name, preset.kind, base, preset.window, preset.shape, preset.rates)
+        return replace(preset, base=base)
     if not preset.base:
         raise ClinieError("CIE494", name=known)
     return preset

@@ -78,11 +78,11 @@ PROFILES = {
             # On a processor, a step of a language model takes as long as several of an encoder. And where there is time
             # for so few words, many small steps learn far more than few large ones (docs/roadmap.md).
             steps={
-                "encoder": {"full": 200, "multi": 400, "shots": 100},
-                "decoder": {"full": 40, "multi": 80, "shots": 15},
+                "encoder": {"full": 300, "multi": 400, "shots": 60},
+                "decoder": {"full": 50, "multi": 50, "shots": 10},
             },
             step_words=100,
-            step_pieces=1_000,
+            step_pieces=500,
             shots=(5, 20, 50),
             draws=2,
             seeds=1,

@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -261,15 +261,40 @@ def _write_plan(
     missing: Sequence[Missing],
     command: str,
 ) -> None:
+    path = space.folder / f"{study}.json"
+    before = _plan_before(path, space.profile.name)
+    kept = {key: fold for key, fold in _still_valid(space, before) if key not in folds}
+    commands = [*before["commands"], command] if kept else [command]
+    data = {name: space.data(name) for name in corpora}
     record = {
         "study": study,
         "profile": space.profile.name,
-        "command": command,
-        "folds": [{"key": key, "fold": fold.to_dict()} for key, fold in folds.items()],
-        "data": [space.data(name) for name in corpora],
+        "commands": list(dict.fromkeys(commands)),
+        "folds": [{"key": key, "fold": fold.to_dict()} for key, fold in (kept | folds).items()],
+        "data": [*(one for one in before["data"] if kept and one["corpus"] not in data), *data.values()],
         "missing": [asdict(one) for one in missing],
     }
-    space.write(space.folder / f"{study}.json", record)
+    space.write(path, record)
+
+
+def _plan_before(path: Path, profile: str) -> dict[str, Any]:
+    """The plan that a command adds to; an empty one if there is none of that profile."""
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if record["profile"] == profile and {"commands", "folds", "data"} <= record.keys():
+            return record
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # cut off, or of an earlier version: its folds are manifests of no plan then, which the report tells
+    return {"commands": [], "folds": [], "data": []}
+
+
+def _still_valid(space: Workspace, plan: dict[str, Any]) -> Iterator[tuple[str, Fold]]:
+    """Folds of an earlier command, say of other base models, that are done and would be done no differently today."""
+    for one in plan["folds"]:
+        fold = Fold.from_dict(one["fold"])
+        with suppress(ClinieError, OSError):  # its corpus or its weights are gone
+            if space.manifest(one["key"]) and space.key(fold) == one["key"]:
+                yield one["key"], fold
 
 
 def _connect(address: str) -> None:

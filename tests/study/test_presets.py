@@ -64,11 +64,24 @@ def test_published_rates_and_lengths_reach_the_config() -> None:
     assert arm_config("encoder-mrc", own, "x", CPU)["training"]["optimizer"]["learn_rate"]["initial_rate"] == 4e-4
 
 
+def test_published_decoders_are_tuned_and_asked_as_published() -> None:
+    for name, attention in (("llama-3.1-8b", ["q_proj", "k_proj", "v_proj"]), ("gatortrongpt-5b=x", ["c_attn"])):
+        component = arm_config("decoder-lora", find_preset(name), "x", CPU)["components"]["clinie_decoder_prompt"]
+        published = {"r": 256, "lora_alpha": 256, "lora_dropout": 0.2, "target_modules": attention}
+        assert component["model"]["adapter"] == published
+        assert component["concepts"]["each"] and component["relations"]["each"]
+        whole = arm_config("decoder-full", find_preset(name), "x", CPU)["components"]["clinie_decoder_prompt"]
+        assert whole["model"]["adapter"] is None
+    own = arm_config("decoder-lora", PRESETS["smollm2"], "x", CPU)["components"]["clinie_decoder_prompt"]
+    assert own["model"]["adapter"]["target_modules"] == "all-linear"
+    assert not own["concepts"]["each"]
+
+
 def test_what_a_step_reads_reaches_the_config(tmp_path: Path) -> None:
-    for arm, bound in (("encoder-mrc", 70), ("encoder-pairs", 70), ("decoder-lora", None)):
+    for arm in ("encoder-mrc", "encoder-pairs", "decoder-lora"):
         profile = replace(CPU, step_words=90, step_pieces=70)
-        config = arm_config(arm, PRESETS["minilm" if bound else "smollm2"], "x", profile)
-        assert config["components"].get("clinie_rel", {"model": {}})["model"].get("step_pieces") == bound
+        config = arm_config(arm, PRESETS["minilm" if arm.startswith("encoder") else "smollm2"], "x", profile)
+        assert {component["model"]["step_pieces"] for component in config["components"].values()} == {70}
         filled = train_on(config, {}, probe=tmp_path / "notes.spacy", steps=3, seed=0)
         assert filled["training"]["batcher"]["batcher"]["size"] == 90
 

@@ -120,7 +120,7 @@ class StudyMaker:
 
     def write(self) -> Path:
         for study, folds in self.plans.items():
-            record = {"study": study, "profile": "cpu", "command": f"python -m spacy_clinie study {study} study"}
+            record = {"study": study, "profile": "cpu", "commands": [f"python -m spacy_clinie study {study} study"]}
             record |= {"folds": folds, "missing": self.missing, "data": [DATA]}  # type: ignore[dict-item]
             (self.folder / f"{study}.json").write_text(json.dumps(record), encoding="utf-8")
         return self.folder

@@ -70,6 +70,25 @@ def test_nothing_is_done_twice_and_what_is_lost_is_done_again(study: Path) -> No
     assert json.loads(victim.read_text())["results"] == before["results"]
 
 
+def test_another_command_adds_to_a_study(study: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    shutil.copytree(study, folder)
+    settings: dict[str, Any] = {"profile": "smoke", "corpora": folder, "say": lambda _: None}
+    before = json.loads((folder / "single.json").read_text())
+    run_study("single", folder, **settings, use=["synthetic-drugs"], arms=["encoder-tagger"], command="again")
+    after = json.loads((folder / "single.json").read_text())
+    assert {one["key"] for one in after["folds"]} == {one["key"] for one in before["folds"]}
+    assert after["commands"] == [*before["commands"], "again"]
+    assert {one["corpus"] for one in after["data"]} == set(SMOKE.corpora)
+    # What would be done otherwise today is of no use beside it.
+    path = folder / "data" / "whole" / "synthetic-problems" / "schema.yml"
+    path.write_text(path.read_text() + "\n")
+    run_study("single", folder, **settings, use=["synthetic-drugs"], arms=["encoder-tagger"])
+    last = json.loads((folder / "single.json").read_text())
+    assert {one["fold"]["corpus"] for one in last["folds"]} == {"synthetic-drugs"}
+    assert last["folds"]
+
+
 def test_the_config_of_a_fold_is_one_for_spacy_train(study: Path) -> None:
     done = {one["fold"]["arm"]: one for one in manifests(study) if one["fold"]["study"] == "single"}
     assert set(done) == set(SMOKE.arms)

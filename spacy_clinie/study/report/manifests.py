@@ -153,12 +153,12 @@ class Data(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """A study as it was started. `missing` holds corpora that were not there, and how they can be had; `data` the
-    others."""
+    """A study as it was started, by one command or more. `missing` holds corpora that were not there, and how they can
+    be had; `data` the others."""
 
     study: str
     profile: str
-    command: str
+    commands: tuple[str, ...]
     folds: tuple[Planned, ...]
     missing: tuple[tuple[str, str], ...]
     data: tuple["Data", ...] = ()
@@ -227,7 +227,7 @@ def _plan(study: str, record: Any, records: Mapping[str, Path], unreadable: dict
     return Plan(
         study=study,
         profile=str(record["profile"]),
-        command=str(record["command"]),
+        commands=tuple(map(str, record["commands"])),
         folds=tuple(
             _planned(str(one["key"]), Fold.from_dict(one["fold"]), records, unreadable) for one in record["folds"]
         ),

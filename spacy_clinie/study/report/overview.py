@@ -143,7 +143,7 @@ def _plans(study: Study) -> Table:
     for name in STUDIES:
         plan = study.plans.get(name)
         numbers = _numbers(plan)
-        profile, command = (plan.profile, plan.command) if plan else (None, None)
+        profile, command = (plan.profile, "; ".join(plan.commands)) if plan else (None, None)
         start = [Cell(name), Cell(profile) if profile else Cell(), Cell(command) if command else Cell("not started")]
         rows.append([*start, *[Cell() if number is None else Cell(f"{number:,}") for number in numbers]])
         fields = dict(zip(("planned", "finished", "failed", "unreadable", "not_yet_run"), numbers, strict=True))

@@ -4,6 +4,7 @@ import io
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 from xml.etree import ElementTree
 
@@ -158,14 +159,22 @@ def _draw(axis: Any, curve: Curve, place: dict[int, int], handles: dict[str, Any
     handles.setdefault(f"{shown(curve.title)}, {'after multi-task' if curve.multitask else 'alone'}", line)
 
 
+def need_matplotlib() -> None:
+    """Tell at once, and not behind hours of training, that a report could not be written.
+
+    RAISES (ClinieError): CIE481 if matplotlib is not installed.
+    """
+    if find_spec("matplotlib") is None:
+        raise ClinieError("CIE481")
+
+
 @contextmanager
 def _plot(width: float, height: float) -> Iterator["Plot"]:
     """An empty picture, in inches, that knows nothing of a user's settings and leaves none behind."""
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure as Plot
-    except ImportError:
-        raise ClinieError("CIE481") from None
+    need_matplotlib()
+    import matplotlib
+    from matplotlib.figure import Figure as Plot
+
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
