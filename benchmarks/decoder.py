@@ -4,9 +4,9 @@
 
 All on the same notes and passes. `documents` trains on a part of train, `scored` scores a part of the split; without
 them it is all of it, which takes hours on two cores. `free` as false leaves out free answers, which take longest.
-`concepts` sets more of the prompt. A language model's threshold is chosen on dev, unless dev is what is scored: then
-the best one is printed. Mistakes are counted, and `--out` gets examples of them by offsets. Needs `python -m
-spacy_clinie download minilm smollm2`.
+`concepts` sets more of the prompt, `words` the size of a step. A language model's threshold is chosen on dev, unless
+dev is what is scored: then the best one is printed. Mistakes are counted, and `--out` gets examples of them by offsets.
+Needs `python -m spacy_clinie download minilm smollm2`.
 """
 
 import time
@@ -17,7 +17,7 @@ from typing import Any
 from data import load
 from runs import Row, Run, interval, main, number
 from thresholds import best, by_threshold, written
-from training import CONCEPTS, PASSES, blank, train
+from training import CONCEPTS, PASSES, WORDS, blank, train
 
 from spacy_clinie.conversion import note_from_doc
 from spacy_clinie.corpora.splits import sample
@@ -58,7 +58,8 @@ def work(run: Run) -> Row:
     pipe.schema = schema
     begin = time.perf_counter()
     rate = CONCEPTS if run.system == TAGGER else run.settings.get("rate", DECODER)
-    train(nlp, seen, run.seed, rate, run.settings.get("passes", PASSES), averages=run.system == TAGGER)
+    passes, words = run.settings.get("passes", PASSES), run.settings.get("words", WORDS)
+    train(nlp, seen, run.seed, rate, passes, words=words, averages=run.system == TAGGER)
     row: Row = {"train_seconds": time.perf_counter() - begin}
     if run.system != TAGGER and run.split != "dev":
         row["threshold"] = float(best(_read(nlp, dev, seen)["by_threshold"]))

@@ -23,14 +23,15 @@ def blank() -> Language:
     return spacy.blank("en", config={"nlp": {"tokenizer": {"@tokenizers": "spacy_clinie.ClinicalTokenizer.v1"}}})
 
 
-def notes_a_step(documents: int, tokens: int) -> int:
-    """How many notes hold about `WORDS` tokens.
+def notes_a_step(documents: int, tokens: int, words: int = WORDS) -> int:
+    """How many notes hold about so many tokens.
 
     documents (int): Notes in train.
     tokens (int): Tokens in train.
+    words (int): Tokens of a step.
     RETURNS (int): At least 1.
     """
-    return max(1, round(WORDS * documents / tokens))
+    return max(1, round(words * documents / tokens))
 
 
 def schedule(steps: int) -> Iterator[float]:
@@ -40,7 +41,14 @@ def schedule(steps: int) -> Iterator[float]:
 
 
 def train(
-    nlp: Language, notes: list[Note], seed: int, rate: float, passes: int = PASSES, *, averages: bool = False
+    nlp: Language,
+    notes: list[Note],
+    seed: int,
+    rate: float,
+    passes: int = PASSES,
+    *,
+    words: int = WORDS,
+    averages: bool = False,
 ) -> None:
     """Train a spaCy pipeline, ours or stock.
 
@@ -49,12 +57,13 @@ def train(
     seed (int): Seed of weights, order and dropout.
     rate (float): Greatest learning rate.
     passes (int): How often each note is seen.
+    words (int): Tokens of a step, about.
     averages (bool): End with averages of the weights.
     """
     spacy.util.fix_random_seed(seed)
     references = to_docs(notes, nlp.vocab)
     examples = [Example(nlp.make_doc(doc.text), doc) for doc in references]
-    size = notes_a_step(len(references), sum(map(len, references)))
+    size = notes_a_step(len(references), sum(map(len, references)), words)
     nlp.initialize(lambda: examples)
     rates = schedule(passes * -(-len(examples) // size))
     sgd = Adam(rate, L2=0.01, grad_clip=1.0, use_averages=averages)
