@@ -35,6 +35,7 @@ Bases = Annotated[
     typer.Option("--base", help="Base: a preset, PRESET=FOLDER for weights of yours, or PRESET=random. Repeatable."),
 ]
 Arms = Annotated[Optional[list[str]], typer.Option("--arm", help="Arm. Repeatable.")]
+Seeds = Annotated[Optional[int], typer.Option(min=1, help="How often everything is done, each time with another seed.")]
 Jobs = Annotated[int, typer.Option(min=1, help="Folds that are done side by side.")]
 RayAddress = Annotated[Optional[str], typer.Option("--ray", help="Address of a Ray cluster that does them, or auto.")]
 SkipMissing = Annotated[bool, typer.Option("--skip-missing", help="Go on without corpora that are not there.")]
@@ -50,6 +51,7 @@ def _study(name: str, help_: str) -> None:
         use: Use = None,
         bases: Bases = None,
         arms: Arms = None,
+        seeds: Seeds = None,
         jobs: Jobs = 1,
         ray: RayAddress = None,
         skip_missing: SkipMissing = False,
@@ -66,6 +68,7 @@ def _study(name: str, help_: str) -> None:
             use=use or (),
             bases=bases or (),
             arms=arms or (),
+            seeds=seeds,
             jobs=jobs,
             ray=ray,
             skip_missing=skip_missing,

@@ -123,6 +123,7 @@ def run_study(
     use: Sequence[str] = (),
     bases: Sequence[str] = (),
     arms: Sequence[str] = (),
+    seeds: Optional[int] = None,
     jobs: int = 1,
     ray: Optional[str] = None,
     skip_missing: bool = False,
@@ -138,6 +139,7 @@ def run_study(
     use (Sequence[str]): Corpora, see `data.find_sources`; none for those of the profile.
     bases (Sequence[str]): Base models, see `presets.find_preset`; none for those of the profile.
     arms (Sequence[str]): Arms; none for those of the profile.
+    seeds (Optional[int]): How often everything is done; None for as often as the profile does.
     jobs (int): Folds that are done side by side.
     ray (Optional[str]): Address of a cluster of Ray that does them; None for this machine.
     skip_missing (bool): Go on without corpora that are not there.
@@ -146,7 +148,7 @@ def run_study(
     RETURNS (dict[str, int]): `folds`, `done` before, `finished` now, `failed`.
     RAISES (ClinieError): CIE492 for unknown names, CIE491 for missing corpora, and what `Workspace.prepare` raises.
     """
-    settled = _settled(profile, arms)
+    settled = _settled(profile, arms, seeds)
     presets = [find_preset(name) for name in bases or settled.bases]
     sources, missing = find_sources(use or settled.corpora, corpora)
     if missing and not (skip_missing and sources):
@@ -243,14 +245,14 @@ def _fail(space: Workspace, key: str, fold: Fold, problem: str) -> None:
     space.write(space.fold(key) / "manifest.json", record)
 
 
-def _settled(name: str, arms: Sequence[str]) -> Profile:
+def _settled(name: str, arms: Sequence[str], seeds: Optional[int]) -> Profile:
     if name not in PROFILES:
         raise ClinieError("CIE492", what="profile", name=name, known=", ".join(PROFILES))
     profile = PROFILES[name]
     for arm in arms:
         if arm not in profile.arms:
             raise ClinieError("CIE492", what="arm", name=arm, known=", ".join(profile.arms))
-    return replace(profile, arms=tuple(arms) or profile.arms)
+    return replace(profile, arms=tuple(arms) or profile.arms, seeds=seeds or profile.seeds)
 
 
 def _write_plan(

@@ -75,9 +75,13 @@ def test_another_command_adds_to_a_study(study: Path, tmp_path: Path) -> None:
     shutil.copytree(study, folder)
     settings: dict[str, Any] = {"profile": "smoke", "corpora": folder, "say": lambda _: None}
     before = json.loads((folder / "single.json").read_text())
-    run_study("single", folder, **settings, use=["synthetic-drugs"], arms=["encoder-tagger"], command="again")
+    again: dict[str, Any] = {"use": ["synthetic-drugs"], "arms": ["encoder-tagger"], "seeds": 2, "command": "again"}
+    counts = run_study("single", folder, **settings, **again)
+    assert (counts["done"], counts["finished"]) == (1, 1)
     after = json.loads((folder / "single.json").read_text())
-    assert {one["key"] for one in after["folds"]} == {one["key"] for one in before["folds"]}
+    more = [one["fold"]["seed"] for one in after["folds"] if one not in before["folds"]]
+    assert more == [1]
+    assert len(after["folds"]) == len(before["folds"]) + 1
     assert after["commands"] == [*before["commands"], "again"]
     assert {one["corpus"] for one in after["data"]} == set(SMOKE.corpora)
     # What would be done otherwise today is of no use beside it.

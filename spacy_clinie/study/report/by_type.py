@@ -50,7 +50,7 @@ def _corpus(folds: Sequence[Planned], corpus: str, number: int) -> list[Block]:
         cells = [Cell(NONE if value is None else f1(value)) for value in values]
         rows.append([Cell(label), Cell(f"{support[label]:,}"), *emphasised(cells, values)])
         records += [
-            {"corpus": corpus, "label": label, "support": support[label], "arm": system.arm, "base": system.base}
+            {"corpus": corpus, "label": label, "support": support[label], "arm": system.arm, "base": system.model}
             | mean.record
             for system, mean in zip(systems, means, strict=True)
             if mean

@@ -38,7 +38,7 @@ def cost_section(study: Study) -> Section:
         cells, record = _row(outcomes)
         where = [Cell(machine)] if len(machines) > 1 else []
         rows.append([Cell(system.arm), Cell(system.model), *where, *cells])
-        records.append({"arm": system.arm, "base": system.base, "machine": machine, **record})
+        records.append({"arm": system.arm, "base": system.model, "machine": machine, **record})
     columns = [Column(title, words=True) for title in ("Arm", "Base", *(["Machine"] if len(machines) > 1 else []))]
     columns += [Column(title) for title in ("Trainable", "Of all", "Memory", "s / step", "On disk", "Words / s")]
     columns += [Column(f"F1, {TASKS[task].lower()}") for task in _SHOWN]

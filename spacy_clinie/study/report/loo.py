@@ -205,7 +205,7 @@ class Protocol:
             "task": self.task,
             "corpus": corpus,
             "arm": self.system.arm,
-            "base": self.system.base,
+            "base": self.system.model,
             "mode": "strict",
             **stage._asdict(),
         }

@@ -75,7 +75,7 @@ def _counts(place: tuple[str, System, str], outcomes: Sequence[Outcome]) -> tupl
                 types.setdefault(label, Counter()).update(own)
             for name, (found, gold) in (("seen", outcome.mistakes.seen), ("unseen", outcome.mistakes.unseen)):
                 recall.update({f"{name}_found": found, f"{name}_gold": gold})
-    facts: Record = {"corpus": corpus, "arm": system.arm, "base": system.base, "stage": stage, "folds": len(outcomes)}
+    facts: Record = {"corpus": corpus, "arm": system.arm, "base": system.model, "stage": stage, "folds": len(outcomes)}
     total = kinds.total()
     cells = [Cell(corpus), Cell(system.title), Cell(stage), Cell(f"{total:,}")]
     cells += [Cell(share(kinds[kind], total), f"{kinds[kind]:,}") for kind in KINDS]
@@ -108,7 +108,7 @@ def _examples(
                 {
                     "corpus": corpus,
                     "arm": system.arm,
-                    "base": system.base,
+                    "base": system.model,
                     "stage": stage,
                     "document": example.document,
                     "kind": example.kind,

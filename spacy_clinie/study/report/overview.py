@@ -85,7 +85,7 @@ def fold_facts(one: Planned) -> Record:
         "study": fold.study,
         "corpus": fold.corpus,
         "arm": fold.arm,
-        "base": fold.base,
+        "base": fold.system.model,
         "stage": fold.stage,
         "shots": fold.shots,
         "draw": fold.draw,

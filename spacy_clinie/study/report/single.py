@@ -110,7 +110,7 @@ def _corpus(corpus: str, folds: Sequence[Planned], task: str) -> Cell:
 
 def _records(task: str, corpus: str, corpora: int, columns: Sequence, means: Sequence[Optional[Mean]]) -> list[Record]:
     return [
-        {"task": task, "corpus": corpus, "corpora": corpora, "arm": system.arm, "base": system.base, "mode": mode}
+        {"task": task, "corpus": corpus, "corpora": corpora, "arm": system.arm, "base": system.model, "mode": mode}
         | mean.record
         for (system, mode), mean in zip(columns, means, strict=True)
         if mean
@@ -144,9 +144,9 @@ def _comparisons(found: Sequence[Comparison], task: str, title: str) -> list[Blo
             "task": task,
             "corpus": one.corpus,
             "first_arm": one.first.arm,
-            "first_base": one.first.base,
+            "first_base": one.first.model,
             "second_arm": one.second.arm,
-            "second_base": one.second.base,
+            "second_base": one.second.model,
             "comparable": one.p is not None,
             "documents": one.documents,
             "difference": one.difference,

@@ -32,7 +32,7 @@ def training_table(study: Study) -> Table:
             stage += ", after multi-task" if multitask else ", alone"
         cells, record = _read(outcomes)
         rows.append([Cell(system.title), Cell(stage), Cell(f"{len(outcomes):,}"), Cell(f"{steps:,}"), *cells])
-        facts = {"arm": system.arm, "base": system.base, "stage": fold.stage, "shots": fold.shots}
+        facts = {"arm": system.arm, "base": system.model, "stage": fold.stage, "shots": fold.shots}
         records.append({**facts, "multitask": multitask, "folds": len(outcomes), "steps": steps, **record})
     columns = [Column("Arm and base", words=True), Column("Stage", words=True), Column("Folds"), Column("Steps")]
     columns += [Column(title) for title in ("Documents read", "Words read", "Seconds")]
