@@ -7,7 +7,10 @@ from typing import Annotated, Optional
 
 import typer
 
+from ..corpora.catalogue import CORPORA
 from ..terminal import SETTINGS, fail, guarded
+from .presets import PRESETS
+from .profiles import ARMS
 
 app = typer.Typer(
     name="study",
@@ -25,16 +28,30 @@ A study that was cut off goes on where it stopped when the same command is given
 
 Folder = Annotated[Path, typer.Argument(metavar="STUDY", help="Folder that keeps everything of a study.")]
 Corpora = Annotated[Path, typer.Option(help="Folder that holds the corpora's folders.")]
-ProfileName = Annotated[str, typer.Option("--profile", help="smoke, cpu or gpu: how much is done.")]
+ProfileName = Annotated[
+    str,
+    typer.Option(
+        "--profile",
+        help="How much is done. smoke: invented notes and tiny models; cpu: a sample of the corpora and few steps, for "
+        "two cores and an evening; gpu: all of the corpora.",
+    ),
+]
 Use = Annotated[
     Optional[list[str]],
-    typer.Option(help="Corpus: a name of the catalogue, or a folder of brat files and a schema.yml. Repeatable."),
+    typer.Option(
+        help="Corpus: a folder of brat files with a schema.yml in it, or one of the catalogue: "
+        f"{', '.join(CORPORA)}. Repeatable.",
+    ),
 ]
 Bases = Annotated[
     Optional[list[str]],
-    typer.Option("--base", help="Base: a preset, PRESET=FOLDER for weights of yours, or PRESET=random. Repeatable."),
+    typer.Option(
+        "--base",
+        help="Base: a preset, PRESET=FOLDER or PRESET=HUB_NAME for any weights of its kind, or PRESET=random. "
+        f"Presets: {', '.join(PRESETS)}. Repeatable.",
+    ),
 ]
-Arms = Annotated[Optional[list[str]], typer.Option("--arm", help="Arm. Repeatable.")]
+Arms = Annotated[Optional[list[str]], typer.Option("--arm", help=f"Arm: {', '.join(ARMS)}. Repeatable.")]
 Seeds = Annotated[Optional[int], typer.Option(min=1, help="How often everything is done, each time with another seed.")]
 Jobs = Annotated[int, typer.Option(min=1, help="Folds that are done side by side.")]
 RayAddress = Annotated[Optional[str], typer.Option("--ray", help="Address of a Ray cluster that does them, or auto.")]
