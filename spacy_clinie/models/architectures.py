@@ -217,7 +217,7 @@ def causal_lm(
     checkpoint (bool): Gradient checkpointing: training takes less memory and more time.
     batch_pieces (int): Padded tokens in one pass; bounds memory.
     step_pieces (Optional[int]): Tokens that a step of training reads at most, but for what all prompts begin with;
-        bounds its time. Of more, prompts are drawn by chance; None learns from all.
+        bounds its time. Of more, prompts are drawn by chance, of each beginning in turn; None learns from all.
     device (str): `auto` or a torch device.
     precision (str): `auto`, `fp32` or `bf16`.
     RETURNS (Model): Prompts and machines to nothing: the machines take the answers.

@@ -182,7 +182,8 @@ class CausalModule(nn.Module):
             raise ClinieError("CIE317")
         self.train()
         lengths = [len(ask.rest) + len(answer) for ask, answer in zip(asks, answers, strict=True)]
-        drawn = draw(lengths, self.options["step_pieces"])
+        # Relations may be asked about ten times as often as concepts; each kind of prompt has its beginning.
+        drawn = draw(lengths, self.options["step_pieces"], [ask.before for ask in asks])
         asks, answers, lengths = [asks[i] for i in drawn], [answers[i] for i in drawn], [lengths[i] for i in drawn]
         weight, total = sum(map(len, answers)), 0.0
         # Without a memory, every row is read from its beginning.

@@ -1,6 +1,7 @@
 """From Docs to padded batches of word pieces, and back to tokens by offsets."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
@@ -186,10 +187,12 @@ def by_budget(lengths: Sequence[int], budget: int, most: Optional[int] = None) -
         yield batch
 
 
-def draw(lengths: Sequence[int], most: Optional[int]) -> list[int]:
+def draw(lengths: Sequence[int], most: Optional[int], groups: Optional[Sequence[Any]] = None) -> list[int]:
     """Choose sequences by chance, which follows torch's seed.
 
     lengths (Sequence[int]): Length of each sequence.
+    groups (Optional[Sequence[Any]]): What each belongs to, so that groups are chosen from in turn, however many they
+        are; None if they are all of one.
     most (Optional[int]): Pieces that the chosen ones have at most, but for the first; None for all sequences.
     RETURNS (list[int]): Indexes into `lengths`.
     """
@@ -198,6 +201,13 @@ def draw(lengths: Sequence[int], most: Optional[int]) -> list[int]:
     if most is None or sum(lengths) <= most:
         return list(range(len(lengths)))
     order = torch.randperm(len(lengths)).numpy()
+    if groups is not None:
+        rounds: Counter[Any] = Counter()
+        turns = []
+        for group in (groups[i] for i in order):
+            turns.append(rounds[group])
+            rounds[group] += 1
+        order = order[np.argsort(turns, kind="stable")]
     fit = int(np.searchsorted(np.cumsum(np.asarray(lengths)[order]), most, side="right"))
     return [int(i) for i in order[: max(fit, 1)]]
 

@@ -41,7 +41,7 @@ from .profiles import PROFILES
 from .workspace import Workspace
 
 # A corpus, and the id of one of its notes.
-Source = tuple[str, str]
+NoteKey = tuple[str, str]
 
 PACKAGES = ("spacy_clinie", "spacy", "thinc", "torch", "transformers", "peft", "numpy")
 
@@ -61,11 +61,11 @@ def run_fold(fold: Fold, space: Workspace, key: str, stem_key: Optional[str]) ->
     stem = space.stem(fold)
     pipeline = space.fold(stem_key) / "pipeline" if stem_key else None
     record: dict[str, Any] = {"key": key, "fold": fold.to_dict(), "profile": space.profile.name, "training": None}
-    shown: dict[Source, Note] = {}
+    shown: dict[NoteKey, Note] = {}
     if stem and stem_key:
         known = set(map(tuple, cast(dict, space.manifest(stem_key))["shown"]))
-        shown = {source: note for source, note in _offered(fold_config(stem, space, None)).items() if source in known}
-    offered: dict[Source, Note] = {}
+        shown = {one: note for one, note in _offered(fold_config(stem, space, None)).items() if one in known}
+    offered: dict[NoteKey, Note] = {}
     learnt = _Learnt()
     if fold.steps:
         config = fold_config(fold, space, pipeline)
@@ -133,14 +133,14 @@ def fold_config(fold: Fold, space: Workspace, stem: Optional[Path]) -> Config:
     return train_on(config, corpora, probe=space.probe, steps=fold.steps, seed=fold.seed, stem=stem)
 
 
-def _offered(config: Config) -> dict[Source, Note]:
+def _offered(config: Config) -> dict[NoteKey, Note]:
     """What a config has to train on."""
     nlp = spacy.blank("en", config={"nlp": {"tokenizer": config["nlp"]["tokenizer"]}})
     reader = registry.resolve({"train": config["corpora"]["train"]})["train"]
-    return dict(_sourced(example.reference) for example in reader(nlp))
+    return dict(_keyed(example.reference) for example in reader(nlp))
 
 
-def _sourced(doc: Doc) -> tuple[Source, Note]:
+def _keyed(doc: Doc) -> tuple[NoteKey, Note]:
     note = note_from_doc(doc)
     return (Path(doc.user_data[SCHEMA_KEY]).parent.name, note.id), note
 
@@ -150,7 +150,7 @@ class _Learnt:
     part (`step_pieces`)."""
 
     def __init__(self) -> None:
-        self.notes: dict[Source, Note] = {}
+        self.notes: dict[NoteKey, Note] = {}
         self.steps = 0
 
     def watch(self, nlp: Language) -> None:
@@ -160,7 +160,7 @@ class _Learnt:
         def watched(examples: Iterable[Example], *args: Any, **kwargs: Any) -> Any:
             held = list(examples)
             self.steps += 1
-            self.notes.update(_sourced(example.reference) for example in held)
+            self.notes.update(_keyed(example.reference) for example in held)
             return update(held, *args, **kwargs)
 
         nlp.update = watched  # type: ignore[method-assign]

@@ -86,6 +86,11 @@ class Fold:
         return System(self.arm, self.base)
 
     @property
+    def place(self) -> tuple:
+        """Where it stands in a table. Two of one place, as after other multi-task stages, are not two draws."""
+        return self.system, self.corpus, self.stage, self.shots, self.draw, self.multitask, self.seed
+
+    @property
     def title(self) -> str:
         """What a person calls it."""
         parts = [self.study, self.corpus, self.system.title, self.stage]

@@ -265,7 +265,8 @@ def _write_plan(
 ) -> None:
     path = space.folder / f"{study}.json"
     before = _plan_before(path, space.profile.name)
-    kept = {key: fold for key, fold in _still_valid(space, before) if key not in folds}
+    new = {fold.place for fold in folds.values()}
+    kept = {key: fold for key, fold in _still_valid(space, before) if fold.place not in new}
     commands = [*before["commands"], command] if kept else [command]
     data = {name: space.data(name) for name in corpora}
     record = {
@@ -293,8 +294,8 @@ def _plan_before(path: Path, profile: str) -> dict[str, Any]:
 def _still_valid(space: Workspace, plan: dict[str, Any]) -> Iterator[tuple[str, Fold]]:
     """Folds of an earlier command, say of other base models, that are done and would be done no differently today."""
     for one in plan["folds"]:
-        fold = Fold.from_dict(one["fold"])
-        with suppress(ClinieError, OSError):  # its corpus or its weights are gone
+        with suppress(ClinieError, OSError, KeyError, TypeError):  # its corpus or its weights are gone; or it is none
+            fold = Fold.from_dict(one["fold"])
             if space.manifest(one["key"]) and space.key(fold) == one["key"]:
                 yield one["key"], fold
 

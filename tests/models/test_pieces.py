@@ -131,3 +131,16 @@ def train_more(nlp, examples, steps):
         losses: dict[str, float] = {}
         nlp.update(examples, sgd=sgd, losses=losses)
     return losses
+
+
+def test_groups_are_drawn_from_in_turn_however_many_they_are() -> None:
+    groups = ["concepts"] * 2 + ["relations"] * 30
+    torch.manual_seed(0)
+    seen = set()
+    for _ in range(60):
+        drawn = draw([10] * 32, 65, groups)
+        assert len(drawn) == len(set(drawn)) == 6
+        assert sum(groups[i] == "concepts" for i in drawn) == 2
+        seen.update(drawn)
+    assert seen == set(range(32))
+    assert sorted(draw([10] * 32, 320, groups)) == list(range(32))

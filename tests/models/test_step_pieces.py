@@ -80,3 +80,15 @@ def test_a_step_reads_one_window_where_none_is_short_enough(step: tuple[Any, LEA
     module.options["step_pieces"] = 1
     learn()
     assert len(read) == 1
+
+
+def test_no_kind_of_prompt_crowds_out_another(tiny_decoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, _, _ = causal(tiny_decoder)
+    monkeypatch.setitem(module.options, "step_pieces", 25)
+    asks = [Ask((5, 6, 7), [8, 9, 10, 11, 12, 13])] + [Ask((5, 6), [8, 9, 10, 11, 12, 13])] * 20
+    read: list[tuple[int, ...]] = []
+    loss = module._loss
+    monkeypatch.setattr(module, "_loss", lambda before, *more: read.append(before) or loss(before, *more))
+    for _ in range(10):
+        module.learn(asks, [[14, 15, 16, 17]] * 21)
+    assert sorted(read) == [(5, 6)] * 10 + [(5, 6, 7)] * 10
