@@ -79,7 +79,7 @@ PROFILES = {
             # for so few words, many small steps learn far more than few large ones (docs/roadmap.md).
             steps={
                 "encoder": {"full": 250, "multi": 350, "shots": 50},
-                "decoder": {"full": 80, "multi": 100, "shots": 15},
+                "decoder": {"full": 80, "multi": 80, "shots": 12},
             },
             step_words=100,
             step_pieces=500,
@@ -87,7 +87,7 @@ PROFILES = {
             draws=2,
             seeds=1,
             train_words=20_000,
-            test_words=1_200,
+            test_words=1_000,
         ),
         Profile(
             name="gpu",
