@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -162,6 +162,15 @@ def load(path: Path) -> list[Note]:
     RETURNS (list[Note]): Its notes.
     """
     return [sourced.note for sourced in docbin.read(path, Report())]
+
+
+def size_of(notes: Collection[Note]) -> dict[str, int]:
+    """How much some notes are.
+
+    notes (Collection[Note]): The notes.
+    RETURNS (dict[str, int]): `documents`, and `words` as blanks separate them.
+    """
+    return {"documents": len(notes), "words": sum(len(note.text.split()) for note in notes)}
 
 
 def digest(path: Path) -> str:

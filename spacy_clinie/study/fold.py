@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -34,7 +34,7 @@ from ..scoring.counts import count
 from ..scoring.match import MODES, Kind
 from ..scoring.scores import pair_notes, summarize
 from .arms import arm_config, train_on
-from .data import load
+from .data import load, size_of
 from .mistakes import analyse
 from .plan import Fold
 from .profiles import PROFILES
@@ -83,7 +83,7 @@ def run_fold(fold: Fold, space: Workspace, key: str, stem_key: Optional[str]) ->
         nlp = spacy.load(cast(Path, pipeline))
     test = [] if fold.stage == "multi" else load(space.part(fold.corpus, "test"))
     sizes = {"train": learnt.notes.values(), "offered": offered.values(), "test": test}
-    record["data"] = {name: _size(notes) for name, notes in sizes.items()}
+    record["data"] = {name: size_of(notes) for name, notes in sizes.items()}
     record["prediction"] = None
     if fold.stage == "multi":
         record["shown"] = sorted(shown)
@@ -200,7 +200,7 @@ def _tested(nlp: Language, test: Sequence[Note], shown: Sequence[Note], schema: 
         counters = [pipe.rejected for _, pipe in nlp.pipeline if isinstance(pipe, DecoderPrompt)]
         record["prediction"] = {
             "seconds": time.perf_counter() - begin,
-            "words": _size(test)["words"],
+            "words": size_of(test)["words"],
             "rejected": dict(sum(counters, Counter[str]())),
         }
         for kind in ("concepts", *(["relations"] if relates else [])):
@@ -238,10 +238,6 @@ def _found(nlp: Language, notes: Sequence[Note], schema: str, *, gold: bool) -> 
     finally:
         for pipe, prompt in zip(asking, prompts, strict=True):
             pipe.concepts = prompt
-
-
-def _size(notes: Collection[Note]) -> dict[str, int]:
-    return {"documents": len(notes), "words": sum(len(note.text.split()) for note in notes)}
 
 
 def _peak() -> int:

@@ -12,7 +12,7 @@ from ..corpora.splits import overlapping
 from ..notes import Note
 from ..schema import Schema
 from .arms import arm_config
-from .data import SPLITS, Source, digest, draw, load, stamp, write_corpus
+from .data import SPLITS, Source, digest, draw, load, size_of, stamp, write_corpus
 from .plan import Fold
 from .presets import RANDOM, Preset, find_preset
 from .profiles import Profile
@@ -109,10 +109,7 @@ class Workspace:
         return {
             "corpus": corpus,
             "documents": {split: len(notes) for split, notes in whole.items()},
-            "parts": {
-                split: {"documents": len(notes), "words": sum(len(note.text.split()) for note in notes)}
-                for split, notes in parts.items()
-            },
+            "parts": {split: size_of(notes) for split, notes in parts.items()},
             "shared": len(shared),
             "lost": reasons[False],
             "left_out": reasons[True],

@@ -15,7 +15,7 @@ from spacy_clinie.models.tagger import EncoderTagger
 from spacy_clinie.prompts.machines import Ask
 from tests.conftest import tiny_settings
 
-# Eight equal sentences, a window or two each: what is drawn of them has the same loss as all of them.
+# Eight of it are a window each: what is drawn of them has the same loss as all of them.
 NOTE = "Took aspirin 25 mg by mouth for pain today . \n\n"
 LEARN = Callable[[], float]
 

@@ -105,7 +105,10 @@ def test_of_many_comparisons_the_clear_ones_are_significant(maker: StudyMaker) -
 
 def test_shuffling_ends_once_enough_is_known() -> None:
     table = np.random.default_rng(1).integers(0, 9, size=(2, 12, 3))
-    assert randomization(*table, shuffles=10**9)[1] == pytest.approx(randomization(*table)[1], abs=0.02)
+    assert randomization(*table, shuffles=20 * significance.LEAST) == randomization(*table)
+    # A difference that hardly any shuffle reaches is looked at longer.
+    good, bad = np.tile([8, 2, 2], (12, 1)), np.tile([5, 5, 5], (12, 1))
+    assert randomization(good, bad, shuffles=20 * significance.LEAST) != randomization(good, bad)
 
 
 def test_a_handful_of_documents_cannot_tell(maker: StudyMaker) -> None:

@@ -161,7 +161,7 @@ class Plan:
     commands: tuple[str, ...]
     folds: tuple[Planned, ...]
     missing: tuple[tuple[str, str], ...]
-    data: tuple["Data", ...] = ()
+    data: tuple[Data, ...]
 
     @property
     def outcomes(self) -> list[Outcome]:

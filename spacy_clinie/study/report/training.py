@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from .layout import NONE, Cell, Column, Record, Table, counted, share
+from .layout import Cell, Column, Record, Table, counted, share
 from .manifests import Outcome, Study
 
 # Stages in the order in which they are told, and what they are called.
@@ -50,4 +50,4 @@ def _read(outcomes: Sequence[Outcome]) -> tuple[list[Cell], Record]:
         for unit in ("documents", "words")
     ]
     seconds = sum(outcome.training["seconds_per_step"] * outcome.steps for outcome in outcomes if outcome.training)
-    return [*cells, Cell(f"{seconds:,.0f}" if seconds else NONE)], {**sums, "seconds": seconds}
+    return [*cells, Cell(f"{seconds:,.0f}")], {**sums, "seconds": seconds}
