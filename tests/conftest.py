@@ -10,12 +10,19 @@ from typing import Any
 import pytest
 import spacy
 from spacy.training import Example
+from spacy.util import fix_random_seed
 
 from spacy_clinie.conversion import doc_from_note
 from spacy_clinie.notes import Concept, Note, Relation
 from tests.tiny import make_decoder, make_encoder
 
 CORPORA = Path(os.environ.get("CLINIE_CORPORA", Path(__file__).parents[2] / "shared" / "corpora"))
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """A test does not depend on those before it in its process: what tiny models learn depends on their weights."""
+    fix_random_seed(0)
 
 
 @pytest.fixture(scope="session")

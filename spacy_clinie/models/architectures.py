@@ -62,6 +62,7 @@ def encoder_tagger(
 def encoder_mrc(
     *,
     encoder: str = "minilm",
+    threshold: float = 0.4,
     lora: Optional[dict[str, Any]] = None,
     window: int = 192,
     overlap: int = 32,

@@ -1,10 +1,11 @@
 """Concepts by asking: machine reading comprehension with an encoder (Li et al. 2020, arXiv 1910.11476).
 
 The input is a question of the schema and a window of text. Every piece gets a logit for being a start and one for being
-an end, and every pair of a start and an end one for being a concept. What has all three above 0 is an answer, so
-nested concepts come out by themselves.
+an end, and every pair of a start and an end one for being a concept. What has all three above a threshold is an answer,
+so nested concepts come out by themselves.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Optional
 
@@ -135,20 +136,22 @@ class EncoderMRC(EncoderModule):
         self.eval()
         pieced = make_pieces([item.doc for item in items], self.tokenizer)
         found: list[dict[tuple[int, int, int], float]] = [{} for _ in items]
+        threshold = self.options["threshold"]
+        least = math.log(threshold / (1 - threshold))
         with torch.inference_mode():
             for batch in self._batches(self._asks(items, pieced)):
                 vectors, mask = self._unit_vectors(batch)
                 starts, ends = self.head.edges(vectors)
-                where = _candidates((starts > 0) & mask, (ends > 0) & mask)
+                where = _candidates((starts > least) & mask, (ends > least) & mask)
                 if not len(where):
                     continue
                 logits = self.head.spans(vectors, where)
                 row, begin, last = where.unbind(-1)
-                least = torch.minimum(torch.minimum(starts[row, begin], ends[row, last]), logits)
-                for (r, b, e), score in zip(where.tolist(), least.sigmoid().tolist(), strict=True):
+                weakest = torch.minimum(torch.minimum(starts[row, begin], ends[row, last]), logits)
+                for (r, b, e), score in zip(where.tolist(), weakest.sigmoid().tolist(), strict=True):
                     ask = batch[r]
                     # Each window answers for the concepts that begin in what it owns.
-                    if score > 0.5 and ask.own[0] <= b + ask.first_unit < ask.own[1]:
+                    if score > threshold and ask.own[0] <= b + ask.first_unit < ask.own[1]:
                         tokens = pieced[ask.doc].tokens
                         span = (int(tokens[b + ask.first_unit]), int(tokens[e + ask.first_unit]) + 1, ask.kind)
                         found[ask.doc][span] = score

@@ -38,8 +38,7 @@ def arm_config(arm: str, preset: Preset, base: str, profile: Profile, *, relatio
             component["model"]["base"] = base
             for asked, prompt in _PROMPTS.items():
                 component[asked] = {"@misc": prompt, "window": preset.window, "each": preset.each}
-            if arm == "decoder-lora" and preset.lora:
-                component["model"]["adapter"] = dict(preset.lora)
+        component["model"].update(preset.models.get(arm, {}))
     # A language model that learnt no relations can be asked for them all the same; an encoder would be without a task.
     if not relations:
         config["components"].pop("clinie_rel", None)

@@ -19,7 +19,7 @@ class Preset:
     window (int): Tokens that an encoder reads at once, and that a decoder is asked about at once.
     shape (Mapping[str, Any]): Arguments of transformers' `AutoConfig.for_model`, to make it with random weights.
     rates (Mapping[str, float]): Learning rates by arm, where they are not that of the arm.
-    lora (Mapping[str, Any]): Settings of a decoder's LoRA, where they are not those of the arm.
+    models (Mapping[str, Mapping[str, Any]]): Settings of an arm's models, where they are not those of the arm.
     each (bool): Whether a decoder is asked about each type by itself.
     """
 
@@ -29,7 +29,7 @@ class Preset:
     window: int
     shape: Mapping[str, Any]
     rates: Mapping[str, float] = field(default_factory=dict)
-    lora: Mapping[str, Any] = field(default_factory=dict)
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     each: bool = False
 
 
@@ -81,7 +81,7 @@ def _published(name: str, base: str, window: int, shape: Mapping[str, Any], atte
     for each type."""
     lora = {"r": 256, "lora_alpha": 256, "lora_dropout": 0.2, "target_modules": attention}
     rates = {"decoder-lora": 1e-4, "decoder-full": 1e-5}
-    return Preset(name, "decoder", base, window, shape, rates, lora, each=True)
+    return Preset(name, "decoder", base, window, shape, rates, {"decoder-lora": {"adapter": lora}}, each=True)
 
 
 _TINY = {
@@ -112,7 +112,9 @@ PRESETS = {
                 "intermediate_size": 1536,
                 "max_position_embeddings": 512,
             },
-            {"encoder-tagger": 5e-4, "encoder-pairs": 3e-4, "encoder-mrc": 4e-4, "encoder-lora": 1e-3},
+            {"encoder-tagger": 5e-4, "encoder-pairs": 3e-4, "encoder-mrc": 2e-4, "encoder-lora": 1e-3},
+            # Short windows and a fast head make a few hundred steps enough for questions (docs/roadmap.md).
+            {"encoder-mrc": {"window": 64, "head_rate": 10.0}},
         ),
         Preset(
             "smollm2",
@@ -129,6 +131,7 @@ PRESETS = {
                 "intermediate_size": 1536,
                 "max_position_embeddings": 8192,
             },
+            {"decoder-lora": 1e-3},
         ),
         Preset("tiny-encoder", "encoder", RANDOM, 128, {"model_type": "bert", **_TINY}),
         Preset(

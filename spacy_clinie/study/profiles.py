@@ -78,8 +78,8 @@ PROFILES = {
             # On a processor, a step of a language model takes as long as several of an encoder. And where there is time
             # for so few words, many small steps learn far more than few large ones (docs/roadmap.md).
             steps={
-                "encoder": {"full": 250, "multi": 350, "shots": 50},
-                "decoder": {"full": 80, "multi": 80, "shots": 12},
+                "encoder": {"full": 400, "multi": 500, "shots": 60},
+                "decoder": {"full": 80, "multi": 80, "shots": 14},
             },
             step_words=100,
             step_pieces=500,

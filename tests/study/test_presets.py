@@ -61,7 +61,11 @@ def test_published_rates_and_lengths_reach_the_config() -> None:
     config = arm_config("encoder-mrc", gatortron, "x", CPU)
     assert config["training"]["optimizer"]["learn_rate"]["initial_rate"] == 2e-5
     assert {component["model"]["window"] for component in config["components"].values()} == {512}
-    assert arm_config("encoder-mrc", own, "x", CPU)["training"]["optimizer"]["learn_rate"]["initial_rate"] == 4e-4
+    config = arm_config("encoder-mrc", own, "x", CPU)
+    assert config["training"]["optimizer"]["learn_rate"]["initial_rate"] == 2e-4
+    assert {component["model"]["window"] for component in config["components"].values()} == {64}
+    config = arm_config("encoder-tagger", own, "x", CPU)
+    assert {component["model"]["window"] for component in config["components"].values()} == {192}
 
 
 def test_published_decoders_are_tuned_and_asked_as_published() -> None:
