@@ -356,6 +356,7 @@ MESSAGES = {
         "{name!r} is a path, but a study names its corpora by their folders. Give --corpora the folder that holds "
         "yours, and --use its name."
     ),
+    "CIE498": "Another command works on {folder}. Let it end, then start this one again, or name another folder.",
     "CIE500": "{file}: {problem}. Check that the path is right, that you may use it, and that the disk is not full.",
     "CIE501": (
         "{kind}: an error that spacy_clinie did not foresee. Its message is not shown, because it may quote a note. "

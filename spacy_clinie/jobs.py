@@ -5,11 +5,12 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Optional, Union
+from typing import Any, Optional, Union
 
 from .corpora.bundle import replacing
 from .corpora.report import Report
 from .errors import ClinieError, place_of, warn
+from .locks import lock
 from .notes import Note
 
 _CODE = re.compile(r"\[([A-Z]+[0-9]+)\]")
@@ -81,7 +82,7 @@ class Part:
         was_there = self.path.exists()
         self._file = self.path.open("a+b")
         try:
-            if not _lock(self._file):
+            if not lock(self._file):
                 raise ClinieError("CIE441", part=self.path.name)
             if was_there:
                 self._take_up(target, made_with)
@@ -172,22 +173,6 @@ class Part:
         self._file.truncate(good)
 
 
-def _lock(file: BinaryIO) -> bool:
-    """Take a file for this process alone, for as long as it is open.
-
-    RETURNS (bool): False if another process has it; True also where files cannot be locked.
-    """
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except (ImportError, OSError):
-        return True
-    return True
-
-
 def is_written(target: Path) -> bool:
     """Whether another job writes to a target.
 
@@ -196,7 +181,7 @@ def is_written(target: Path) -> bool:
     """
     try:
         with part_path(target).open("rb") as file:
-            return not _lock(file)
+            return not lock(file)
     except OSError:
         return False
 

@@ -146,7 +146,8 @@ def run_study(
     command (str): What was typed, for the report.
     say (Callable[[str], None]): Gets a line for each fold.
     RETURNS (dict[str, int]): `folds`, `done` before, `finished` now, `failed`.
-    RAISES (ClinieError): CIE492 for unknown names, CIE491 for missing corpora, and what `Workspace.prepare` raises.
+    RAISES (ClinieError): CIE492 for unknown names, CIE491 for missing corpora, CIE498 if another study works on the
+        folder, and what `Workspace.prepare` raises.
     """
     settled = _settled(profile, arms, seeds)
     presets = [find_preset(name) for name in bases or settled.bases]
@@ -155,22 +156,23 @@ def run_study(
         lines = "\n".join(f"- {one.corpus}: {one.how}" for one in missing)
         raise ClinieError("CIE491", count=len(missing), lines=lines)
     space = Workspace(folder, settled)
-    say(f"Corpora: {', '.join(source.name for source in sources)}")
-    for one in missing:
-        say(f"Not there: {one.corpus}: {one.how}")
-    space.prepare(sources)
-    named = {source.name: space.has_relations(source.name) for source in sources}
-    folds = {space.key(fold): fold for fold in plan(study, settled, named, presets)}
-    _write_plan(space, study, folds, list(named), missing, command)
-    done = {key for key in folds if space.manifest(key)}
-    counts = {"folds": len(folds), "done": len(done), "finished": 0, "failed": 0}
-    say(f"{len(folds)} folds, {len(done)} of them done")
-    start: Callable[[Path], Any] = Process
-    if ray is not None:
-        _connect(ray)
-        start = Task
-    Process.share(jobs)
-    return _work_off(space, folds, done, jobs, start, counts, say)
+    with space.alone():
+        say(f"Corpora: {', '.join(source.name for source in sources)}")
+        for one in missing:
+            say(f"Not there: {one.corpus}: {one.how}")
+        space.prepare(sources)
+        named = {source.name: space.has_relations(source.name) for source in sources}
+        folds = {space.key(fold): fold for fold in plan(study, settled, named, presets)}
+        _write_plan(space, study, folds, list(named), missing, command)
+        done = {key for key in folds if space.manifest(key)}
+        counts = {"folds": len(folds), "done": len(done), "finished": 0, "failed": 0}
+        say(f"{len(folds)} folds, {len(done)} of them done")
+        start: Callable[[Path], Any] = Process
+        if ray is not None:
+            _connect(ray)
+            start = Task
+        Process.share(jobs)
+        return _work_off(space, folds, done, jobs, start, counts, say)
 
 
 def _work_off(

@@ -2,13 +2,16 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Optional
 
 from ..corpora import docbin
 from ..corpora.bundle import replacing
 from ..corpora.splits import overlapping
+from ..errors import ClinieError
+from ..locks import lock
 from ..notes import Note
 from ..schema import Schema
 from .arms import arm_config
@@ -33,6 +36,18 @@ class Workspace:
     def __init__(self, folder: Path, profile: Profile) -> None:
         self.folder, self.profile = folder.resolve(), profile
         self._marks: dict[str, str] = {}
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Have the folder alone: two commands would do folds twice, and write over each other's plans.
+
+        RAISES (ClinieError): CIE498 if another process has it. Where files cannot be locked, nobody is kept out.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("a") as file:
+            if not lock(file):
+                raise ClinieError("CIE498", folder=self.folder)
+            yield
 
     def whole(self, corpus: str) -> Path:
         """The folder of a corpus with all of its notes, `schema.yml` and `report.json`."""

@@ -339,6 +339,17 @@ def test_wrong_names(changed: dict[str, Any], code: str, tmp_path: Path) -> None
         run_study("single", tmp_path / "study", **{"profile": "smoke", "corpora": tmp_path, **changed})
 
 
+def test_two_commands_do_not_share_a_study(tmp_path: Path) -> None:
+    space = Workspace(tmp_path / "study", SMOKE)
+    settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path}
+    with space.alone(), pytest.raises(ClinieError, match="CIE498"):
+        run_study("single", tmp_path / "study", **settings)
+    assert not (tmp_path / "study" / "single.json").exists()
+    with patch("spacy_clinie.study.run._work_off", return_value={}):
+        run_study("single", tmp_path / "study", **settings)
+    assert (tmp_path / "study" / "single.json").is_file()
+
+
 def test_a_fold_that_fails_is_told_and_the_others_go_on(tmp_path: Path) -> None:
     (tmp_path / "broken").mkdir()
     done = CliRunner().invoke(
