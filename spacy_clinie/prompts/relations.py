@@ -242,6 +242,7 @@ def relation_prompt(
     each (bool): Whether every head and relation type have a question of their own, as in machine reading
         comprehension.
     template (Optional[str]): A bundled template, or a file of one's own; None for the one that suits `each`.
+        `relations_brief.v1` names the types without describing them.
     window (int): Tokens of a window, as the model counts them, without the marks.
     max_distance (Optional[int]): How many sentences apart head and tail may be: 0 for the same sentence; None for
         anywhere in the note.

@@ -37,7 +37,13 @@ def arm_config(arm: str, preset: Preset, base: str, profile: Profile, *, relatio
         else:
             component["model"]["base"] = base
             for asked, prompt in _PROMPTS.items():
-                component[asked] = {"@misc": prompt, "window": preset.window, "each": preset.each}
+                template = f"{asked}_brief.v1" if preset.brief else None
+                component[asked] = {
+                    "@misc": prompt,
+                    "window": preset.window,
+                    "each": preset.each,
+                    "template": template,
+                }
         component["model"].update(preset.models.get(arm, {}))
     # A language model that learnt no relations can be asked for them all the same; an encoder would be without a task.
     if not relations:

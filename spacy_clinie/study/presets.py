@@ -21,6 +21,7 @@ class Preset:
     rates (Mapping[str, float]): Learning rates by arm, where they are not that of the arm.
     models (Mapping[str, Mapping[str, Any]]): Settings of an arm's models, where they are not those of the arm.
     each (bool): Whether a decoder is asked about each type by itself.
+    brief (bool): Whether a decoder's prompts name the types without describing them.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Preset:
     rates: Mapping[str, float] = field(default_factory=dict)
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     each: bool = False
+    brief: bool = False
 
 
 def _encoder(name: str, base: str, model_type: str, vocabulary: int, width: int, layers: int, heads: int) -> Preset:
@@ -132,6 +134,8 @@ PRESETS = {
                 "max_position_embeddings": 8192,
             },
             {"decoder-lora": 1e-3},
+            # On a processor, a long instruction takes more of a small step than the notes do (docs/roadmap.md).
+            brief=True,
         ),
         Preset("tiny-encoder", "encoder", RANDOM, 128, {"model_type": "bert", **_TINY}),
         Preset(

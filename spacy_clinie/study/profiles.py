@@ -79,7 +79,7 @@ PROFILES = {
             # for so few words, many small steps learn far more than few large ones (docs/roadmap.md).
             steps={
                 "encoder": {"full": 400, "multi": 500, "shots": 60},
-                "decoder": {"full": 80, "multi": 80, "shots": 14},
+                "decoder": {"full": 120, "multi": 120, "shots": 20},
             },
             step_words=100,
             step_pieces=500,

@@ -7,10 +7,11 @@ import pytest
 
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.models.base import load_tokenizer
-from spacy_clinie.notes import Concept, Note
+from spacy_clinie.notes import Concept, Note, Relation
 from spacy_clinie.prompts.codec import Codec
 from spacy_clinie.prompts.concepts import concept_prompt
 from spacy_clinie.prompts.formats import InlineMarks, MentionList
+from spacy_clinie.prompts.relations import Mark, Pair, Stretch, relation_prompt
 from spacy_clinie.prompts.template import render
 from spacy_clinie.schema import Schema
 from tests.tiny import make_decoder
@@ -59,6 +60,22 @@ def test_a_brief_prompt_names_types_and_describes_none(codec: Codec) -> None:
     assert "Find Drug, ADE in the text. Copy the text." in text
     assert "«Rash»ADE» after aspirin." in text
     assert schema.concepts["ADE"].description not in text
+
+
+def test_a_brief_prompt_for_relations_names_types_and_describes_none(codec: Codec) -> None:
+    schema = Schema.load("phee")
+    kinds = list(schema.relations.values())
+    text = codec.text("aspirin rash", within=True)
+    marks = [Mark(0, 0, False), Mark(len(text) // 2, 0, True), Mark(len(text) // 2, 1, False), Mark(len(text), 1, True)]
+    stretch = Stretch(0, text, marks, [Pair(0, 1, (0,))], [("aspirin", "Drug"), ("rash", "ADE")])
+    example = Note("1", "Rash after aspirin.", [Concept("1", 0, 4, "ADE"), Concept("2", 11, 18, "Drug")])
+    example.relations.append(Relation("1", "2", kinds[0].name))
+    prompt = relation_prompt(template="relations_brief.v1")
+    (asked,) = prompt.asked(stretch, schema, codec, [example])
+    before = codec.tokenizer.backend_tokenizer.decode(asked.ask.before)
+    assert f"number, {' or '.join(one.name for one in kinds)}, number." in before
+    assert f"aspirin»2 Drug».\nAnswer:\n1 {kinds[0].name} 2" in before
+    assert not any(one.description in before for one in kinds)
 
 
 def test_an_answer_ends_as_the_model_ends_one(codec: Codec) -> None:

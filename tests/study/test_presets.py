@@ -74,11 +74,16 @@ def test_published_decoders_are_tuned_and_asked_as_published() -> None:
         published = {"r": 256, "lora_alpha": 256, "lora_dropout": 0.2, "target_modules": attention}
         assert component["model"]["adapter"] == published
         assert component["concepts"]["each"] and component["relations"]["each"]
+        assert component["concepts"]["template"] is component["relations"]["template"] is None
         whole = arm_config("decoder-full", find_preset(name), "x", CPU)["components"]["clinie_decoder_prompt"]
         assert whole["model"]["adapter"] is None
     own = arm_config("decoder-lora", PRESETS["smollm2"], "x", CPU)["components"]["clinie_decoder_prompt"]
     assert own["model"]["adapter"]["target_modules"] == "all-linear"
     assert not own["concepts"]["each"]
+    assert [own[asked]["template"] for asked in ("concepts", "relations")] == [
+        "concepts_brief.v1",
+        "relations_brief.v1",
+    ]
 
 
 def test_what_a_step_reads_reaches_the_config(tmp_path: Path) -> None:
