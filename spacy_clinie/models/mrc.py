@@ -5,7 +5,6 @@ an end, and every pair of a start and an end one for being a concept. What has a
 so nested concepts come out by themselves.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Optional
 
@@ -137,18 +136,17 @@ class EncoderMRC(EncoderModule):
         pieced = make_pieces([item.doc for item in items], self.tokenizer)
         found: list[dict[tuple[int, int, int], float]] = [{} for _ in items]
         threshold = self.options["threshold"]
-        least = math.log(threshold / (1 - threshold))
         with torch.inference_mode():
             for batch in self._batches(self._asks(items, pieced)):
                 vectors, mask = self._unit_vectors(batch)
                 starts, ends = self.head.edges(vectors)
-                where = _candidates((starts > least) & mask, (ends > least) & mask)
+                where = _candidates((starts.sigmoid() > threshold) & mask, (ends.sigmoid() > threshold) & mask)
                 if not len(where):
                     continue
                 logits = self.head.spans(vectors, where)
                 row, begin, last = where.unbind(-1)
-                weakest = torch.minimum(torch.minimum(starts[row, begin], ends[row, last]), logits)
-                for (r, b, e), score in zip(where.tolist(), weakest.sigmoid().tolist(), strict=True):
+                least = torch.minimum(torch.minimum(starts[row, begin], ends[row, last]), logits)
+                for (r, b, e), score in zip(where.tolist(), least.sigmoid().tolist(), strict=True):
                     ask = batch[r]
                     # Each window answers for the concepts that begin in what it owns.
                     if score > threshold and ask.own[0] <= b + ask.first_unit < ask.own[1]:
