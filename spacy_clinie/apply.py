@@ -4,6 +4,7 @@ While a job runs, what is done goes to OUTPUT.part, one note a line, and OUTPUT.
 which input made it. A job that was interrupted goes on from there when it is started again; OUTPUT itself appears
 once everything is done, and should it then turn out that it cannot be written, OUTPUT.part stays. Notes that could not
 be read or annotated are listed in OUTPUT.errors.jsonl, without their text; they are tried again whenever the job is.
+Those that a language model left questions of unanswered are listed too, but are in the output and not asked again.
 """
 
 import hashlib
@@ -23,11 +24,12 @@ from tqdm import tqdm
 
 from . import __version__
 from .annotation import ID_KEY, REJECTED_KEY, UNANSWERED
+from .components.asking import AskingComponent
 from .components.base import ClinieComponent
 from .conversion import doc_from_note, note_from_doc
 from .corpora import brat, docbin, jsonl
 from .corpora.bundle import Ids, replacing
-from .corpora.files import NoteFile, clean, find_files, find_notes, keep_apart, note_path, read_text
+from .corpora.files import NoteFile, all_files, clean, find_files, find_notes, keep_apart, note_path, read_text
 from .corpora.report import Report
 from .errors import ClinieError, warn
 from .jobs import Failures, Part, holds_files, is_written, part_path
@@ -38,6 +40,8 @@ from .visual import render
 
 # A batch also ends here, so that long notes neither fill the memory nor take many others with them if they fail.
 BATCH_CHARACTERS = 1_000_000
+# What a language model reads takes a processor minutes, and is lost if the job is killed before the batch ends.
+ASKED_CHARACTERS = 30_000
 # What components assign that is written down.
 _WRITTEN = {"doc.ents", "doc._.rel"}
 _SUFFIXES = (".jsonl", ".spacy", ".html")
@@ -93,6 +97,9 @@ def annotate(
         for a source that cannot be read, CIE437 if strict, CIE441 if another job writes to the target.
     """
     source, target = Path(source), Path(target)
+    target = target if target.name else target.resolve()  # "." has no name
+    if not target.name:
+        raise ClinieError("CIE433", target=target)
     errors = target.with_name(target.name + ".errors.jsonl")
     _check_target(source, target, errors)
     failures = Failures(errors)
@@ -102,16 +109,19 @@ def annotate(
         _check_brat(nlp, _read(source, files, Report()), target)
     input_hash, lines = _fingerprint([file.path for file in files], source if source.is_dir() else source.parent)
     total = {".jsonl": lines, ".spacy": None}.get(source.suffix.lower(), len(files))
-    fingerprint = _pipeline_fingerprint(nlp)
-    if schema is not None:
-        fingerprint += f" {json.dumps(Schema.load(schema).to_dict())}"
+    fingerprint = _pipeline_fingerprint(nlp, schema)
+    asking = any(isinstance(pipe, AskingComponent) for _, pipe in nlp.pipeline)
+    most = ASKED_CHARACTERS if asking else BATCH_CHARACTERS
     with closing(Part(target, {"pipeline": fingerprint, "input": input_hash})) as part:
+        failures.begin()
+        for note_id, questions in part.unanswered.items():
+            failures.incomplete(note_id, questions)
         resumed = len(part.done)
         # In a log file every update is a line of its own.
         pause = 0.5 if sys.stderr.isatty() else 30
         with tqdm(total=total, unit="note", mininterval=pause, file=sys.stderr) as progress:
             order: list[str] = []
-            for batch in _batches(_read(source, files, failures), batch_size):
+            for batch in _batches(_read(source, files, failures), batch_size, most):
                 todo = [note for note in batch if note.id not in part.done]
                 if todo:
                     part.append(_annotate(nlp, todo, failures))
@@ -186,11 +196,13 @@ def _process(nlp: Language, notes: list[Note], failures: Failures) -> dict[str, 
         annotated.id = note.id
         annotated.check()
         found[note.id] = annotated
+    records = {note_id: note.to_dict() for note_id, note in found.items()}
     for note, doc in zip(worded, docs, strict=True):
         unanswered = doc.user_data.get(REJECTED_KEY, {}).get(UNANSWERED, 0)
         if unanswered:
             failures.incomplete(note.id, unanswered)
-    return {note_id: json.dumps(note.to_dict()) for note_id, note in found.items()}
+            records[note.id][UNANSWERED] = unanswered  # for a job that goes on from here
+    return {note_id: json.dumps(record) for note_id, record in records.items()}
 
 
 def _read(source: Path, files: list[NoteFile], report: Report) -> Iterator[Note]:
@@ -241,11 +253,11 @@ def _files(source: Path, report: Report) -> list[NoteFile]:
         raise ClinieError("CIE438", source=source) from None
 
 
-def _batches(notes: Iterable[Note], size: int) -> Iterator[list[Note]]:
+def _batches(notes: Iterable[Note], size: int, characters: int) -> Iterator[list[Note]]:
     batch: list[Note] = []
     length = 0
     for note in notes:
-        if batch and (len(batch) == size or length + len(note.text) > BATCH_CHARACTERS):
+        if batch and (len(batch) == size or length + len(note.text) > characters):
             yield batch
             batch, length = [], 0
         batch.append(note)
@@ -254,9 +266,10 @@ def _batches(notes: Iterable[Note], size: int) -> Iterator[list[Note]]:
         yield batch
 
 
-def _pipeline_fingerprint(nlp: Language) -> str:
-    files = sorted(file for file in Path(nlp.path).rglob("*") if file.is_file() and "__pycache__" not in file.parts)
-    return f"{_fingerprint(files, Path(nlp.path))[0]} spacy {spacy.__version__} spacy_clinie {__version__}"
+def _pipeline_fingerprint(nlp: Language, schema: Optional[Union[str, Path]] = None) -> str:
+    files = [file for file in all_files(Path(nlp.path)) if "__pycache__" not in file.parts]
+    types = "" if schema is None else f" {json.dumps(Schema.load(schema).to_dict())}"
+    return f"{_fingerprint(files, Path(nlp.path))[0]} spacy {spacy.__version__} spacy_clinie {__version__}{types}"
 
 
 def _fingerprint(files: list[Path], folder: Path) -> tuple[str, int]:

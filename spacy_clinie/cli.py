@@ -272,7 +272,7 @@ def show(
     from .corpora.bundle import replacing
     from .corpora.files import keep_apart
     from .corpora.report import Report
-    from .visual import render, shown, table
+    from .visual import one_line, render, table
 
     if page is not None:
         keep_apart(source, page)
@@ -281,7 +281,7 @@ def show(
     report = Report(source)
     notes = [sourced.note for sourced in jsonl.read(source, report)]
     for note in notes:
-        typer.echo("\n".join(["", f"Note {shown(note.id)}", "", *table(note)]))
+        typer.echo("\n".join(["", f"Note {one_line(note.id)}", "", *table(note)]))
     for line in _remarks("Not read, or changed in reading", [*report.remarks("dropped"), *report.remarks("mended")]):
         typer.echo(line, err=True)
     if page is not None:
@@ -337,6 +337,8 @@ def download(
 
 def _summary(report: "Report") -> str:
     """A report as a person reads it."""
+    from .visual import one_line
+
     flat = "" if report.flat_entities is None else f", doc.ents can hold {report.flat_entities:,} of them"
     concepts, relations = sum(report.concepts.values()), sum(report.relations.values())
     lines = [
@@ -346,7 +348,7 @@ def _summary(report: "Report") -> str:
     ]
     for title, counts in (("Concepts by type", report.concepts), ("Relations by type", report.relations)):
         if counts:
-            lines += ["", title, *(f"{count:>11,}  {label}" for label, count in counts.most_common())]
+            lines += ["", title, *(f"{count:>11,}  {one_line(label)}" for label, count in counts.most_common())]
     lines += _remarks("Not carried over, although it should have been", report.remarks("dropped"))
     lines += _remarks("Carried over after a change", report.remarks("mended"))
     lines += _remarks("Left out on purpose", report.remarks("left_out"))
@@ -354,9 +356,11 @@ def _summary(report: "Report") -> str:
 
 
 def _remarks(title: str, remarks: "list[Remark]") -> list[str]:
+    from .visual import one_line
+
     if not remarks:
         return []
-    rows = [f"{remark.count:>11,}  {remark.reason} ({_places(remark)})" for remark in remarks]
+    rows = [f"{remark.count:>11,}  {one_line(remark.reason)} ({_places(remark)})" for remark in remarks]
     return ["", title, *rows]
 
 

@@ -1,12 +1,14 @@
 """What a job of annotation keeps on disk: what is done so far, and what could not be done."""
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import IO, Any, Optional, Union
 
+from .annotation import UNANSWERED
 from .corpora.bundle import replacing
 from .corpora.report import Report
 from .errors import ClinieError, place_of, warn
@@ -17,9 +19,10 @@ _CODE = re.compile(r"\[([A-Z]+[0-9]+)\]")
 
 
 class Failures(Report):
-    """What could not be read (`drop`) or annotated (`fail`), each at once in a line of a file, without any text.
+    """What could not be read (`drop`) or annotated (`fail`), each in a line of a file, without any text: at once, from
+    `begin` on.
 
-    path (Path): The file; one that an earlier job left is removed.
+    path (Path): The file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -27,7 +30,14 @@ class Failures(Report):
         self.path = path
         self.count = 0
         self.last = ""  # kind and place of the last error of the pipeline
-        path.unlink(missing_ok=True)
+        self._held: Optional[list[dict[str, Any]]] = []
+
+    def begin(self) -> None:
+        """Put the file in the place of one that an earlier job left: not before it is clear that there is a job."""
+        self.path.unlink(missing_ok=True)
+        held, self._held = self._held or [], None
+        for record in held:
+            self._write(record)
 
     def drop(self, reason: str, file: Union[str, Path], line: Optional[int] = None, count: int = 1) -> None:
         super().drop(reason, file, line, count)
@@ -61,6 +71,12 @@ class Failures(Report):
 
     def _list(self, record: dict[str, Any]) -> None:
         self.count += 1
+        if self._held is None:
+            self._write(record)
+        else:
+            self._held.append(record)
+
+    def _write(self, record: dict[str, Any]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
@@ -78,11 +94,13 @@ class Part:
         self.path = part_path(target)
         self.header = target.with_name(target.name + ".part.json")
         self.done: set[str] = set()
+        self.unanswered: dict[str, int] = {}  # questions to a language model, by the id of the note
         self.path.parent.mkdir(parents=True, exist_ok=True)
         was_there = self.path.exists()
         self._file = self.path.open("a+b")
         try:
-            if not lock(self._file):
+            # Another job may have removed the file between opening and locking.
+            if not lock(self._file) or not _is_at(self._file, self.path):
                 raise ClinieError("CIE441", part=self.path.name)
             if was_there:
                 self._take_up(target, made_with)
@@ -130,8 +148,15 @@ class Part:
             raise ClinieError("CIE441", part=self.path.name) from None
 
     def remove(self) -> None:
-        """Remove both files."""
-        self.close()
+        """Remove both files, where possible before other jobs can take them up."""
+        if os.name == "posix":
+            self._unlink()
+            self.close()
+        else:  # what is open cannot be removed
+            self.close()
+            self._unlink()
+
+    def _unlink(self) -> None:
         self.path.unlink(missing_ok=True)
         self.header.unlink(missing_ok=True)
 
@@ -166,11 +191,22 @@ class Part:
             if not line.endswith(b"\n"):
                 break
             try:
-                self.done.add(json.loads(line)["id"])
+                record = json.loads(line)
+                self.done.add(record["id"])
+                if UNANSWERED in record:
+                    self.unanswered[record["id"]] = int(record[UNANSWERED])
             except (ValueError, KeyError, TypeError):
                 break
             good += len(line)
         self._file.truncate(good)
+
+
+def _is_at(file: IO[Any], path: Path) -> bool:
+    """Whether an open file is still what stands at a path."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except OSError:
+        return False
 
 
 def is_written(target: Path) -> bool:

@@ -4,6 +4,7 @@ This is what a raw corpus is read into, what JSONL holds and what is scored. It 
 `annotation` carries it on a spaCy Doc.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
@@ -64,7 +65,7 @@ class Concept:
             label=_string(record, "label"),
             score=_score(record),
             fragments=[(_integer(first, "fragments"), _integer(last, "fragments")) for first, last in fragments],
-            attributes={str(key): str(value) for key, value in _object(record.get("attributes") or {}).items()},
+            attributes=attributes_of(_object(record.get("attributes") or {})),
         )
 
 
@@ -193,6 +194,30 @@ class Note:
             except ValueError as error:
                 refuse("relation", str(error))
         return note
+
+
+def attributes_of(record: Mapping[str, Any]) -> dict[str, str]:
+    """The attributes of a concept, as any JSON object has them.
+
+    record (Mapping[str, Any]): Values by name.
+    RETURNS (dict[str, str]): Strings as they are, other values as JSON writes them; null is no value.
+    """
+    return {
+        str(name): value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+        for name, value in record.items()
+        if value is not None
+    }
+
+
+def joined(known: str, value: str) -> str:
+    """Several values of one attribute in one.
+
+    known (str): Values, with `|` between them.
+    value (str): Further ones.
+    RETURNS (str): The known ones, and behind them those that are new.
+    """
+    parts = known.split("|")
+    return "|".join([*parts, *dict.fromkeys(part for part in value.split("|") if part not in parts)])
 
 
 def _object(value: Any) -> Mapping[str, Any]:

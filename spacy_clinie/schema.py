@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import ClinieError
-from .notes import Concept, Note, Relation
+from .notes import Concept, Note, Relation, joined
 from .schema_file import checked, closest, concept_question, read_yaml, relation_question, to_yaml
 
 if TYPE_CHECKING:
@@ -308,9 +308,9 @@ class _Fitting:
             kept = self.kept[concept.id] = self.kept[twin.id]
             for name, value in concept.attributes.items():
                 known = kept.attributes.setdefault(name, value)
-                if value not in known.split("|"):
+                kept.attributes[name] = joined(known, value)
+                if kept.attributes[name] != known:
                     report.mend("attribute of merged concepts with several values, joined by |", *where)
-                    kept.attributes[name] = f"{known}|{value}"
             return None
         new = replace(concept, label=label, fragments=list(concept.fragments), attributes=dict(concept.attributes))
         self.kept[concept.id] = new
@@ -337,7 +337,9 @@ class _Fitting:
         if head is tail and relation.head != relation.tail:
             report.leave_out("relation of a concept to itself after merging types", *where)
             return None
-        if schema.relations[label].symmetric and tail.offsets < head.offsets:
+        # Of two on the same words either can be the head, but only one of them.
+        known = (tail.id, head.id, label) in self.relation_twins
+        if schema.relations[label].symmetric and (known or tail.offsets < head.offsets):
             head, tail = tail, head
         twin = self.relation_twins.setdefault((head.id, tail.id, label), relation)
         if (twin.head, twin.tail, twin.label) != (relation.head, relation.tail, relation.label):

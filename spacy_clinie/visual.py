@@ -158,6 +158,15 @@ def shown(text: str) -> str:
     return text.replace("\r\n", " \n").translate(_VISIBLE)
 
 
+def one_line(text: str) -> str:
+    """The text as a terminal can show it within a line: a type's name may hold anything.
+
+    text (str): Any text.
+    RETURNS (str): The text to show, with single blanks.
+    """
+    return " ".join(shown(text).split())
+
+
 def _view(index: int, note: Note, looks: dict[str, tuple[int, int]]) -> dict:
     text = shown(note.text)
     ends = [match.start() for match in re.finditer("\n", text)]

@@ -217,11 +217,11 @@ def test_odd_notes(pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     source.write_text(source.read_text() + json.dumps({"id": "bell", "text": TEXT}) + "\n")
     summary = annotate(pipeline, source, tmp_path / "out.jsonl")
     notes = {note["id"]: note for note in read_lines(tmp_path / "out.jsonl")}
-    assert list(notes) == ["empty", "blank", "bell", "long", "half", "bell-2"]
+    assert list(notes) == ["empty", "blank", "bell", "long", "half", "bell~2"]
     assert summary.failed == 0
     assert notes["empty"]["text"] == "" and notes["blank"]["concepts"] == []
     assert notes["half"]["text"] == "\ufffd Aspirin"
-    for key in ("bell", "long", "bell-2"):
+    for key in ("bell", "long", "bell~2"):
         text = long if key == "long" else texts["bell"] if key == "bell" else TEXT
         assert notes[key]["text"] == text
         assert [text[c["start"] : c["end"]] for c in notes[key]["concepts"]] == ["Aspirin", "headache"]
@@ -299,6 +299,11 @@ def test_bad_sources_and_targets(pipeline: Path, tmp_path: Path) -> None:
         with pytest.raises(ClinieError, match="CIE434"):
             annotate(pipeline, take, target)
     assert errors.read_text() == source.read_text()
+    # Nor does a slip of the pen remove what an earlier job listed.
+    for code, use, take in (("CIE430", tmp_path / "no", source), ("CIE438", pipeline, tmp_path / "no.jsonl")):
+        with pytest.raises(ClinieError, match=code):
+            annotate(use, take, tmp_path / "x.jsonl")
+        assert errors.is_file()
     assert source.read_text() == json.dumps({"id": "a", "text": TEXT}) + "\n"
 
 
@@ -385,8 +390,28 @@ def test_written_docs_carry_ids_and_relations(pipeline: Path, tmp_path: Path) ->
     assert [span.text for span in get_spans(doc)] == ["Aspirin", "headache"]
 
 
-def test_batches_end_at_a_number_of_notes_or_characters(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apply, "BATCH_CHARACTERS", 10)
+def test_batches_end_at_a_number_of_notes_or_characters() -> None:
     notes = [Note(str(i), "x" * size) for i, size in enumerate([3, 3, 3, 3, 50, 1, 9, 0, 0, 0, 0])]
-    batches = [[len(note.text) for note in batch] for batch in apply._batches(notes, 4)]
+    batches = [[len(note.text) for note in batch] for batch in apply._batches(notes, 4, 10)]
     assert batches == [[3, 3, 3], [3], [50], [1, 9, 0, 0], [0, 0]]
+
+
+def test_the_folder_that_one_works_in_as_target(
+    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_lines(tmp_path / "in.jsonl", {"a": TEXT})
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "out")
+    annotate(pipeline, source, Path())
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.ann", "a.txt"]
+    with pytest.raises(ClinieError, match="CIE433"):
+        annotate(pipeline, source, Path("/"))
+
+
+def test_a_pipeline_behind_a_link_is_told_from_what_it_was(pipeline: Path, tmp_path: Path) -> None:
+    (pipeline / "entity_ruler").rename(tmp_path / "elsewhere")
+    (pipeline / "entity_ruler").symlink_to(tmp_path / "elsewhere")
+    before = apply._pipeline_fingerprint(spacy.load(pipeline))
+    patterns = tmp_path / "elsewhere" / "patterns.jsonl"
+    patterns.write_text(patterns.read_text() + json.dumps({"label": "Drug", "pattern": "Other"}) + "\n")
+    assert apply._pipeline_fingerprint(spacy.load(pipeline)) != before

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import spacy
 from spacy.language import Language
+from spacy.tokens import Doc
 
-from spacy_clinie import apply
+from spacy_clinie import apply, jobs
 from spacy_clinie.apply import annotate
 from spacy_clinie.corpora import brat, jsonl
 from spacy_clinie.corpora.report import Report
@@ -220,6 +221,54 @@ def test_a_note_that_is_done_later_keeps_its_place(
             annotate(pipeline, source, target)
     assert annotate(pipeline, source, target).resumed == 2
     assert [line["id"] for line in read_lines(target)] == ["a", "b", "c"]
+
+
+@Language.component("clinie_test_silent_once")
+def silent_once(doc: Doc) -> Doc:
+    doc.user_data["clinie_rejected"] = {"unanswered": 2} if doc.text == TEXT else {}
+    return doc
+
+
+def test_questions_without_an_answer_are_told_by_the_job_that_goes_on(
+    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nlp = spacy.load(pipeline)
+    nlp.add_pipe("clinie_test_silent_once")
+    nlp.to_disk(tmp_path / "silent")
+    source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": "Aspirin."}), tmp_path / "out.jsonl"
+    call = apply._annotate
+
+    def interrupted(nlp: Language, notes: list[Note], failures: Any) -> dict[str, str]:
+        if notes[0].id == "b":
+            raise KeyboardInterrupt
+        return call(nlp, notes, failures)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(apply, "_annotate", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            annotate(tmp_path / "silent", source, target, batch_size=1)
+    with pytest.raises(ClinieError, match="CIE437"):
+        annotate(tmp_path / "silent", source, target, batch_size=1, strict=True)
+    assert read_lines(tmp_path / "out.jsonl.errors.jsonl") == [
+        {"id": "a", "problem": "questions not answered", "count": 2}
+    ]
+    assert [sorted(line) for line in read_lines(target)] == [["concepts", "id", "relations", "text"]] * 2
+
+
+def test_a_job_whose_part_was_removed_while_it_opened_it_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fcntl")  # without which no file is locked
+    other = Part(tmp_path / "out.jsonl", {})
+    real = jobs.lock
+
+    def removed_first(file: Any) -> bool:
+        other.remove()
+        return real(file)
+
+    monkeypatch.setattr(jobs, "lock", removed_first)
+    with pytest.raises(ClinieError, match="CIE441"):
+        Part(tmp_path / "out.jsonl", {})
 
 
 def test_a_part_that_cannot_be_written_is_named(

@@ -412,6 +412,13 @@ def test_apply_gives_one_of_two_merged_concepts_the_attributes_of_both(schema):
     assert before.concepts[0].attributes == {"status": "past"}
 
 
+def test_apply_joins_several_values_once(schema):
+    before, report = note("a Medication 0 4; b Vaccine 0 4"), Report()
+    before.concepts[1].attributes = {"code": "x|y"}
+    assert schema.apply(before, report, "n1.ann").concepts[0].attributes == {"code": "x|y"}
+    assert report.problems == 0
+
+
 def test_apply_turns_symmetric_relations_to_the_order_of_the_text():
     concepts = {"Drug": {}, "ADE": {}}
     relations = {"WITH": {"pairs": [["Drug", "Drug"]], "symmetric": True}, "NOT": {"pairs": [["Drug", "Drug"]]}}
@@ -427,6 +434,8 @@ def test_apply_turns_symmetric_relations_to_the_order_of_the_text():
         assert shape(after)[1] == [("a", "WITH", "b")]
         assert remarks(report, "left_out") == {"symmetric relation given both ways": 1}
         assert report.problems == 0
+    on_the_same_words = schema.apply(note("a Drug 0 4; b Drug 0 4", "b WITH a; a WITH b"), report, "f")
+    assert shape(on_the_same_words)[1] == [("b", "WITH", "a")]
 
 
 def test_apply_tells_fragments_apart(schema):

@@ -26,9 +26,9 @@ from bioc import (
 from lxml import etree
 
 from ..errors import ClinieError
-from ..notes import Concept, Note, Relation
+from ..notes import Concept, Note, Relation, attributes_of, joined
 from .bundle import Ids, at_least_one, find_bundles, make_sound, replacing
-from .files import clean, load_json, read_text
+from .files import clean, field_name, load_json, read_text
 from .report import Report
 from .source import SourcedNote
 
@@ -47,7 +47,12 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "annotation": {"infons": {}, "text": "", "id": ""},
     "relation": {"infons": {}, "id": ""},
     "node": {"refid": "", "role": ""},
+    "location": {"offset": -1, "length": -1},  # its annotation has no place then
 }
+# What an object may hold beside that and its `_PARTS`.
+_FURTHER = {"document": {"id"}, "passage": {"offset", "text"}, "sentence": {"offset"}}
+# Elements that hold text and nothing else. The library reads it up to the first tag.
+_TEXTS = ("id", "infon", "text", "date", "key", "source")
 _PARTS: dict[str, dict[str, str]] = {
     "document": {"passages": "passage", "annotations": "annotation", "relations": "relation"},
     "passage": {"sentences": "sentence", "annotations": "annotation", "relations": "relation"},
@@ -88,14 +93,15 @@ def write(notes: Iterable[Note], path: Path) -> None:
 
     notes (Iterable[Note]): The notes.
     path (Path): The file, replaced once all of it is written; JSON if its name ends in `.json`, XML otherwise.
-    RAISES (ClinieError): CIE252 for control characters, which XML does not have, and for attributes with a name that
-        the format needs itself.
+    RAISES (ClinieError): CIE004 to CIE006 for a note that is not whole; CIE252 for control characters, which XML does
+        not have, and for attributes with a name that the format needs itself.
     """
 
     collection = BioCCollection()
     collection.source, collection.date, collection.key = "spacy_clinie", "", "spacy_clinie.key"
     as_json = Path(path).suffix.lower() == ".json"
     for note in notes:
+        note.check()
         if not as_json and not all(map(_in_xml, _strings(note))):
             raise ClinieError("CIE252", format="BioC XML", what="control characters", note=note.id)
         collection.add_document(_document(note))
@@ -158,13 +164,21 @@ def _json_documents(file: Path, report: Report) -> Iterator[tuple[BioCDocument, 
     _leave_out([("collection", part.get("infons")) for part in parts], report, file, None)
     for document in documents:
         try:
-            yield biocjson.fromJSON(_complete_json(document, "document"), "BioCDocument"), None
+            yield biocjson.fromJSON(_complete_json(document, "document", report, file), "BioCDocument"), None
         except (KeyError, TypeError, AttributeError):
             report.drop("document that is not BioC", file)
 
 
 def _complete_xml(document: Any, report: Report, file: Path) -> None:
     """Put what the DTD lets go without, but the library asks for, and keep what the library would lose."""
+    for element in document.iter(_TEXTS):
+        if len(element):
+            report.mend("tags or comments within a text were left out", file, element.sourceline)
+            etree.strip_elements(element, etree.Comment, etree.ProcessingInstruction, with_tail=False)
+            etree.strip_tags(element, "*")
+    for parent in document.iter("passage", "sentence"):
+        for text in parent.findall("text")[1:]:
+            report.drop("second text of a passage or sentence", file, text.sourceline)
     for name, keys in _ATTRIBUTES.items():
         for element in document.iter(name):
             for key in keys:
@@ -173,29 +187,44 @@ def _complete_xml(document: Any, report: Report, file: Path) -> None:
         for key in ("offset", "length"):
             if not _INTEGER.fullmatch(location.get(key, "")):
                 location.set(key, "-1")  # its annotation has no place then
+    _complete_infons(document, report, file)
+
+
+def _complete_infons(document: Any, report: Report, file: Path) -> None:
+    """Put together the values of one key, of which the library would keep the last."""
     for parent in {infon.getparent() for infon in document.iter("infon")}:
         first: dict[str | None, Any] = {}
         for infon in parent.findall("infon"):
             known = first.setdefault(infon.get("key"), infon)
-            if known is infon:
+            if known is infon and infon.get("key") is not None:
                 continue
-            if infon.get("key") == TYPE:
+            if infon.get("key") is None:
+                report.drop("infon without a key", file, infon.sourceline)
+            elif infon.get("key") == TYPE:
                 report.drop("second type of one thing", file, infon.sourceline)
-            elif (infon.text or "") not in (known.text or "").split("|"):
+            elif (both := joined(known.text or "", infon.text or "")) != (known.text or ""):
                 report.mend("infon with several values, joined by |", file, infon.sourceline)
-                known.text = f"{known.text or ''}|{infon.text or ''}"
+                known.text = both
             parent.remove(infon)
 
 
-def _complete_json(value: Any, kind: str) -> Any:
+def _complete_json(value: Any, kind: str, report: Report, file: Path) -> Any:
     """What the library asks for and tools leave out, at every level of a document."""
     if not isinstance(value, dict):
         return value
-    parts = _PARTS[kind]
-    found = {**_DEFAULTS.get(kind, {}), **value}
+    parts, defaults = _PARTS[kind], _DEFAULTS.get(kind, {})
+    for key in value.keys() - parts.keys() - defaults.keys() - _FURTHER.get(kind, set()) - {"bioctype"}:
+        report.leave_out(f"field that this format does not have: {kind}.{field_name(key)}", file)
+    found = {**defaults, **value}
     for key, inner in parts.items():
         items = found.get(key)
-        found[key] = [_complete_json(item, inner) for item in items] if isinstance(items, list) else items or []
+        if isinstance(items, list):
+            objects = [item for item in items if isinstance(item, dict)]
+            if len(objects) < len(items):
+                report.drop(f"{inner} that is no object", file, None, len(items) - len(objects))
+            found[key] = [_complete_json(item, inner, report, file) for item in objects]
+        else:
+            found[key] = items or []
     return found
 
 
@@ -208,8 +237,11 @@ def _note(document: BioCDocument, report: Report, file: Path, line: int | None) 
             annotations += part.annotations
             relations += part.relations
             unused.append(("passage" if part is passage else "sentence", part.infons))
-            if part.text and (part is passage or not passage.text):
-                pieces.append((part.offset, part.text))
+        texts = [part for part in passage.sentences if part.text]
+        pieces += [(part.offset, part.text) for part in ([passage] if passage.text else texts)]
+        strange = sum(str(part.text) not in str(passage.text) for part in texts) if passage.text else 0
+        if strange:
+            report.drop("sentence whose text is not in its passage", file, line, strange)
     if document.id in (None, "") or not all(type(offset) is int and isinstance(text, str) for offset, text in pieces):
         report.drop("document without an id, or with passages that are not text", file, line)
         return None
@@ -308,7 +340,7 @@ def _is_usable(annotation: BioCAnnotation) -> bool:
 
 
 def _concept(annotation: BioCAnnotation, reading: _Reading) -> Concept:
-    attributes = {str(key): str(value) for key, value in annotation.infons.items() if value is not None}
+    attributes = attributes_of(annotation.infons)
     label, score = attributes.pop(TYPE), _take_score(attributes)
     places = sorted((location.offset, location.offset + location.length) for location in annotation.locations)
     fragments = [(reading.character(start), reading.character(end)) for start, end in places]
@@ -320,7 +352,7 @@ def _relation(relation: BioCRelation, unused: list[tuple[str, Any]]) -> Relation
     """A relation, if it is one. Its infons without type and score are added to the unused ones."""
     if len(relation.nodes) != 2 or not isinstance(relation.infons, dict):
         return None
-    infons = {str(key): str(value) for key, value in relation.infons.items() if value is not None}
+    infons = attributes_of(relation.infons)
     label = next((infons.pop(key) for key in _RELATION_TYPES if infons.get(key)), None)
     if label is None:
         return None

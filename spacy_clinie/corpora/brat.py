@@ -21,25 +21,16 @@ and is a blank in the recorded string.
 """
 
 import re
-from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator
-from itertools import accumulate, combinations, product
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ClinieError
-from ..notes import Concept, Note, Relation
-from .files import (
-    BOM,
-    by_stem,
-    find_files,
-    find_notes,
-    for_files,
-    note_path,
-    numbered_lines,
-    read_text,
-    write_text,
-)
+from ..notes import Concept, Note, Relation, joined
+from .bundle import at_least_one
+from .files import by_stem, find_files, find_notes, for_files, note_path, numbered_lines, read_text, write_text
+from .offsets import counted_otherwise
 from .report import Report
 from .source import SourcedNote
 
@@ -51,13 +42,6 @@ _SPAN = re.compile(rf"([^ \t]+)[ \t]+({_PAIR}(?: *; *{_PAIR})*)(?:[ \t](.*))?", 
 _NUMBERED = re.compile(r"T[0-9]+")
 _WORD = re.compile(r"[^ \t\r\n]+")
 _WORDS = re.compile(r"[^ \t\r\n]+(?: [^ \t\r\n]+)*")
-
-
-_UNITS: dict[str, Callable[[str], int]] = {
-    "characters": len,
-    "UTF-16 units": lambda char: 1 + (char > "\uffff"),
-    "bytes": lambda char: len(char.encode("utf-8")),
-}
 
 
 class _Span(NamedTuple):
@@ -95,9 +79,35 @@ def read(path: Path, report: Report, *, pairwise: Collection[str] = ()) -> Itera
     report (Report): Counts what is not carried over.
     pairwise (Collection[str]): Types of `*` lines to read as a relation from each member to each later one.
     YIELDS (SourcedNote): Notes in the order of their paths, in the corpus' own types.
-    RAISES (ClinieError): CIE200, CIE201 and CIE205 if there is nothing to read.
+    RAISES (ClinieError): CIE200, CIE201, CIE205 and CIE250 if there is nothing to read.
     """
-    path = Path(path)
+    return at_least_one(_read(Path(path), report, pairwise), path, "brat", report)
+
+
+def write(notes: Iterable[Note], path: Path) -> None:
+    """Write notes as brat files. Ids that are not `T` and a number are replaced by such.
+
+    notes (Iterable[Note]): The notes.
+    path (Path): The folder.
+    RAISES (ClinieError): CIE004 to CIE006 for a note that is not whole, CIE202 to CIE204 for one that cannot be a
+        file, CIE206 for a type or attribute that brat's lines cannot hold.
+    """
+    for note in for_files(notes):
+        annotation = "".join(f"{line}\n" for line in _lines(note))
+        write_text(note_path(path, note.id, ".txt"), note.text)
+        write_text(note_path(path, note.id, ".ann"), annotation)
+
+
+def can_hold(label: str) -> bool:
+    """Whether brat's lines can hold a type.
+
+    label (str): The type.
+    RETURNS (bool): False for one that is empty or has a blank in it.
+    """
+    return _WORD.fullmatch(label) is not None
+
+
+def _read(path: Path, report: Report, pairwise: Collection[str]) -> Iterator[SourcedNote]:
     if path.is_file():
         files = [file for file in sorted(path.parent.glob("*")) if file.suffix.lower() == ".ann"]
         files = [file for file in files if file.stem == path.stem]
@@ -129,29 +139,6 @@ def read(path: Path, report: Report, *, pairwise: Collection[str] = ()) -> Itera
             annotation.take(number, line)
         note = annotation.note(note_id, text)
         yield SourcedNote(note, file, split, annotation.lines, relations_at=annotation.relations_at)
-
-
-def write(notes: Iterable[Note], path: Path) -> None:
-    """Write notes as brat files. Ids that are not `T` and a number are replaced by such.
-
-    notes (Iterable[Note]): The notes.
-    path (Path): The folder.
-    RAISES (ClinieError): CIE004 to CIE006 for a note that is not whole, CIE202 to CIE204 for one that cannot be a
-        file, CIE206 for a type or attribute that brat's lines cannot hold.
-    """
-    for note in for_files(notes):
-        annotation = "".join(f"{line}\n" for line in _lines(note))
-        write_text(note_path(path, note.id, ".txt"), note.text)
-        write_text(note_path(path, note.id, ".ann"), annotation)
-
-
-def can_hold(label: str) -> bool:
-    """Whether brat's lines can hold a type.
-
-    label (str): The type.
-    RETURNS (bool): False for one that is empty or has a blank in it.
-    """
-    return _WORD.fullmatch(label) is not None
 
 
 class _Annotation:
@@ -190,6 +177,8 @@ class _Annotation:
         elif kind == "*" and _BLANKS.split(rest)[0] in self._pairwise:
             label, *members = _BLANKS.split(rest)
             self._links += [_Link(number, label, head, tail) for head, tail in combinations(members, 2)]
+            if len(members) < 2:
+                self.report.leave_out("relation of fewer than two members (* line)", self.file, number)
         elif kind == "*":
             self.report.leave_out("relation of any number of members (* line)", self.file, number)
         elif kind not in "TREAMN":
@@ -305,27 +294,23 @@ class _Annotation:
         known = concept.attributes.get(value.name)
         if known is None:
             concept.attributes[value.name] = value.value
-        elif value.value in known.split("|"):
+        elif joined(known, value.value) == known:
             self.report.leave_out("identical attribute given twice", self.file, value.line)
         else:
             self.report.mend("attribute with several values, joined by |", self.file, value.line)
-            concept.attributes[value.name] = f"{known}|{value.value}"
+            concept.attributes[value.name] = joined(known, value.value)
 
     def _translate(self, text: str) -> None:
-        """Bring offsets to characters of the text, in the way that makes most recorded strings stand there. What
-        makes no more of them agree than taking offsets as they are does not count as a reason."""
+        """Bring offsets to characters of the text."""
         spans = [span for span in self._spans.values() if span.recorded.strip()]
-        best = sum(_agrees(span, text) for span in spans)
-        if best == len(spans):
-            return
-        counted, reading = "", [0]
-        for name, starts in _readings(text):
-            agreeing = sum(_agrees(_translated(span, starts), text) for span in spans)
-            if agreeing > best:
-                best, counted, reading = agreeing, name, starts
+
+        def agreeing(character: Callable[[int], int]) -> int:
+            return sum(_agrees(_translated(span, character), text) for span in spans)
+
+        counted = counted_otherwise(text, agreeing, len(spans))
         if counted:
-            self.report.mend(f"offsets count {counted}: translated to characters of the file", self.file)
-            self._spans = {key: _translated(span, reading) for key, span in self._spans.items()}
+            self.report.mend(f"offsets count {counted.name}: translated to characters of the file", self.file)
+            self._spans = {key: _translated(span, counted.character) for key, span in self._spans.items()}
 
 
 def _argument(field: str) -> tuple[str, str] | None:
@@ -340,30 +325,7 @@ def _agrees(span: _Span, text: str) -> bool:
     return span.recorded.split() == " ".join(text[start:end] for start, end in span.fragments).split()
 
 
-def _readings(text: str) -> Iterator[tuple[str, list[int]]]:
-    """The ways in which tools count other than in characters of the file: without the byte order mark, with other line
-    ends (the text went through a system that translates them), in UTF-16 units or bytes, and all of these at once.
-
-    YIELDS (tuple[str, list[int]]): What is counted, and the offset at which each character then begins.
-    """
-    marks = ["", "no byte order mark"] if text.startswith(BOM) else [""]
-    ends = [("", "\n", 1), ("line ends as one", "\r\n", 0) if "\r\n" in text else ("line ends as two", "\n", 2)]
-    units = ["characters"] if text.isascii() else list(_UNITS)
-    for mark, (end, sequence, width), unit in product(marks, ends, units):
-        widths = [_UNITS[unit](char) for char in text]
-        if mark:
-            widths[0] = 0
-        for found in re.finditer(sequence, text):
-            widths[found.end() - 1] = width
-        yield ", ".join(filter(None, (mark, end, unit))), list(accumulate(widths, initial=0))
-
-
-def _translated(span: _Span, starts: list[int]) -> _Span:
-    """A span whose offsets are counted in characters. What lies past the end of the text goes on lying there."""
-
-    def character(offset: int) -> int:
-        return bisect_right(starts, offset) - 1 + max(0, offset - starts[-1])
-
+def _translated(span: _Span, character: Callable[[int], int]) -> _Span:
     return span._replace(fragments=[(character(start), character(end)) for start, end in span.fragments])
 
 

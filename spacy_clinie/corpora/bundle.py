@@ -16,6 +16,11 @@ from .report import Report
 from .source import SourcedNote
 
 _MOST_PROBLEMS = 3
+# Before the number of a later thing with the id of an earlier one: what no corpus has there, as "a-2" may well be
+# another one's id.
+_NUMBERED = "~"
+# How the files end that are written first: others with a dot in front are the user's.
+_TEMPORARY = ".unfinished"
 
 
 class Bundle(NamedTuple):
@@ -30,9 +35,10 @@ class Bundle(NamedTuple):
 
 
 class Ids:
-    """Keeps the ids of notes apart: a later note with the same id gets a number behind it.
+    """Keeps the ids of notes apart: a later note with the same id gets a number behind it, and one without any is
+    named by its place.
 
-    report (Report): Counts the notes that got one.
+    report (Report): Counts the notes that got another id.
     """
 
     def __init__(self, report: Report) -> None:
@@ -45,8 +51,11 @@ class Ids:
         note_id (str): Its own id.
         file (Path): Where it stands.
         line (int | None): Its line.
-        RETURNS (str): The same, unless it was there before.
+        RETURNS (str): The same, unless it was there before or is empty.
         """
+        if not note_id:
+            self.report.mend("note without an id: named by its file and line", file, line)
+            note_id = file.stem if line is None else f"{file.stem}-{line}"
         found = _take_free(note_id, self._taken)
         if found != note_id:
             self.report.mend("two notes with one id: the later one got a number behind it", file, line)
@@ -130,8 +139,11 @@ def make_sound(note: Note, report: Report, file: Path, line: int | None = None) 
         if concept.id in taken:
             report.mend("two concepts with one id: relations go to the first", file, line)
         concept.id = _take_free(concept.id, taken)
+        concept.fragments.sort()
         if concept.fragments and not _fragments_fit(concept):
             report.mend("fragments that do not fit their concept were left out", file, line)
+            concept.fragments = []
+        if len(concept.fragments) == 1:  # in one piece
             concept.fragments = []
         concepts.append(concept)
     note.concepts = concepts
@@ -164,7 +176,7 @@ def replacing(path: Path) -> Iterator[Path]:
         raise ClinieError("CIE251", path=path.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_left(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
     try:
         yield temporary
         temporary.replace(path)
@@ -176,8 +188,8 @@ def _remove_left(path: Path) -> None:
     """Remove what processes that were killed while they wrote a file have left of it."""
     if os.name != "posix":  # elsewhere nothing tells, without harm, whether a process lives
         return
-    for file in path.parent.glob(f".{glob.escape(path.name)}.*"):
-        number = file.name.rpartition(".")[2]
+    for file in path.parent.glob(f".{glob.escape(path.name)}.*{_TEMPORARY}"):
+        number = file.name.removesuffix(_TEMPORARY).rpartition(".")[2]
         if number.isdecimal() and not _lives(int(number)):
             file.unlink(missing_ok=True)
 
@@ -187,7 +199,7 @@ def _lives(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # of another user
+    except (OSError, OverflowError):  # of another user, or the number of no process
         return True
     return True
 
@@ -197,7 +209,7 @@ def _take_free(name: str, taken: dict[str, int]) -> str:
     found = name
     while found in taken:
         taken[name] += 1
-        found = f"{name}-{taken[name]}"
+        found = f"{name}{_NUMBERED}{taken[name]}"
     taken[found] = 1
     return found
 
@@ -205,7 +217,7 @@ def _take_free(name: str, taken: dict[str, int]) -> str:
 def _fragments_fit(concept: Concept) -> bool:
     parts = concept.fragments
     hull = parts[0][0], max(end for _, end in parts)
-    return all(start < end for start, end in parts) and parts == sorted(parts) and hull == concept.offsets
+    return all(start < end for start, end in parts) and hull == concept.offsets
 
 
 def _clean(note: Note, report: Report, file: Path, line: int | None) -> None:

@@ -18,6 +18,7 @@ from ..conversion import doc_from_note, note_from_doc
 from ..notes import Note
 from ..tokenizer import make_tokenizer
 from .bundle import Ids, at_least_one, find_bundles, make_sound, replacing
+from .files import field_name
 from .report import Report
 from .source import SourcedNote
 
@@ -74,6 +75,8 @@ def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
             others = {key: len(spans) for key, spans in doc.spans.items() if key != SPANS_KEY and len(spans)}
             for key, count in others.items():
                 report.leave_out(f"spans of another group: {key}", file, number, count)
+            for what in _unread(doc):
+                report.leave_out(what, file, number)
             make_sound(note, report, file, number)
             note.id = ids.unique(note.id, file, number)
             yield SourcedNote(note, file, split, dict.fromkeys((concept.id for concept in note.concepts), number))
@@ -99,6 +102,15 @@ def _note(doc: Doc, number: int, report: Report, file: Path) -> Note | None:
     except _DAMAGED:
         report.drop("document with concepts in an unknown shape", file, number)
         return None
+
+
+def _unread(doc: Doc) -> Iterator[str]:
+    """What other components left on a Doc that a note has no place for."""
+    if doc.cats:
+        yield "categories of a document"
+    for key in doc.user_data:
+        if isinstance(key, tuple) and key[:1] == ("._.",) and key != _FOREIGN_KEY:
+            yield f"extension: {field_name(str(key[1]))}"
 
 
 def _settle_relations(doc: Doc) -> int:

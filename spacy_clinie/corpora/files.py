@@ -109,6 +109,16 @@ def find_files(folder: Path, suffix: str | tuple[str, ...], report: Report) -> l
     return found
 
 
+def all_files(folder: Path) -> list[Path]:
+    """Every file below a folder, hidden ones too, always in the same order. Links to folders are followed, as
+    `find_files` does.
+
+    folder (Path): The folder.
+    RETURNS (list[Path]): The files, sorted by path.
+    """
+    return [path for path in sorted(_walk(folder, Report())) if path.is_file()]
+
+
 def by_stem(files: Iterable[Path], report: Report) -> dict[Path, Path]:
     """Files by their paths without suffix, which is how the files of one note find each other.
 
@@ -190,12 +200,13 @@ def for_files(notes: Iterable[Note]) -> Iterator[Note]:
         warn("CIE207", count=len(shortened), note=min(shortened), name=min(shortened).rpartition("/")[2])
 
 
-def read_text(path: Path, report: Report) -> str | None:
+def read_text(path: Path, report: Report, errors: str = "strict") -> str | None:
     """Read a file as it is: carriage returns and a byte order mark stay, because offsets may count them.
 
     path (Path): The file, in UTF-8.
     report (Report): Counts a file that cannot be read.
-    RETURNS (str | None): The text; None if it is not UTF-8 or cannot be opened.
+    errors (str): What becomes of bytes that are not UTF-8, as in `bytes.decode`.
+    RETURNS (str | None): The text; None if it cannot be decoded or opened.
     """
     try:
         data = Path(path).read_bytes()
@@ -203,7 +214,7 @@ def read_text(path: Path, report: Report) -> str | None:
         report.drop("file cannot be opened", path)
         return None
     try:
-        return data.decode("utf-8")
+        return data.decode("utf-8", errors)
     except UnicodeDecodeError as error:
         report.drop("file is not UTF-8", path, data.count(b"\n", 0, error.start) + 1)
         return None
@@ -294,9 +305,9 @@ def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
 
 def _printable(note_id: str, path: Path, report: Report) -> str:
     """An id made of a name, where bytes that are not UTF-8 have become halves of characters."""
-    whole, halves = clean(note_id)
+    whole, halves = _SURROGATE.subn(lambda found: f"%{ord(found[0]) & 0xFF:02X}", note_id)
     if halves:
-        report.mend("file name that is not UTF-8: its bytes were replaced in the note's id", path)
+        report.mend("file name that is not UTF-8: the note's id has its bytes as numbers", path)
     return whole
 
 

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from ..errors import ClinieError
 from ..notes import Concept, Note, Relation
+from .bundle import at_least_one
 from .files import BOM, NoteFile, find_files, find_notes, for_files, note_path, numbered_lines, read_text, write_text
 from .report import Report
 from .source import SourcedNote
@@ -52,9 +53,12 @@ def read(path: Path, report: Report) -> Iterator[SourcedNote]:
     path (Path): The folder, or one .txt file, with its annotation beside it or in the folders beside `txt/`.
     report (Report): Counts what is not carried over.
     YIELDS (SourcedNote): Notes in the order of their paths. `file` is the .con file, if there is one.
-    RAISES (ClinieError): CIE200, CIE201 and CIE205 if there is nothing to read.
+    RAISES (ClinieError): CIE200, CIE201, CIE205 and CIE250 if there is nothing to read.
     """
-    path = Path(path)
+    return at_least_one(_read(Path(path), report), path, "i2b2", report)
+
+
+def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
     files_by_kind = {
         kind: _beside(path, kind) if path.is_file() else find_files(path, kind, report) for kind in _FOLDERS
     }
@@ -115,8 +119,10 @@ class _Places:
     def __init__(self, text: str) -> None:
         self.text = text
         self._ways: list[list[list[tuple[int, int]]]] = [[], [], []]
+        # Where tabs and the like separate, too: only where the quoted text stands there.
+        self._unlikely: list[list[list[tuple[int, int]]]] = [[], []]
         start = 0
-        for number, line in enumerate(text.split("\n")):
+        for number, line in enumerate(text.split("\n" if "\n" in text else "\r")):
             # A byte order mark is no part of the first token.
             skipped = 1 if number == 0 and line.startswith(BOM) else 0
             content = line[skipped:].removesuffix("\r")
@@ -125,8 +131,11 @@ class _Places:
             pieces = [
                 (offset + word.start(), offset + word.end()) for word in re.finditer("(?:^|(?<= ))[^ ]*", content)
             ]
-            empty = [(offset, offset)] if content.startswith(" ") else []
-            for way, tokens in zip(self._ways, (empty + words, words, pieces), strict=True):
+            parts = [(offset + word.start(), offset + word.end()) for word in re.finditer(r"\S+", content)]
+            empty = [(offset, offset)] if content[:1].isspace() else []
+            at_blank = empty if content.startswith(" ") else []
+            counted = at_blank + words, words, pieces, empty + parts, parts
+            for way, tokens in zip((*self._ways, *self._unlikely), counted, strict=True):
                 way.append(tokens)
             start += len(line) + 1
 
@@ -140,7 +149,7 @@ class _Places:
         """
         wanted = "".join(quoted.lower().split())
         inside = [span for way in self._ways if (span := _characters(way, place))]
-        for start, end in inside:
+        for start, end in (*inside, *(span for way in self._unlikely if (span := _characters(way, place)))):
             if "".join(self.text[start:end].lower().split()) == wanted:
                 return start, end, True
         return (*inside[0], False) if inside else None
@@ -300,11 +309,23 @@ def _contents(note: Note) -> dict[str, list[str]]:
         if concept.attributes:
             assertion = concept.attributes["assertion"]
             contents[".ast"].append(f'{quoted[concept.id]}||t="{concept.label}"||a="{assertion}"')
+    contents[".rel"] = list(_related(note, quoted))
+    return contents
+
+
+def _related(note: Note, quoted: dict[str, str]) -> Iterator[str]:
+    """The lines of a .rel file. A relation names a position: of several concepts there, the first is meant."""
+    first: dict[str, str] = {}
+    for concept in note.concepts:
+        first.setdefault(quoted[concept.id], concept.id)
     for relation in note.relations:
+        problem = None
         if not _HOLDABLE.fullmatch(relation.label):
             problem = "its type is empty, holds a quote or is of several lines"
+        elif any(first[quoted[end]] != end for end in (relation.head, relation.tail)):
+            problem = "it has an end on the words of another concept"
+        if problem:
             raise ClinieError(
                 "CIE206", kind="Relation", name=relation.label, note=note.id, format="i2b2", problem=problem
             )
-        contents[".rel"].append(f'{quoted[relation.head]}||r="{relation.label}"||{quoted[relation.tail]}')
-    return contents
+        yield f'{quoted[relation.head]}||r="{relation.label}"||{quoted[relation.tail]}'

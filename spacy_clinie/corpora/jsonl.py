@@ -9,6 +9,7 @@ A concept may also have `fragments` (pairs of offsets) and `attributes` (an obje
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -47,10 +48,12 @@ def write(notes: Iterable[Note], path: Path) -> None:
 
     notes (Iterable[Note]): The notes.
     path (Path): The file, replaced once all of it is written.
+    RAISES (ClinieError): CIE004 to CIE006 for a note that is not whole.
     """
     not_numbers = 0
     with replacing(path) as temporary, temporary.open("wb") as out:
         for note in notes:
+            note.check()
             record = note.to_dict()
             for item in (*record["concepts"], *record["relations"]):
                 if item["score"] is not None and not math.isfinite(item["score"]):
@@ -100,20 +103,19 @@ def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
             except ClinieError as error:
                 refuse("line", str(error.facts["problem"]))
                 continue
-            for name in _unknown(record):
-                report.drop(f"field that this format does not have: {name}", file, number)
+            for name, count in _unknown(record).items():
+                report.drop(f"field that this format does not have: {name}", file, number, count)
             make_sound(note, report, file, number)
             note.id = ids.unique(note.id, file, number)
             yield SourcedNote(note, file, split, {concept.id: number for concept in note.concepts})
 
 
-def _unknown(record: dict[str, Any]) -> list[str]:
-    """Names of the fields of a line, its concepts and its relations that nothing is read from."""
-    found = {f"{name}" for name in record if name not in _FIELDS["line"]}
+def _unknown(record: dict[str, Any]) -> Counter[str]:
+    """The fields of a line, its concepts and its relations that nothing is read from."""
+    found = Counter(field_name(name) for name in record if name not in _FIELDS["line"])
     for key, kind in (("concepts", "concept"), ("relations", "relation")):
         items = record.get(key)
         for item in items if isinstance(items, list) else ():
-            if not isinstance(item, dict):
-                continue
-            found |= {f"{kind}.{name}" for name in item if name not in _FIELDS[kind]}
-    return sorted(map(field_name, found))
+            if isinstance(item, dict):
+                found.update(field_name(f"{kind}.{name}") for name in item if name not in _FIELDS[kind])
+    return found

@@ -11,14 +11,16 @@ Triggers, the wide spans of subject and treatment, and what is said of the event
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import ClinieError
 from ..notes import Concept, Note, Relation
 from .bundle import Ids, at_least_one, find_bundles, make_sound, offsets_problem, replacing
+from .files import field_name
 from .jsonl import json_lines
+from .offsets import counted_otherwise
 from .report import Report
 from .source import SourcedNote
 
@@ -34,6 +36,7 @@ TREATMENT = {
     "Time_elapsed": "Time_elapsed",
     "Freq": "Frequency",
 }
+_SENTENCE = {"id", "context", "annotations"}
 _ARGUMENT = {"text", "start", "entity_id"}
 _NO_ARGUMENT = {"event_id", "event_type"}
 # What the flat view has no place for, by the part of the event that holds it.
@@ -61,10 +64,11 @@ def write(notes: Iterable[Note], path: Path) -> None:
 
     notes (Iterable[Note]): Notes in PHEE's types.
     path (Path): The file, replaced once all of it is written.
-    RAISES (ClinieError): CIE252 for a type that PHEE does not have.
+    RAISES (ClinieError): CIE004 to CIE006 for a note that is not whole, CIE252 for a type that PHEE does not have.
     """
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as out:
         for note in notes:
+            note.check()
             record = {"id": note.id, "context": note.text, "annotations": [{"events": _events(note)}]}
             out.write(json.dumps(record) + "\n")
 
@@ -74,11 +78,15 @@ def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
     for file, split in find_bundles(path, SUFFIXES, report):
         for number, record in json_lines(file, report):
             try:
-                view = _FlatView(str(record["id"]), record["context"], report, file, number)
+                view = _FlatView(record["id"], record["context"], report, file, number)
                 events = [event for annotation in record["annotations"] for event in annotation["events"]]
+                view.count_unread("sentence", record, _SENTENCE)
+                for annotation in record["annotations"]:
+                    view.count_unread("annotation", annotation, {"events"})
             except (KeyError, TypeError):
                 report.drop("line is not a sentence with events", file, number)
                 continue
+            view.settle_offsets(events)
             for event in events:
                 try:
                     view.add(event)
@@ -93,14 +101,34 @@ def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
 class _FlatView:
     """Concepts and relations of one sentence, gathered from its events, each once."""
 
-    def __init__(self, note_id: str, text: Any, report: Report, file: Path, line: int) -> None:
+    def __init__(self, note_id: Any, text: Any, report: Report, file: Path, line: int) -> None:
         if not isinstance(text, str):
             raise TypeError("context is not a string")
-        self.id, self.text = note_id, text
+        if isinstance(note_id, bool) or not isinstance(note_id, (str, int)):
+            raise TypeError("id is neither a string nor an integer")
+        self.id, self.text = str(note_id), text
         self.report, self.file, self.line = report, file, line
         self.concepts: dict[tuple[tuple[tuple[int, int], ...], str], Concept] = {}
         self.relations: dict[tuple[str, str, str], Relation] = {}
         self.ids: set[str] = set()
+        self._character: Callable[[int], int] = int
+
+    def count_unread(self, what: str, record: Mapping[str, Any], read: set[str]) -> None:
+        """Count the fields of an object that nothing is read from."""
+        for key in record.keys() - read:
+            self.report.leave_out(f"field of the {what}: {field_name(key)}", self.file, self.line)
+
+    def settle_offsets(self, events: Sequence[Any]) -> None:
+        """Find out what the starts of all arguments count, if not characters."""
+        recorded = list(_recorded(events))
+
+        def agreeing(character: Callable[[int], int]) -> int:
+            return sum(self.text.startswith(text, max(character(start), 0)) for text, start in recorded)
+
+        counted = counted_otherwise(self.text, agreeing, len(recorded))
+        if counted:
+            self.report.mend(f"offsets count {counted.name}: translated to characters", self.file, self.line)
+            self._character = counted.character
 
     def add(self, event: Mapping[str, Any]) -> None:
         """Add the arguments of an event, and relate what it says of its drugs to each of them."""
@@ -147,6 +175,7 @@ class _FlatView:
         except (KeyError, TypeError, ValueError, AttributeError):
             self.report.drop("argument without texts and starts of equal number", self.file, self.line)
             return []
+        self.count_unread("argument", argument, _ARGUMENT)
         for text, start, name in mentions:
             fragments = self._fragments(text, start)
             if fragments:
@@ -168,6 +197,7 @@ class _FlatView:
     def _place(self, recorded: Any, start: Any) -> tuple[int, int]:
         if not isinstance(recorded, str) or type(start) is not int:
             raise TypeError("not a text and an integer")
+        start = self._character(start)
         end = start + len(recorded)
         if self.text[start:end] != recorded and 0 <= start < end <= len(self.text):
             self.report.mend("recorded string differs from the text at its offsets", self.file, self.line)
@@ -190,6 +220,21 @@ class _FlatView:
         concept = Concept(name, fragments[0][0], max(end for _, end in fragments), label, fragments=parts)
         self.concepts[fragments, label] = concept
         return concept
+
+
+def _recorded(value: Any) -> Iterator[tuple[str, int]]:
+    """Every fragment's text and start, at any depth."""
+    if isinstance(value, Mapping):
+        yield from _recorded(list(value.values()))
+        texts, starts = value.get("text"), value.get("start")
+        if isinstance(texts, list) and isinstance(starts, list):
+            for mention in zip(texts, starts, strict=False):
+                if all(isinstance(parts, list) for parts in mention):
+                    pairs = zip(*mention, strict=False)
+                    yield from ((text, start) for text, start in pairs if isinstance(text, str) and type(start) is int)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _recorded(item)
 
 
 def _events(note: Note) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ClinieError
-from ..notes import Concept, Note, Relation
+from ..notes import Concept, Note, Relation, attributes_of
 from .bundle import Bundle, Ids, at_least_one, find_bundles
 from .files import SPLITS, clean, field_name, keys_counted, read_text, write_text
 from .report import Report
@@ -135,12 +135,12 @@ class _RecordReader:
         if not text:
             self._drop("note without text")
             return None
-        labelled = record
+        labelled: Any = record
+        labellers = sorted(name for name in record if re.fullmatch(r"labeler_[0-9]+", name))
         if "entities" not in record:
-            labellers = sorted(name for name in record if re.fullmatch(r"labeler_[0-9]+", name))
-            labelled = record[labellers[0]] if labellers else None
-            for _ in labellers[1:]:
-                self.report.leave_out("annotation by a further labeller", self.file, self.line)
+            labelled = record[labellers.pop(0)] if labellers else None
+        for _ in labellers:
+            self.report.leave_out("annotation by a further labeller", self.file, self.line)
         entities = labelled.get("entities") if isinstance(labelled, dict) else None
         if not isinstance(entities, dict):
             self._drop("record without entities")
@@ -194,7 +194,7 @@ class _RecordReader:
         if not isinstance(attributes, dict):
             self._drop("attributes that are no object")
             attributes = {}
-        known = {clean(str(name))[0]: clean(str(value))[0] for name, value in attributes.items()}
+        known = {clean(name)[0]: clean(value)[0] for name, value in attributes_of(attributes).items()}
         return Concept(key, start, end, entity["label"], attributes=known)
 
     def _count_unknown(self, where: str, fields: dict[str, Any], known: re.Pattern[str]) -> None:

@@ -15,7 +15,8 @@ from typing import NoReturn, Optional
 from ..errors import ClinieError
 from ..notes import Concept, Note, Relation
 from ..schema import Schema
-from .files import find_notes, read_text
+from .bundle import at_least_one
+from .files import BOM, find_notes, read_text
 from .report import Report
 from .source import SourcedNote
 
@@ -71,9 +72,14 @@ def read(path: Optional[Path] = None, report: Optional[Report] = None) -> Iterat
     path (Optional[Path]): A folder of notes, the folder around `notes`, or one file; the package's notes if None.
     report (Optional[Report]): Counts files that cannot be read.
     YIELDS (SourcedNote): A note in the types of the schema `synthetic`, both layers.
-    RAISES (ClinieError): CIE200, CIE201 if there is nothing to read; CIE290 to CIE292 for a mistake in the markup.
+    RAISES (ClinieError): CIE200, CIE201, CIE250 if there is nothing to read; CIE290 to CIE292 for a mistake in the
+        markup.
     """
     path, report = Path(path or folder()), report or Report()
+    return at_least_one(_read(path, report), path, "marked-text", report)
+
+
+def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
     schema = Schema.load("synthetic")
     inside = path / "notes"
     for file in find_notes(inside if inside.is_dir() else path, ".txt", report):
@@ -92,7 +98,8 @@ def parse(source: str, note_id: str, schema: Schema) -> tuple[Note, dict[str, in
     RETURNS (tuple[Note, dict[str, int]]): The note, and the line of each concept by its id.
     RAISES (ClinieError): CIE290 to CIE292, with file and line.
     """
-    return _Markup(source.replace("\r\n", "\n"), note_id, schema).note()
+    ends = "\r\n" if "\n" in source else "\r"
+    return _Markup(source.removeprefix(BOM).replace(ends, "\n"), note_id, schema).note()
 
 
 class _Markup:

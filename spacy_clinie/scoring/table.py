@@ -5,6 +5,7 @@ from typing import Any
 
 from wasabi import table
 
+from ..visual import one_line
 from .intervals import CONFIDENCE
 from .match import KINDS, MODES
 
@@ -39,7 +40,7 @@ def format_table(result: Mapping[str, Any]) -> str:
 def _row(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
     rates = [f"{100 * row[key]:.2f}" for key in ("p", "r", "f1")]
     bounds = "-" if row["interval"] is None else " to ".join(f"{100 * bound:.2f}" for bound in row["interval"])
-    return (name, *rates, bounds, *[str(row.get(key, "")) for key in ("tp", "fp", "fn")])
+    return (one_line(name), *rates, bounds, *[str(row.get(key, "")) for key in ("tp", "fp", "fn")])
 
 
 def _remarks(result: Mapping[str, Any]) -> list[str]:
@@ -56,5 +57,5 @@ def _remarks(result: Mapping[str, Any]) -> list[str]:
         for problem in problems:
             what = {"dropped": "not read", "mended": "changed", "left_out": "left out"}[problem["kind"]]
             where = ", ".join(problem["examples"][:_PLACES]) + (", …" if problem["count"] > _PLACES else "")
-            lines.append(f"{what} in {side}: {problem['reason']} ({problem['count']}: {where})")
+            lines.append(f"{what} in {side}: {one_line(problem['reason'])} ({problem['count']}: {where})")
     return lines

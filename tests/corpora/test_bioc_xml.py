@@ -241,14 +241,15 @@ def read_json(folder: Path, value: Any) -> tuple[list[Note], Report]:
 
 def test_json_is_read_also_as_a_list_of_collections(tmp_path: Path) -> None:
     notes, report = read_json(tmp_path, [{"documents": [json_document()]}, {"documents": [json_document()]}])
-    assert [(note.id, note.text) for note in notes] == [("n1", TEXT), ("n1-2", TEXT)]
+    assert [(note.id, note.text) for note in notes] == [("n1", TEXT), ("n1~2", TEXT)]
     assert counts(report) == {"two notes with one id: the later one got a number behind it": 1}
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"annotations": [7]}, "document that is not BioC"),
+        ({"annotations": [7]}, "annotation that is no object"),
+        ({"annotations": 7}, "document that is not BioC"),
         ({"offset": "0"}, "document without an id, or with passages that are not text"),
         ({"text": 7}, "document without an id, or with passages that are not text"),
         (
@@ -263,6 +264,11 @@ def test_json_is_read_also_as_a_list_of_collections(tmp_path: Path) -> None:
             },
             "annotation without type or place",
         ),
+        (
+            {"annotations": [{"id": "a", "infons": {"type": "X"}, "locations": [{"offset": 0}]}]},
+            "annotation without type or place",
+        ),
+        ({"sentences": [{"offset": 0, "text": "Other."}]}, "sentence whose text is not in its passage"),
         ({"text": "Half \ud83d."}, "half a character (lone surrogate) was replaced"),
     ],
 )
@@ -321,3 +327,29 @@ def test_what_is_written_is_read_back(note: Note, suffix: str) -> None:
         (back,), report = read_again(Path(folder))
     assert back == note
     assert report.problems == 0
+
+
+def test_tags_and_comments_within_a_text_do_not_end_it(tmp_path: Path) -> None:
+    marked = "Ra<b>sh</b><!-- x --> after <?p?>zyxomab."
+    (note,), report = read(tmp_path, document(passage(0, marked, annotation("b", 11, 7, "Dr<i>ug</i>", "zyxomab"))))
+    assert (note.text, note.concepts) == (TEXT, [Concept("b", 11, 18, "Drug")])
+    assert counts(report) == {"tags or comments within a text were left out": 2}
+
+
+def test_further_texts_and_infons_without_a_key_are_counted(tmp_path: Path) -> None:
+    infon = RASH.replace("<location", "<infon>zyxomab</infon><location")
+    (note,), report = read(tmp_path, document(passage(0, TEXT, "<text>Gout.</text>", infon)))
+    assert (note.text, note.concepts) == (TEXT, [Concept("a", 0, 4, "ADE")])
+    assert counts(report) == {"second text of a passage or sentence": 1, "infon without a key": 1}
+
+
+def test_values_of_one_infon_are_joined_once(tmp_path: Path) -> None:
+    twice = DRUG.replace("<location", '<infon key="k">x|y</infon><infon key="k">x|y</infon><location')
+    (note,), report = read(tmp_path, document(passage(0, TEXT, twice)))
+    assert note.concepts[0].attributes == {"k": "x|y"}
+    assert report.problems == 0
+
+
+def test_fields_that_json_does_not_have_are_counted(tmp_path: Path) -> None:
+    (_,), report = read_json(tmp_path, {"documents": [json_document(doi="10.1") | {"bioctype": "BioCDocument"}]})
+    assert [r.reason for r in report.remarks("left_out")] == ["field that this format does not have: passage.doi"]

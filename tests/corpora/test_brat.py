@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -377,7 +378,9 @@ def test_counts_of_the_open_corpora(corpora: Path, corpus: str, expected: dict[s
 
 
 def test_lines_of_any_number_of_members_can_be_read_by_pairs(tmp_path: Path) -> None:
-    annotation = "T1\tX 0 4\tTook\nT2\tX 5 15\tLisinopril\nT3\tX 0 1\tT\n*\tOR T1 T2 T3\n*\tAND T1 T2\n*\tOR T1 T9\n"
+    annotation = (
+        "T1\tX 0 4\tTook\nT2\tX 5 15\tLisinopril\nT3\tX 0 1\tT\n*\tOR T1 T2 T3\n*\tAND T1 T2\n*\tOR T1 T9\n*\tOR T1\n"
+    )
     (tmp_path / "a.txt").write_text(TEXT, encoding="utf8")
     (tmp_path / "a.ann").write_text(annotation, encoding="utf8")
     report = Report()
@@ -387,7 +390,10 @@ def test_lines_of_any_number_of_members_can_be_read_by_pairs(tmp_path: Path) -> 
         ("T1", "T3", "OR"),
         ("T2", "T3", "OR"),
     ]
-    assert remarks(report, "left_out") == {"relation of any number of members (* line)": ["a.ann:5"]}
+    assert remarks(report, "left_out") == {
+        "relation of any number of members (* line)": ["a.ann:5"],
+        "relation of fewer than two members (* line)": ["a.ann:7"],
+    }
     assert remarks(report, "dropped") == {"relation to a missing id": ["a.ann:6"]}
 
 
@@ -413,3 +419,22 @@ def test_two_events_with_one_trigger_are_put_together_and_counted(tmp_path: Path
     note, report = read_one(tmp_path, TEXT, annotation)
     assert note.relations == [Relation("T1", "T2", "Dose")]
     assert remarks(report, "mended") == {"two events with one trigger: put together": ["a.ann:4"]}
+
+
+def test_values_with_bars_are_joined_once(tmp_path: Path) -> None:
+    note, report = read_one(tmp_path, TEXT, "T1\tDrug 5 15\tLisinopril\nA1\tV T1 a|b\nA2\tV T1 a|b\nA3\tV T1 b|c\n")
+    assert note.concepts[0].attributes == {"V": "a|b|c"}
+    assert list(remarks(report, "left_out")) == ["identical attribute given twice"]
+    assert list(remarks(report, "mended")) == ["attribute with several values, joined by |"]
+
+
+def test_names_that_are_not_utf8_stay_apart(tmp_path: Path) -> None:
+    for name in map(os.fsdecode, (b"\xe8", b"\xe9")):
+        put(tmp_path, name, "", "")
+    assert [sourced.note.id for sourced in read(tmp_path)[0]] == ["%E8", "%E9"]
+
+
+def test_a_folder_of_which_nothing_can_be_read_is_an_error(tmp_path: Path) -> None:
+    put(tmp_path, "a", b"Caf\xe9", "")
+    with pytest.raises(ClinieError, match="CIE250"):
+        read(tmp_path)

@@ -59,8 +59,10 @@ def test_a_corpus_without_notes_is_an_error_that_tells_why() -> None:
 def test_equal_ids_are_told_apart_and_counted() -> None:
     report = Report()
     ids = Ids(report)
-    assert [ids.unique(name, FILE, 1) for name in ("a", "b", "a", "a", "a-2")] == ["a", "b", "a-2", "a-3", "a-2-2"]
-    assert counts(report, "mended") == {"two notes with one id: the later one got a number behind it": 3}
+    assert [ids.unique(name, FILE, 1) for name in ("a", "b", "a", "a", "a-2")] == ["a", "b", "a~2", "a~3", "a-2"]
+    assert counts(report, "mended") == {"two notes with one id: the later one got a number behind it": 2}
+    assert [ids.unique("", FILE, 7), ids.unique("", FILE)] == ["notes-7", "notes"]
+    assert counts(report, "mended")["note without an id: named by its file and line"] == 2
 
 
 def test_many_equal_ids_are_not_counted_anew_each_time() -> None:
@@ -74,7 +76,7 @@ def test_many_equal_ids_are_not_counted_anew_each_time() -> None:
 
     ids = Ids(Report())
     name = Name("a")
-    assert [ids.unique(name, FILE) for _ in range(100)] == ["a", *(f"a-{number}" for number in range(2, 101))]
+    assert [ids.unique(name, FILE) for _ in range(100)] == ["a", *(f"a~{number}" for number in range(2, 101))]
     assert tried == 99
 
 
@@ -103,7 +105,8 @@ def test_a_note_is_made_sound_and_everything_is_counted() -> None:
             Concept("b", 13, 99, "Drug"),
             Concept("c", 13, 20, ""),
             Concept("d", 0, 20, "ADE", fragments=[(0, 4), (13, 19)]),
-            Concept("e", 0, 20, "ADE", fragments=[(0, 4), (13, 20)]),
+            Concept("e", 0, 20, "ADE", fragments=[(13, 20), (0, 4)]),
+            Concept("a-2", 5, 6, "Drug", fragments=[(5, 6)]),
         ],
         [
             Relation("a", "a-2", "ADE-Drug"),
@@ -120,9 +123,10 @@ def test_a_note_is_made_sound_and_everything_is_counted() -> None:
         "rash \ufffd after aspirin",
         [
             Concept("a", 0, 4, "ADE"),
-            Concept("a-2", 13, 20, "Drug"),
+            Concept("a~2", 13, 20, "Drug"),
             Concept("d", 0, 20, "ADE"),
             Concept("e", 0, 20, "ADE", fragments=[(0, 4), (13, 20)]),
+            Concept("a-2", 5, 6, "Drug"),
         ],
         [Relation("a", "a-2", "ADE-Drug"), Relation("e", "a-2", "ADE-Drug")],
     )
@@ -161,7 +165,9 @@ def test_a_folder_in_the_way_is_left_alone(tmp_path: Path) -> None:
 def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
     dead = int(done.stdout)
-    names = [f".a.jsonl.{dead}", f".a.jsonl.{os.getppid()}", ".a.jsonl.x", f".b.jsonl.{dead}"]
+    end = ".unfinished"
+    names = [f".a.jsonl.{dead}{end}", f".a.jsonl.{os.getppid()}{end}", f".a.jsonl.x{end}", f".b.jsonl.{dead}{end}"]
+    names += [f".a.jsonl.{dead}", f".a.jsonl.20240101120000{end}"]  # a copy of the user's, the number of no process
     for name in names:
         (tmp_path / name).touch()
     with replacing(tmp_path / "a.jsonl") as temporary:

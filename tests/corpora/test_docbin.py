@@ -168,3 +168,12 @@ def test_values_that_are_no_text_are_made_so_or_counted(tmp_path: Path) -> None:
     assert {r.reason: r.count for r in report.remarks("dropped")} == {
         "relation in an unknown shape, or of what is no concept": 2
     }
+
+
+def test_what_a_note_has_no_place_for_is_counted(tmp_path: Path) -> None:
+    doc = foreign_doc([(0, 1, "ADE-Drug")])
+    doc.cats = {"urgent": 1.0}
+    doc.user_data["._.", "ward", None, None] = "zyxomab"
+    put(tmp_path / "a.spacy", doc)
+    (_,), report = read(tmp_path)
+    assert [r.reason for r in report.remarks("left_out")] == ["categories of a document", "extension: ward"]

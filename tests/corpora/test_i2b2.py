@@ -307,3 +307,38 @@ def test_what_is_written_is_read_back(written: tuple[Note, ...]) -> None:
     )
     assert remarks(report, "dropped") == {}
     assert set(remarks(report, "mended")) == {"two notes with one id: told apart by folder"}
+
+
+@pytest.mark.parametrize(
+    ("text", "con", "found"),
+    [
+        ("He took\taspirin 81 mg .\n", 'c="aspirin" 1:2 1:2||t="treatment"\n', "aspirin"),
+        ("He took aspirin\xa081 mg .\n", 'c="81" 1:3 1:3||t="treatment"\n', "81"),
+        ("\tHe took\taspirin .\n", 'c="aspirin" 1:3 1:3||t="treatment"\n', "aspirin"),
+        ("He took\raspirin now\r", 'c="aspirin" 2:0 2:0||t="treatment"\n', "aspirin"),
+    ],
+)
+def test_tokens_that_tabs_and_the_like_separate(tmp_path: Path, text: str, con: str, found: str) -> None:
+    note, report = read_one(tmp_path, txt=text, con=con)
+    assert [text[c.start : c.end] for c in note.concepts] == [found]
+    assert report.problems == 0
+
+
+def test_tabs_separate_only_where_the_quoted_text_stands(tmp_path: Path) -> None:
+    text = "He took\taspirin 81 mg .\n"
+    note, report = read_one(tmp_path, txt=text, con='c="zyxomab" 1:2 1:2||t="treatment"\n')
+    assert [text[c.start : c.end] for c in note.concepts] == ["81"]
+    assert list(remarks(report, "mended")) == ["quoted text differs from the text at its position"]
+
+
+def test_a_relation_to_the_second_concept_of_a_position_cannot_be_written(tmp_path: Path) -> None:
+    concepts = [Concept("a", 0, 3, "test"), Concept("b", 0, 3, "problem"), Concept("c", 4, 7, "treatment")]
+    i2b2.write([Note("n", "one two", concepts, [Relation("c", "a", "TrAP")])], tmp_path)
+    with pytest.raises(ClinieError, match="CIE206"):
+        i2b2.write([Note("n", "one two", concepts, [Relation("c", "b", "TrAP")])], tmp_path)
+
+
+def test_a_folder_of_which_nothing_can_be_read_is_an_error(tmp_path: Path) -> None:
+    put(tmp_path, "a", txt=b"Caf\xe9", con="")
+    with pytest.raises(ClinieError, match="CIE250"):
+        read(tmp_path)

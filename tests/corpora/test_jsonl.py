@@ -119,7 +119,7 @@ def test_a_list_that_is_none_is_counted(tmp_path: Path) -> None:
 def test_half_characters_doubled_ids_and_scores_without_value_are_mended(tmp_path: Path) -> None:
     line = json.dumps(record(text="Rash \ud83dfter zyxomab.")).replace("0.5", "NaN").encode()
     notes, report = read(tmp_path, record(), line)
-    assert [note.id for note in notes] == ["n1", "n1-2"]
+    assert [note.id for note in notes] == ["n1", "n1~2"]
     assert notes[1].text == "Rash \ufffdfter zyxomab."
     assert notes[1].concepts[1].score is None
     assert set(remarks(report)) == {
@@ -252,3 +252,17 @@ def test_fragments_may_overlap_as_in_brat(tmp_path: Path) -> None:
     report = Report()
     assert [sourced.note for sourced in jsonl.read(tmp_path / "a.jsonl", report)] == [note]
     assert report.problems == 0
+
+
+def test_values_of_attributes_are_strings_or_written_as_json_writes_them(tmp_path: Path) -> None:
+    given = {"a": "x", "b": True, "c": None, "d": {"e": [1, "\u00e9"]}, "f": 0.5}
+    (note,), report = read(tmp_path, record(concepts=[RASH | {"attributes": given}], relations=[]))
+    assert note.concepts[0].attributes == {"a": "x", "b": "true", "d": '{"e": [1, "\u00e9"]}', "f": "0.5"}
+    assert report.problems == 0
+
+
+def test_every_unknown_field_is_counted(tmp_path: Path) -> None:
+    _, report = read(tmp_path, record(concepts=[RASH | {"x": 1}, DRUG | {"x": 2}]))
+    assert [(r.reason, r.count) for r in report.remarks("dropped")] == [
+        ("field that this format does not have: concept.x", 2)
+    ]

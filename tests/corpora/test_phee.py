@@ -202,3 +202,36 @@ def test_counts_of_the_corpus(corpora: Path, tmp_path: Path) -> None:
     assert report.remarks("mended")[0].examples == ["test.json:275"]
     phee.write(originals, tmp_path / "back.json")
     assert [content(sourced.note) for sourced in phee.read(tmp_path, Report())] == list(map(content, originals))
+
+
+def test_offsets_that_count_utf16_units_are_translated(tmp_path: Path) -> None:
+    def counted_so(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {
+                key: [[start + 2 for start in part] for part in item] if key == "start" else counted_so(item)
+                for key, item in value.items()
+            }
+        return value
+
+    adverse = counted_so(event(Effect=RASH, Treatment={"Drug": ZYXOMAB}))
+    (note,), report = read(tmp_path, sentence(adverse, context=f"\U0001f600{TEXT}"))
+    assert [text for text, _ in found(note)[0]] == ["rash", "zyxomab"]
+    assert list(counts(report, "mended")) == ["offsets count UTF-16 units: translated to characters"]
+
+
+def test_fields_that_nothing_is_read_from_are_counted(tmp_path: Path) -> None:
+    line = sentence(event(Effect={**RASH, "value": True}), is_mult_event=False)
+    line["annotations"][0]["annotator"] = "a"
+    _, report = read(tmp_path, line)
+    assert counts(report, "left_out") == {
+        "field of the sentence: is_mult_event": 1,
+        "field of the annotation: annotator": 1,
+        "field of the argument: value": 1,
+    }
+
+
+@pytest.mark.parametrize("key", ["", 0])
+def test_ids(tmp_path: Path, key: Any) -> None:
+    (note,), report = read(tmp_path, sentence(event(Effect=RASH), id=key))
+    assert note.id == ("train-1" if key == "" else "0")
+    assert report.problems == (key == "")

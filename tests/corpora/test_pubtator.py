@@ -146,7 +146,7 @@ def test_identifiers_are_looked_at_once_for_each_mention(tmp_path: Path, monkeyp
 
 def test_lines_outside_of_documents_and_doubled_ids_are_counted(tmp_path: Path) -> None:
     notes, report = read(tmp_path, "zyxomab", "", "1|t|One.", "", "1|t|Again.")
-    assert [note.id for note in notes] == ["1", "1-2"]
+    assert [note.id for note in notes] == ["1", "1~2"]
     assert remarks(report) == {
         "line outside of a document": ["set.PubTator.txt:1"],
         "two notes with one id: the later one got a number behind it": ["set.PubTator.txt:5"],
@@ -235,3 +235,45 @@ def test_counts_of_bc5cdr(corpora: Path, tmp_path: Path) -> None:
     assert [line for line in (tmp_path / "back.PubTator").read_text("utf-8").split("\n") if line] == [
         line for line in originals if line
     ]
+
+
+def test_a_document_that_is_not_utf8_leaves_the_others(tmp_path: Path) -> None:
+    notes, report = read(tmp_path, *HEAD, ZYXOMAB, "", b"2|t|Caf\xe9", b"2|a|x", "", "3|t|Gout", "3|a|")
+    assert [note.id for note in notes] == ["1", "3"]
+    assert remarks(report) == {"document that is not UTF-8": ["set.PubTator.txt:5"]}
+
+
+@pytest.mark.parametrize(("unit", "starts"), [("UTF-16 units", (3, 14)), ("bytes", (5, 16))])
+def test_offsets_that_count_otherwise_are_translated(tmp_path: Path, unit: str, starts: tuple[int, int]) -> None:
+    rows = [
+        f"1\t{start}\t{start + len(word)}\t{word}\tX" for start, word in zip(starts, ("Rash", "zyxomab"), strict=True)
+    ]
+    (note,), report = read(tmp_path, "1|t|\U0001f600 Rash after", "1|a|zyxomab", *rows)
+    assert list(texts(note).values()) == ["Rash", "zyxomab"]
+    assert list(remarks(report)) == [f"offsets count {unit}: translated to characters"]
+
+
+def test_a_tab_within_a_mention_moves_no_column(tmp_path: Path) -> None:
+    (note,), report = read(tmp_path, "1|t|Rash\tnow", "1|a|", "1\t0\t8\tRash\tnow\tDisease\tD1")
+    assert note.concepts == [Concept("T1", 0, 8, "Disease", attributes={"identifier": "D1"})]
+    assert report.problems == 0
+
+
+def test_identifiers_with_blanks_are_written_as_they_were(tmp_path: Path) -> None:
+    lines = [*HEAD, row("Zyxomab", "Chemical", "D1, D4"), row("gout", "Disease", "D2|D3")]
+    notes, report = read(tmp_path, *lines, "1\tCID\tD1, D4\tD3", "1\tCID\tD4\tD2", "")
+    assert len(notes[0].relations) == 2
+    pubtator.write(notes, tmp_path / "set.PubTator.txt")
+    assert (tmp_path / "set.PubTator.txt").read_text() == "\n".join(
+        [*lines, "1\tCID\tD1, D4\tD3", "1\tCID\tD4\tD2", "", ""]
+    )
+    assert report.problems == 0
+
+
+def test_only_ends_of_relations_get_an_identifier(tmp_path: Path) -> None:
+    concepts = [Concept("D1", 0, 7, "Chemical"), Concept("b", 12, 16, "Disease", attributes={"identifier": "D1"})]
+    note = Note("1", TEXT, [*concepts, Concept("c", 25, 29, "Disease")], [Relation("D1", "b", "CID")])
+    pubtator.write([note], tmp_path / "set.PubTator.txt")
+    lines = (tmp_path / "set.PubTator.txt").read_text().splitlines()
+    assert [line.split("\t")[4:] for line in lines[2:5]] == [["Chemical", "D1'"], ["Disease", "D1"], ["Disease"]]
+    assert lines[5] == "1\tCID\tD1'\tD1"

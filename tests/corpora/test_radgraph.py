@@ -75,6 +75,9 @@ def test_the_first_of_two_labellers_is_read(tmp_path: Path) -> None:
     assert sourced.split == "test"
     assert remarks(report, "left_out") == {"annotation by a further labeller": ["x.json:1"]}
     assert report.problems == 0
+    put(tmp_path / "x.json", {"a": record | {"entities": {}}})
+    _, report = read(tmp_path / "x.json")
+    assert report.remarks("left_out")[0].count == 2
 
 
 @pytest.mark.parametrize(
@@ -257,7 +260,7 @@ def notes(draw: st.DrawFn) -> Note:
     for key in keys:
         links = st.tuples(st.sampled_from(keys), st.sampled_from(["modify", "located_at"]))
         relations += [Relation(key, *link) for link in draw(st.lists(links, max_size=2, unique=True))]
-    return Note(draw(st.text(anything, max_size=5)), text, concepts, relations)
+    return Note(draw(st.text(anything, min_size=1, max_size=5)), text, concepts, relations)
 
 
 @settings(max_examples=150, deadline=None)

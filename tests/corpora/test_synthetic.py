@@ -330,3 +330,11 @@ def test_table_of_the_readme():
     readme = (synthetic.folder() / "README.md").read_text(encoding="utf-8")
     table = readme[readme.index("|---|---:|") :].split("\n")[1:]
     assert table[: len(expected)] == expected, "\n".join(expected)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_line_ends_and_byte_order_mark_make_no_difference(mark, end):
+    note, concepts, _ = parsed(mark + end.join(["# remark", "# more", "{nilol|Drug}", "daily"]))
+    assert note.text == "nilol\ndaily"
+    assert ("nilol", "Drug") in concepts

@@ -59,3 +59,9 @@ def test_everything_about_the_documents_is_said():
         "not read in gold: line is not JSON (3: g:1, g:2, …)",
         "changed in predicted: offset mended (1: p.jsonl:1)",
     ]
+
+
+def test_what_a_terminal_must_not_get_is_not_in_the_table():
+    notes = [make_note("a", (0, 5, "Dr\x1b[31mug\nX"))]
+    table = format_table(score(notes, notes))
+    assert "\x1b" not in table and row(table, "Dr")[1] == "X"
