@@ -72,7 +72,11 @@ def train_on(
     RETURNS (Config): What `spacy train` takes.
     """
     filled = config.copy()
-    readers = {name: {"@readers": "spacy_clinie.Corpus.v1", **settings} for name, settings in corpora.items()}
+    # Not by their names: a config takes a dot for a section within a section, and a folder may have one in its name.
+    readers = {
+        f"corpus{number}": {"@readers": "spacy_clinie.Corpus.v1", **settings}
+        for number, settings in enumerate(corpora.values(), start=1)
+    }
     filled["corpora"]["train"] = {"@readers": "spacy_clinie.Mixed.v1", "corpora": readers, "seed": seed}
     filled["corpora"]["dev"] = {"@readers": "spacy_clinie.Corpus.v1", "path": str(probe)}
     filled["system"]["seed"] = seed

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..corpora import docbin
 from ..corpora.catalogue import CORPORA, Corpus, read_corpus
+from ..corpora.files import all_files
 from ..corpora.report import Report
 from ..corpora.splits import ranked, splits_of
 from ..errors import ClinieError
@@ -128,9 +129,7 @@ def stamp(source: Source) -> str:
     """
     from .. import __version__
 
-    files = (
-        [source.path] if source.path.is_file() else sorted(file for file in source.path.rglob("*") if file.is_file())
-    )
+    files = [source.path] if source.path.is_file() else all_files(source.path)
     state = [(str(file.relative_to(source.path)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return hashlib.sha256(repr((source, Schema.load(source.schema).to_dict(), state, __version__)).encode()).hexdigest()
 

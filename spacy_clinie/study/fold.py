@@ -64,7 +64,8 @@ def run_fold(fold: Fold, space: Workspace, key: str, stem_key: Optional[str]) ->
     shown: dict[NoteKey, Note] = {}
     if stem and stem_key:
         known = set(map(tuple, cast(dict, space.manifest(stem_key))["shown"]))
-        shown = {one: note for one, note in _offered(fold_config(stem, space, None)).items() if one in known}
+        parts = ((name, note) for name in stem.others for note in load(space.part(name, "train")))
+        shown = {(name, note.id): note for name, note in parts if (name, note.id) in known}
     offered: dict[NoteKey, Note] = {}
     learnt = _Learnt()
     if fold.steps:
@@ -223,7 +224,8 @@ def _found(nlp: Language, notes: Sequence[Note], schema: str, *, gold: bool) -> 
     """Run a pipeline over notes; with their gold concepts, only for the relations between them."""
     docs = []
     for note in notes:
-        doc = doc_from_note(nlp.make_doc, note if gold else Note(note.id, note.text))[0]
+        # Not nlp.make_doc: it refuses notes of more than nlp.max_length characters.
+        doc = doc_from_note(nlp.tokenizer, note if gold else Note(note.id, note.text))[0]
         set_relations(doc, [])
         doc.user_data[SCHEMA_KEY] = schema
         docs.append(doc)

@@ -78,8 +78,12 @@ class Fold:
 
         record (dict[str, Any]): By name.
         RETURNS (Fold): The fold.
+        RAISES (KeyError, TypeError): If it is none.
         """
-        return cls(**{**record, "others": tuple(record["others"])})
+        fold = cls(**{**record, "others": tuple(record["others"])})
+        if not all(isinstance(name, str) for name in (fold.arm, fold.base, fold.corpus, *fold.others)):
+            raise TypeError("a name is no string")
+        return fold
 
     @property
     def system(self) -> System:

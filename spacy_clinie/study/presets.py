@@ -163,12 +163,15 @@ def find_preset(name: str) -> Preset:
     name (str): A name of `PRESETS`, or `NAME=BASE` for weights of one's own, where BASE is what the architectures
         take: a folder, a model of the hub, `package:folder`.
     RETURNS (Preset): The preset, with that base.
-    RAISES (ClinieError): CIE493 for an unknown name, CIE494 if its weights were never released and none are named.
+    RAISES (ClinieError): CIE493 for an unknown name or an empty BASE, CIE494 if its weights were never released and
+        none are named.
     """
     known, named, base = name.partition("=")
     if known not in PRESETS:
         raise ClinieError("CIE493", name=known, presets=", ".join(PRESETS))
     preset = PRESETS[known]
+    if named and not base:  # an empty variable, and "" would be the folder that one works in
+        raise ClinieError("CIE493", name=name, presets=", ".join(PRESETS))
     if named:
         base = str(Path(base).resolve()) if base != RANDOM and Path(base).exists() else base
         return replace(preset, base=base)

@@ -236,10 +236,13 @@ def _request(space: Workspace, key: str, fold: Fold, stem: Optional[str]) -> Pat
 
 def _problem(space: Workspace, key: str, fold: Fold) -> str:
     """Why a fold is not done. A process that was killed could not say so itself."""
-    path = space.fold(key) / "manifest.json"
-    if not path.is_file():
-        _fail(space, key, fold, "its process was ended, as where memory runs out; its log.txt may tell more")
-    return str(json.loads(path.read_text(encoding="utf-8"))["failed"]["problem"])
+    try:
+        record = json.loads((space.fold(key) / "manifest.json").read_text(encoding="utf-8"))
+        return str(record["failed"]["problem"])
+    except (OSError, ValueError, KeyError, TypeError):
+        problem = "its process was ended, as where memory runs out; its log.txt may tell more"
+        _fail(space, key, fold, problem)
+        return problem
 
 
 def _fail(space: Workspace, key: str, fold: Fold, problem: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Optional
 
 from ..corpora import docbin
 from ..corpora.bundle import replacing
+from ..corpora.files import all_files
 from ..corpora.splits import overlapping
 from ..errors import ClinieError
 from ..locks import lock
@@ -171,7 +172,7 @@ class Workspace:
             record = json.loads((self.fold(key) / "manifest.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return record if "failed" not in record else None
+        return record if isinstance(record, dict) and "made" in record else None
 
     def write(self, path: Path, record: dict[str, Any]) -> None:
         """Write JSON, whole or not at all."""
@@ -200,7 +201,7 @@ class Workspace:
         place = locate(base)
         if not Path(place).is_dir():
             return f"{place} {getattr(load_config(base), '_commit_hash', None)}"
-        return " ".join(self._mark(file) for file in sorted(Path(place).rglob("*")) if file.is_file())
+        return " ".join(self._mark(file) for file in all_files(Path(place)))
 
 
 def texts_of(folder: Path) -> Callable[[str], dict[str, str]]:

@@ -98,6 +98,8 @@ def test_what_a_step_reads_reaches_the_config(tmp_path: Path) -> None:
 def test_weights_of_ones_own(tmp_path: Path) -> None:
     with pytest.raises(ClinieError, match="CIE494"):
         find_preset("gatortronllama-8b")
+    with pytest.raises(ClinieError, match="CIE493"):
+        find_preset("minilm=")
     found = find_preset(f"gatortronllama-8b={tmp_path}")
     assert (found.base, found.window) == (str(tmp_path), PRESETS["gatortronllama-8b"].window)
 

@@ -178,6 +178,23 @@ def test_counts_of_other_documents_than_the_ids_are_not_used(maker: StudyMaker) 
     assert read_study(maker.write()).unreadable == [
         (f"folds/{key}/manifest.json", "holds what it should not (ValueError)")
     ]
+    del record["documents"]["concepts"]
+    maker.put(key, record)
+    assert read_study(maker.write()).unreadable == [(f"folds/{key}/manifest.json", "lacks 'documents.concepts'")]
+
+
+def test_a_number_beyond_measure_is_not_used(maker: StudyMaker) -> None:
+    key = maker.done(make_fold("single", "encoder-tagger", "phee"), {"concepts": same(3, 1, 1)})
+    path = maker.folder / "folds" / key / "manifest.json"
+    record = json.loads(path.read_text())
+    record["results"]["concepts"]["strict"]["micro"]["tp"] = float("inf")
+    maker.put(key, record)
+    assert [why for _, why in read_study(maker.write()).unreadable] == ["holds what it should not (OverflowError)"]
+
+
+def test_a_fold_without_a_base_makes_its_plan_unreadable(maker: StudyMaker) -> None:
+    maker.plan(make_fold("single", "encoder-tagger", "phee") | {"base": None})
+    assert read_study(maker.write()).unreadable == [("single.json", "holds what it should not (TypeError)")]
 
 
 def test_a_plan_that_is_cut_off_is_named_and_the_others_are_read(maker: StudyMaker) -> None:

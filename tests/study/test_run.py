@@ -19,7 +19,8 @@ from typer.testing import CliRunner
 from spacy_clinie.cli import app
 from spacy_clinie.corpora.splits import overlapping
 from spacy_clinie.errors import ClinieError
-from spacy_clinie.study.data import SPLITS, find_sources, load
+from spacy_clinie.study import run
+from spacy_clinie.study.data import SPLITS, find_sources, load, stamp
 from spacy_clinie.study.fold import fold_config, run_fold
 from spacy_clinie.study.plan import Fold
 from spacy_clinie.study.presets import PRESETS, find_preset
@@ -270,13 +271,14 @@ def _own_corpus(folder: Path, begin: int = 0) -> Path:
 
 
 def test_a_corpus_of_the_user_without_relations(tmp_path: Path) -> None:
-    _own_corpus(tmp_path / "corpora" / "mine")
+    # A config would take a dot for a section within a section.
+    _own_corpus(tmp_path / "corpora" / "mine.2024")
     counts = run_study(
         "single",
         tmp_path / "study",
         profile="smoke",
         corpora=tmp_path / "corpora",
-        use=["mine"],
+        use=["mine.2024"],
         arms=["encoder-tagger", "decoder-lora"],
     )
     assert (counts["folds"], counts["finished"]) == (2, 2)
@@ -307,6 +309,27 @@ def test_a_corpus_that_changed_is_read_again(tmp_path: Path) -> None:
     schema = (folder / "schema.yml").read_text()
     (folder / "schema.yml").write_text(schema.replace("Which drugs?", "What was taken?"))
     assert prepared() not in (first, second)
+
+
+def test_a_corpus_behind_a_link_that_changed_is_read_again(tmp_path: Path) -> None:
+    folder = _own_corpus(tmp_path / "elsewhere" / "mine")
+    (tmp_path / "corpora" / "mine").mkdir(parents=True)
+    (tmp_path / "corpora" / "mine" / "notes").symlink_to(folder)
+    (folder / "schema.yml").rename(tmp_path / "corpora" / "mine" / "schema.yml")
+    (source,) = find_sources(["mine"], tmp_path / "corpora")[0]
+    before = stamp(source)
+    (folder / "n3.ann").write_text("")
+    assert stamp(source) != before
+
+
+@pytest.mark.parametrize("manifest", ["null", "[]", "{}", '"x"', "", '{"failed": 7}'])
+def test_a_manifest_that_is_none_is_no_end_of_a_fold(tmp_path: Path, manifest: str) -> None:
+    space = Workspace(tmp_path, SMOKE)
+    space.fold("k").mkdir(parents=True)
+    (space.fold("k") / "manifest.json").write_text(manifest)
+    assert space.manifest("k") is None
+    fold = Fold("single", "encoder-tagger", "tiny-encoder=random", "mine", "full", 1)
+    assert "its process was ended" in run._problem(space, "k", fold)
 
 
 def test_missing_corpora_are_named_and_can_be_done_without(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ COSTS = ("trainable", "parameters", "seconds_per_step", "peak_bytes", "disk_byte
 State = Literal["finished", "failed", "unreadable", "not yet run"]
 
 # What Python raises over a file that is not what it should be.
-_FAULTS = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
+_FAULTS = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -260,6 +260,9 @@ def _outcome(record: Any, fold: Fold) -> Outcome:
     training, prediction = record["training"], record["prediction"]
     documents = record.get("documents", {"ids": []})
     ids = tuple(map(str, documents["ids"]))
+    for task in record.get("results", {}):
+        if task not in documents:
+            raise KeyError(f"documents.{task}")
     return Outcome(
         fold=fold,
         profile=str(record["profile"]),
