@@ -62,7 +62,7 @@ def overview_section(study: Study) -> Section:
     if broken:
         blocks.append(_folds("Folds that failed or cannot be read", broken))
     if waiting:
-        blocks.append(_folds("Folds that have not been run yet", waiting))
+        blocks.append(_waiting(waiting))
     if study.unreadable:
         blocks.append(_files("Files that cannot be read", study.unreadable))
     if study.strays:
@@ -228,6 +228,18 @@ def _folds(title: str, folds: list[Planned]) -> Table:
         rows.append([Cell(value) for value in values])
     columns = [Column(head, words=head in words) for head in heads]
     return Table("folds", f"{title} ({len(folds):,})", columns, rows, closed=len(folds) > _LONG)
+
+
+def _waiting(folds: list[Planned]) -> Table:
+    """How many folds of each kind have not been run: hundreds, where a study has just begun. folds.csv names them."""
+    counts = Counter((one.fold.study, one.fold.corpus, one.fold.system.title) for one in folds)
+    heads = ("Study", "Corpus", "Arm and base")
+    return Table(
+        file="folds",
+        title=f"Folds that have not been run yet ({len(folds):,}; folds.csv names each)",
+        columns=[*(Column(head, words=True) for head in heads), Column("Folds")],
+        rows=[[*map(Cell, place), Cell(f"{count:,}")] for place, count in counts.items()],
+    )
 
 
 def _files(title: str, files: list[tuple[str, str]], *, closed: bool = False) -> Table:
