@@ -95,9 +95,8 @@ def foreign_entities(doc: Doc) -> list[Span]:
     doc (Doc): The Doc.
     RETURNS (list[Span]): Those that are none of `get_spans(doc)`.
     """
-    # Not by tokens: where they are merged afterwards, spaCy moves entities along and not the spans of a group.
-    known = {(span.start_char, span.end_char, span.label) for span in get_spans(doc)}
-    return [ent for ent in doc.ents if (ent.start_char, ent.end_char, ent.label) not in known]
+    known = set(map(_place, get_spans(doc)))
+    return [ent for ent in doc.ents if _place(ent) not in known]
 
 
 def get_all_spans(doc: Doc) -> list[Span]:
@@ -158,7 +157,29 @@ def set_concepts(
     doc.spans[SPANS_KEY].attrs = attrs
     taken = {i for ent in foreign for i in range(ent.start, ent.end)}
     flat = filter_spans(span for span in spans if taken.isdisjoint(range(span.start, span.end)))
-    doc.ents = foreign + [Span(doc, span.start, span.end, label=span.label) for span in flat]
+    linked = _linked(doc)
+    doc.ents = foreign + [
+        Span(doc, span.start, span.end, label=span.label, kb_id=linked.get(_place(span), span.kb_id)) for span in flat
+    ]
+
+
+def get_links(doc: Doc) -> list[str]:
+    """What an entity linker found for each concept. Linkers know of `doc.ents` alone.
+
+    doc (Doc): The Doc.
+    RETURNS (list[str]): As long as `get_spans(doc)`: ids in the knowledge base; empty where there is none.
+    """
+    linked = _linked(doc)
+    return [doc.vocab.strings[linked.get(_place(span), span.kb_id)] for span in get_spans(doc)]
+
+
+def _linked(doc: Doc) -> dict[tuple[int, int, int], int]:
+    return {_place(ent): ent.kb_id for ent in doc.ents if ent.kb_id}
+
+
+def _place(span: Span) -> tuple[int, int, int]:
+    """By characters: where tokens are merged, spaCy moves entities along and not the spans of a group."""
+    return span.start_char, span.end_char, span.label
 
 
 def add_concepts(
@@ -172,7 +193,7 @@ def add_concepts(
     found (Iterable[tuple[int, int, str, Optional[float]]]): First token, one past the last, label, score.
     details (Optional[Mapping[tuple[int, int, str], Mapping[str, Any]]]): What a span cannot hold, by the first three.
     """
-    spans = list(doc.spans[SPANS_KEY]) if SPANS_KEY in doc.spans else []
+    spans = get_spans(doc) if SPANS_KEY in doc.spans else []
     scores = get_scores(doc) if spans else []
     kept = get_details(doc)
     seen = {(span.start, span.end, span.label_) for span in spans}

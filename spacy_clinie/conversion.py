@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Optional
 
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc
 
 from .annotation import (
     ID_KEY,
     cover,
     foreign_entities,
     get_details,
+    get_links,
     get_relations,
     get_scores,
     get_spans,
@@ -69,7 +70,7 @@ def note_from_doc(doc: Doc, note_id: str = "", *, entities: bool = False) -> Not
     note = Note(id=str(doc.user_data.get(ID_KEY, note_id)), text=doc.text)
     given = [span.id_ for span in spans]
     unique = all(given) and len(set(given)) == len(given)
-    for i, (span, score) in enumerate(zip(spans, get_scores(doc), strict=True)):
+    for i, (span, score, link) in enumerate(zip(spans, get_scores(doc), get_links(doc), strict=True)):
         detail = details.get(span.id_, {})
         start, end = detail.get("offsets", (span.start_char, span.end_char))
         note.concepts.append(
@@ -80,7 +81,7 @@ def note_from_doc(doc: Doc, note_id: str = "", *, entities: bool = False) -> Not
                 label=span.label_,
                 score=score,
                 fragments=[(first, last) for first, last in detail.get("fragments", ())],
-                attributes=_attributes(span, detail),
+                attributes=_attributes(link, detail),
             )
         )
     detached: dict[tuple[int, int, str], str] = {}
@@ -88,7 +89,7 @@ def note_from_doc(doc: Doc, note_id: str = "", *, entities: bool = False) -> Not
     for ent in foreign_entities(doc) if entities else ():
         place = ent.start_char, ent.end_char, ent.label_
         detached[place] = _free(taken)
-        note.concepts.append(Concept(detached[place], *place, attributes=_attributes(ent, {})))
+        note.concepts.append(Concept(detached[place], *place, attributes=_attributes(ent.kb_id_, {})))
     for head, tail, label, score in relation_indexes(doc):
         ends = []
         for end in (head, tail):
@@ -105,9 +106,9 @@ def note_from_doc(doc: Doc, note_id: str = "", *, entities: bool = False) -> Not
     return note
 
 
-def _attributes(span: Span, detail: Mapping[str, Any]) -> dict[str, str]:
+def _attributes(link: str, detail: Mapping[str, Any]) -> dict[str, str]:
     """A concept's attributes; what an entity linker found is one of them."""
-    linked = {"kb_id": span.kb_id_} if span.kb_id_ else {}
+    linked = {"kb_id": link} if link else {}
     return linked | {str(name): str(value) for name, value in detail.get("attributes", {}).items()}
 
 

@@ -69,7 +69,8 @@ def _by_tokens(doc: Doc) -> PiecedDoc:
     starts = np.array([doc[int(i)].idx for i in tokens], dtype=np.int64)
     ends = starts + np.array([len(doc[int(i)]) for i in tokens], dtype=np.int64)
     begins = np.concatenate([[0], ends[:-1]]) if len(tokens) else ends
-    words = np.array([doc.text[begin:end] for begin, end in zip(begins, ends, strict=True)], dtype=object)
+    text = doc.text  # which spaCy puts together at every access
+    words = np.array([text[begin:end] for begin, end in zip(begins, ends, strict=True)], dtype=object)
     index = np.arange(len(tokens))
     breaks = np.unique(np.searchsorted(tokens, sentence_starts(doc))).tolist()
     return PiecedDoc(words, starts, ends, tokens, index, index + 1, breaks)
@@ -220,7 +221,7 @@ class RelationTask(_Task):
         return self._component.relations_asked([doc], READER.read_texts([doc]), [get_all_spans(doc)])
 
     def _read(self, doc: Doc, answers: list[str]) -> Answer:
-        names = list(self._component.schema.relations) if self._component.schema else []
+        names = list(self._component.schema_of(doc).relations)
         keys = [(span.start, span.end, span.label_) for span in get_all_spans(doc)]
         found: dict[FoundRelation, None] = {}
         rejected: Counter[str] = Counter()
@@ -253,7 +254,7 @@ class LocalModel:
     base (str): A folder, a model of the hub, `smollm2`, or `package:folder`.
     adapter (Optional[str]): A folder of adapters.
     max_new_tokens (int): Tokens after which an answer is cut.
-    batch_pieces (int): Padded tokens in one pass; bounds memory.
+    batch_pieces (int): A quarter of the padded tokens in one pass; bounds memory.
     device (str): `auto` or a torch device.
     precision (str): `auto`, `fp32` or `bf16`.
     RAISES (ClinieError): CIE302, CIE303 and the like if the model cannot be loaded.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Optional, Union
 
 import spacy
+import srsly
 from safetensors import SafetensorError
 from spacy.language import Language
 from spacy.vocab import create_vocab
@@ -107,5 +108,11 @@ def _to_be_saved(nlp: Language) -> Language:
         kept.vocab.strings.add(held.strings[key])
     for _, pipe in nlp.pipeline:
         for label in getattr(pipe, "labels", ()):
-            kept.vocab.strings.add(label)
+            if isinstance(label, str):
+                kept.vocab.strings.add(label)
+        # What spaCy's trainable lemmatizer, whose labels are numbers, takes off words and puts in its place.
+        trees = srsly.msgpack_loads(pipe.trees.to_bytes())["trees"] if hasattr(pipe, "trees") else []
+        for ends in ((tree.get("orig"), tree.get("subst")) for tree in trees):
+            for end in filter(None, ends):
+                kept.vocab.strings.add(held.strings[end])
     return kept

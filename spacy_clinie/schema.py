@@ -168,7 +168,8 @@ class Schema:
     @classmethod
     def union(cls, schemas: Iterable["Schema"], name: str) -> "Schema":
         """All types of several schemas. Types of one name become one: the first description and question stand, and a
-        relation may have the type pairs of all.
+        relation may have the type pairs of all. What is in these types already has nothing left to merge: a type of
+        one schema may be what another merges.
 
         schemas (Iterable[Schema]): At least one; where it is the only one, it is returned as it is.
         name (str): Name of the new schema.
@@ -181,9 +182,9 @@ class Schema:
         relations: dict[str, RelationType] = {}
         for schema in schemas:
             for label, concept in schema.concepts.items():
-                concepts.setdefault(label, concept)
+                concepts.setdefault(label, replace(concept, merge=()))
             for label, relation in schema.relations.items():
-                known = relations.setdefault(label, relation)
+                known = relations.setdefault(label, replace(relation, merge=()))
                 relations[label] = replace(known, pairs=tuple(dict.fromkeys((*known.pairs, *relation.pairs))))
         description = " ".join(dict.fromkeys(schema.description for schema in schemas))
         return cls(name, description, concepts, relations)

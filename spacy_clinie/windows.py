@@ -10,7 +10,8 @@ from spacy.tokens import Doc
 
 from .errors import ClinieError
 
-_SENTENCE_END = re.compile(r"(?:\n[^\S\n]*){2,}|(?:[.!?][\"')\]]*\s|\n)\s*(?![a-z\s])")
+# Where a window is best cut, too. A small letter behind a line end tells of a wrapped line.
+SENTENCE_END = re.compile(r"(?:\n[^\S\n]*){2,}|(?:[.!?][\"')\]]*\s|\n)\s*(?![a-z\s])")
 
 
 class Window(NamedTuple):
@@ -76,6 +77,6 @@ def sentence_starts(doc: Doc) -> list[int]:
     if doc.has_annotation("SENT_START"):
         starts = np.flatnonzero(doc.to_array("SENT_START") == 1)
     else:
-        places = [match.end() for match in _SENTENCE_END.finditer(doc.text)]
+        places = [match.end() for match in SENTENCE_END.finditer(doc.text)]
         starts = np.searchsorted(doc.to_array("IDX").astype(np.int64), places)
     return np.unique(np.append(starts[starts < len(doc)], 0)).tolist()

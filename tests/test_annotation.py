@@ -226,6 +226,28 @@ def test_adding_concepts_keeps_what_is_there_and_repeats_nothing(doc: Doc) -> No
     assert get_scores(doc)[-1] is None
 
 
+def test_adding_concepts_behind_merged_tokens_moves_none(nlp: spacy.Language) -> None:
+    doc = nlp.make_doc("Type 2 diabetes was treated with metformin later that same day")
+    add_concepts(doc, [(0, 3, "problem", 0.9), (6, 7, "treatment", 0.8)])
+    with doc.retokenize() as retokenizer:
+        retokenizer.merge(doc[0:3])
+    add_concepts(doc, [])
+    assert [(ent.text, ent.label_) for ent in doc.ents] == [("Type 2 diabetes", "problem"), ("metformin", "treatment")]
+    add_concepts(doc, [(4, 5, "treatment", 0.5), (5, 6, "Time", 0.5)])
+    assert [(span.text, span.label_) for span in get_spans(doc)] == [
+        ("Type 2 diabetes", "problem"), ("metformin", "treatment"), ("later", "Time"),
+    ]  # fmt: skip
+
+
+def test_what_a_linker_found_is_kept_and_written(nlp: spacy.Language) -> None:
+    doc = nlp.make_doc("Took aspirin for pain.")
+    add_concepts(doc, [(1, 2, "Drug", 0.9)])
+    doc.ents = [Span(doc, 1, 2, label="Drug", kb_id="RxNorm:1191")]
+    add_concepts(doc, [(3, 4, "Reason", 0.5)])
+    assert [(ent.text, ent.kb_id_) for ent in doc.ents] == [("aspirin", "RxNorm:1191"), ("pain", "")]
+    assert [concept.attributes for concept in note_from_doc(doc).concepts] == [{"kb_id": "RxNorm:1191"}, {}]
+
+
 def test_entities_of_others_stay(nlp: spacy.Language) -> None:
     doc = nlp.make_doc("Took aspirin for pain.")
     doc.ents = [Span(doc, 1, 2, label="CHEBI")]

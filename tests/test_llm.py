@@ -10,7 +10,7 @@ import spacy
 from spacy.language import Language
 from spacy.training import Example
 
-from spacy_clinie.annotation import get_details, get_relations, get_scores, get_spans
+from spacy_clinie.annotation import add_concepts, get_details, get_relations, get_scores, get_spans
 from spacy_clinie.corpora import jsonl
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.notes import Concept, Note
@@ -110,6 +110,14 @@ def test_relations_are_asked_over_numbers(answer_with: Any, each: bool) -> None:
     }
     assert all("Took« aspirin»1 Drug»« 25mg»2 Strength»" in prompt for prompt in asked)
     assert doc.user_data.get("clinie_rejected") == (None if each else {"relation": 2})
+
+
+def test_relations_are_named_by_the_schema_that_a_doc_names(answer_with: Any) -> None:
+    nlp = build(answer_with(lambda _: "2 Strength-Drug 1"), None, {"schema": "phee"})
+    doc = nlp.make_doc(TEXT)
+    add_concepts(doc, [(1, 2, "Drug", None), (2, 3, "Strength", None)])
+    doc.user_data["clinie_schema"] = "n2c2_2018"
+    assert {rel.label for rel in get_relations(nlp(doc))} == {"Strength-Drug"}
 
 
 def test_examples_of_a_file_are_shown_and_drawn_ones_refused(answer_with: Any, tmp_path: Path) -> None:

@@ -145,6 +145,20 @@ def test_a_pipeline_without_words_keeps_labels_and_vectors(tmp_path: Path) -> No
     assert set(tagger.labels) <= set(again.vocab.strings)
 
 
+def test_a_lemmatizer_that_was_trained_keeps_what_it_puts_in_place(tmp_path: Path) -> None:
+    nlp = spacy.blank("en")
+    nlp.add_pipe("trainable_lemmatizer", config={"min_tree_freq": 1})
+    words = ["Rashes", "quuxed"]
+    examples = [Example(Doc(nlp.vocab, words), Doc(nlp.vocab, words, lemmas=["rash", "quux"]))]
+    sgd = nlp.initialize(lambda: examples)
+    for _ in range(30):
+        nlp.update(examples, sgd=sgd)
+    before_to_disk()(nlp).to_disk(tmp_path / "kept")
+    again = spacy.load(tmp_path / "kept")
+    assert "quuxed" not in again.vocab.strings
+    assert [token.lemma_ for token in again(" ".join(words))] == ["rash", "quux"]
+
+
 def test_damaged_files_are_told(tiny_bert: str, tmp_path: Path) -> None:
     path = save(build("crf", tiny_bert, schema="n2c2_2018"), tmp_path / "model")
     for name in ("head.safetensors", "schema.json"):

@@ -521,3 +521,7 @@ def test_union_of_schemas():
     assert both.description == "One. Two."
     assert Schema.from_dict(both.to_dict()) == both
     assert Schema.union([first], "same") is first
+    # A type of one may be what the other merges.
+    merging = Schema.from_dict({"name": "c", "concepts": {"problem": {"merge": ["ADE", "Symptom"]}}})
+    all_three = Schema.union([first, merging, second], "all")
+    assert Schema.from_dict(all_three.to_dict()) == all_three

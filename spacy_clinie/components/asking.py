@@ -151,7 +151,7 @@ class AskingComponent(ClinieComponent):
         codec = self.active_reader.codec
         for example in examples:
             example.predicted.user_data.pop(SCHEMA_KEY, None)
-            if SCHEMA_KEY in example.reference.user_data:
+            if example.reference.user_data.get(SCHEMA_KEY):
                 example.predicted.user_data[SCHEMA_KEY] = example.reference.user_data[SCHEMA_KEY]
         docs = [example.predicted for example in examples]
         pieced = self.active_reader.read_texts(docs)
@@ -259,7 +259,7 @@ class AskingComponent(ClinieComponent):
 
 def _schema_key(doc: Doc) -> str:
     """The name of the schema that a Doc names; empty for the component's own."""
-    return str(doc.user_data.get(SCHEMA_KEY, ""))
+    return str(doc.user_data.get(SCHEMA_KEY) or "")
 
 
 def _units(pieced: Any, span: Span) -> tuple[int, int]:

@@ -166,8 +166,8 @@ class ClinieComponent(TrainablePipe):
 
     def _drafted(self, docs: list[Doc]) -> Schema:
         """All types of training data: of the schemas that Docs name, and of the concepts of the others."""
-        named = {doc.user_data[SCHEMA_KEY]: self.schema_of(doc) for doc in docs if SCHEMA_KEY in doc.user_data}
-        others = [note_from_doc(doc) for doc in docs if SCHEMA_KEY not in doc.user_data]
+        named = {doc.user_data[SCHEMA_KEY]: self.schema_of(doc) for doc in docs if doc.user_data.get(SCHEMA_KEY)}
+        others = [note_from_doc(doc) for doc in docs if not doc.user_data.get(SCHEMA_KEY)]
         drafts = [Schema.draft(others, name=self.name)] if others or not named else []
         return Schema.union([*named.values(), *drafts], name=self.name)
 

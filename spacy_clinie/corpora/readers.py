@@ -114,7 +114,7 @@ def batch_by_schema(
     def batch(examples: Iterable[Example]) -> Iterator[list[Example]]:
         groups: defaultdict[str, list[Example]] = defaultdict(list)
         for example in examples:
-            groups[str(example.reference.user_data.get(SCHEMA_KEY, ""))].append(example)
+            groups[str(example.reference.user_data.get(SCHEMA_KEY) or "")].append(example)
         batches = [one for own in groups.values() for one in batcher(own)]
         # spaCy seeds this generator, and shuffles the examples with it.
         random.shuffle(batches)

@@ -216,7 +216,8 @@ def causal_lm(
         fewer where every token costs.
     four_bit (bool): Keep the base in 4 bits a weight; needs bitsandbytes, and an adapter if it is to be trained.
     checkpoint (bool): Gradient checkpointing: training takes less memory and more time.
-    batch_pieces (int): Padded tokens in one pass; bounds memory.
+    batch_pieces (int): Padded tokens in one pass of training, a quarter of those in one pass of an answer; bounds
+        memory.
     step_pieces (Optional[int]): Tokens that a step of training reads at most, but for what all prompts begin with;
         bounds its time. Of more, prompts are drawn by chance, of each beginning in turn; None learns from all.
     device (str): `auto` or a torch device.
@@ -283,23 +284,16 @@ class _Place:
         return self.kind.restore(folder, self.options)
 
     def init(self, model: Model, X: Any = None, Y: Any = None) -> None:
-        """Build it around a base model. Initialized once more for other types, it begins anew: its head would answer in
-        the old ones."""
-        if _is_new(model):
-            _shim(model).module = self.kind.create(model.attrs["schema"], self.options)
+        """Build it around a base model. Initialized once more, it begins anew: of what it learnt before, nothing may be
+        left in the next fold of a cross-validation."""
+        _shim(model).module = self.kind.create(model.attrs["schema"], self.options)
 
     def init_on_vectors(self, model: Model, X: Any = None, Y: Any = None) -> None:
         """Build it on top of the vectors of a `tok2vec`."""
         (tok2vec,) = model.layers
         tok2vec.initialize(X=X)
-        if _is_new(model):
-            width = tok2vec.get_dim("nO") if tok2vec.has_dim("nO") else tok2vec.predict(X[:1])[0].shape[1]
-            _shim(model).module = self.kind(width, model.attrs["schema"], self.options)
-
-
-def _is_new(model: Model) -> bool:
-    held = _shim(model).module if _shim(model).has_module else None
-    return held is None or getattr(held, "schema", model.attrs["schema"]) != model.attrs["schema"]
+        width = tok2vec.get_dim("nO") if tok2vec.has_dim("nO") else tok2vec.predict(X[:1])[0].shape[1]
+        _shim(model).module = self.kind(width, model.attrs["schema"], self.options)
 
 
 def _forward(model: Model, inputs: Any, is_train: bool) -> tuple[Any, Callable]:

@@ -112,8 +112,16 @@ def load_tokenizer(name: str) -> Any:
         raise ClinieError("CIE304", name=name)
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
-    tokenizer.backend_tokenizer.encode_special_tokens = True
+    read_as_text(tokenizer)
     return tokenizer
+
+
+def read_as_text(tokenizer: Any) -> None:
+    """Have a tokenizer read what looks like a control token as text. It forgets this when it is pickled or copied.
+
+    tokenizer (PreTrainedTokenizerFast): The tokenizer, changed in place.
+    """
+    tokenizer.backend_tokenizer.encode_special_tokens = True
 
 
 def load_config(name: str) -> Any:

@@ -26,6 +26,11 @@ from . import base
 from .choices import Rows, choose
 from .pieces import PiecedDoc, by_budget, draw, make_pieces
 
+# How many times more is read in one pass where nothing is learnt: one of few long rows takes nearly as long as one of
+# many. Short ones count as more than they are, as more than some 30 rows are no faster.
+_UNLEARNT = 4
+_SHORTEST = 96
+
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 # Layers' keys and values, each of shape (rows, heads, positions, width).
 _Read = Optional[tuple[tuple[torch.Tensor, torch.Tensor], ...]]
@@ -41,6 +46,10 @@ class Reader:
     def __init__(self, tokenizer: Any, config: Any) -> None:
         self.tokenizer = tokenizer
         self.limit: int = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        base.read_as_text(self.tokenizer)
 
     @functools.cached_property
     def codec(self) -> Codec:
@@ -106,7 +115,12 @@ class CausalModule(nn.Module):
         self.model, self.tokenizer, self.fingerprint, self.options = model, tokenizer, fingerprint, options
         self.device = base.pick_device(options["device"])
         self.precision = base.pick_precision(options["precision"], self.device)
+        tuned = getattr(model, "active_peft_config", None)
+        if tuned is not None and tuned.peft_type == "PREFIX_TUNING":
+            raise ClinieError("CIE305", problem="keys and values in front of every layer (PREFIX_TUNING) are not read")
         self.reader = Reader(tokenizer, model.config)
+        if tuned is not None and tuned.is_prompt_learning:
+            self.reader.limit -= tuned.num_virtual_tokens  # which stand before every prompt
         if options["guess"] >= self.reader.limit // 2:
             few = f"fewer than {self.reader.limit // 2}, half of what the model reads"
             raise ClinieError("CIE307", setting="guess", value=options["guess"], choices=few)
@@ -247,7 +261,8 @@ class CausalModule(nn.Module):
         with torch.inference_mode(), self._autocast():
             for before, members in self._groups(asks, [length + self.options["guess"] for length in lengths]):
                 read = self._begin(before)
-                for batch in by_budget([lengths[i] for i in members], self.options["batch_pieces"]):
+                room = [max(lengths[i], _SHORTEST + lengths[i] // 4) for i in members]
+                for batch in by_budget(room, _UNLEARNT * self.options["batch_pieces"]):
                     rows = [members[i] for i in batch]
                     self._answer(read, [asks[i].rest for i in rows], [machines[i] for i in rows])
                 cut += sum(not machines[i].done for i in members)

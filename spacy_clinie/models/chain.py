@@ -69,6 +69,8 @@ def log_partition(scores: torch.Tensor, mask: torch.Tensor, cut: torch.Tensor) -
     step = torch.stack([closed_closed, scores[..., B], scores[..., L], scores[..., I]], -1)
     neutral = step.new_tensor([0.0, _IMPOSSIBLE, _IMPOSSIBLE, 0.0])
     step = torch.where(mask[..., None], step, neutral)
+    if not step.shape[1]:
+        step = neutral.expand(len(step), 1, 4)
     while step.shape[1] > 1:
         if step.shape[1] % 2:
             step = torch.cat([step, neutral.expand(len(step), 1, 4)], 1)

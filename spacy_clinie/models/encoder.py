@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from inspect import signature
 from pathlib import Path
@@ -16,17 +15,6 @@ from torch import nn
 from ..errors import ClinieError
 from . import base
 from .pieces import Specials, pad
-
-
-def _after_fork() -> None:
-    """The thread pools of a process do not live on in its forks (`nlp.pipe(n_process=2)`), and a fork that used them
-    would wait for ever. One thread needs no pool."""
-    torch.set_num_threads(1)
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 class EncoderModule(nn.Module):
@@ -58,6 +46,10 @@ class EncoderModule(nn.Module):
         self.prepare()
         self.head: Any = self.build_head()
         self.to(self.device)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        base.read_as_text(self.tokenizer)
 
     @property
     def plain(self) -> Any:

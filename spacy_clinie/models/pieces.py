@@ -1,6 +1,5 @@
 """From Docs to padded batches of word pieces, and back to tokens by offsets."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,13 +9,10 @@ import numpy as np
 from spacy.attrs import IDX, IS_SPACE, LENGTH
 from spacy.tokens import Doc
 
-from ..windows import Window, make_windows
+from ..windows import SENTENCE_END, Window, make_windows
 
 if TYPE_CHECKING:
     import torch
-
-# Behind a line break, or behind the end of a sentence: where a window is best cut.
-_BREAK = re.compile(r"\n+|[.!?]\s+")
 
 
 class Sought(NamedTuple):
@@ -90,7 +86,7 @@ def _align(doc: Doc, text: str, encoding: Any, backend: Any) -> PiecedDoc:
     tokens = np.flatnonzero(held & (table[:, 2] == 0))
     breaks: list[int] = []
     if len(starts):
-        places = [match.end() for match in _BREAK.finditer(text)]
+        places = [match.end() for match in SENTENCE_END.finditer(text)]
         breaks = sorted({int(i) for i in np.searchsorted(starts, places) if 0 < i < len(starts)})
     firsts, ids = firsts[tokens], np.asarray(encoding.ids, dtype=np.int64)
     lasts = np.maximum(np.searchsorted(starts, token_ends[tokens]), firsts + 1)

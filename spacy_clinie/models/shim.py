@@ -1,5 +1,7 @@
 """How a torch module lives inside a thinc Model: trained by spaCy's optimizer, saved as a folder of standard files."""
 
+import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +22,19 @@ _LATE = 2
 _UNTRAINED = "untrained"
 # One msgpack value cannot hold more.
 _LARGEST_FILE = 2**32 - 1
+
+
+def _after_fork() -> None:
+    """The thread pools of a process do not live on in its forks (`nlp.pipe(n_process=2)`), and a fork that used them
+    would wait for ever. One thread needs no pool."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+# Here, where every model of ours comes by.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class TorchShim(Shim):

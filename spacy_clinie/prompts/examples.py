@@ -81,7 +81,7 @@ class DrawnExamples:
 def _sentences(note: Note, doc: Doc) -> Iterator[Note]:
     """The short sentences of a Doc that no concept leaves, as notes of their own."""
     starts = sentence_starts(doc)
-    for start, stop in zip(starts, [*starts[1:], len(doc)], strict=True):
+    for start, stop in zip(starts, [*starts, len(doc)][1:], strict=True):
         words = doc[start:stop].text.rstrip()
         begin = doc[start].idx
         end = begin + len(words)

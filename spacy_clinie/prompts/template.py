@@ -3,6 +3,7 @@ example that looks like a control token of the model changes nothing but itself.
 
 import re
 from collections.abc import Iterable
+from enum import Enum
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,8 +15,16 @@ from jinja2.sandbox import SandboxedEnvironment
 from ..errors import ClinieError
 
 FOLDER = Path(__file__).parent / "templates"
+
+
+class _Place(Enum):
+    """What a template puts somewhere: of an Enum, as these stay the same where they are pickled or copied."""
+
+    WINDOW = "window"
+
+
 # Where a template puts the window.
-WINDOW = object()
+WINDOW = _Place.WINDOW
 # Stand around the number of a value while a chat template is wrapped around the prompt.
 _BEGIN, _END = "\ue000", "\ue001"
 _VALUES = "_values"

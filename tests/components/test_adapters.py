@@ -130,3 +130,18 @@ def test_an_adapter_refuses_another_base(make_examples: Examples, tmp_path: Path
     record.unlink()
     with pytest.raises(ClinieError, match=r"CIE328.*base\.json.* is missing"):
         spacy.load(tmp_path / "model")
+
+
+def test_keys_and_values_in_front_of_layers_are_refused(tiny_decoder: str) -> None:
+    nlp = build(tiny_decoder, "n2c2_2018", model={"adapter": {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 4}})
+    with pytest.raises(ClinieError, match=r"CIE305.*PREFIX_TUNING"):
+        nlp.initialize()
+
+
+def test_virtual_tokens_take_room_of_prompts(tiny_decoder: str) -> None:
+    limits = []
+    for adapter in (None, {"peft_type": "P_TUNING", "num_virtual_tokens": 8}):
+        nlp = build(tiny_decoder, "n2c2_2018", model={"adapter": adapter})
+        nlp.initialize()
+        limits.append(nlp.get_pipe("clinie_decoder_prompt").model.shims[0].module.reader.limit)
+    assert limits[0] - limits[1] == 8

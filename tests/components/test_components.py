@@ -201,7 +201,7 @@ def test_relations_are_found_between_a_concept_and_an_entity_of_another_componen
 
 
 def test_two_processes_do_not_hang_and_agree(tiny_bert: str, make_examples: Examples) -> None:
-    """Forks inherit torch's and tokenizers' dead thread pools; see `models.encoder._after_fork`."""
+    """Forks inherit torch's and tokenizers' dead thread pools; see `models.shim._after_fork`."""
     nlp = build("crf", tiny_bert)
     train(nlp, make_examples(nlp), steps=40)
     nlp.add_pipe("clinie_rel", config={"model": tiny_settings(tiny_bert, **MODELS["one_pass"][1])})
@@ -325,3 +325,16 @@ def test_tokens_that_are_merged_afterwards_double_no_concept(tiny_bert: str) -> 
     assert [span.text for span in get_spans(doc)] == ["aspirin", "25mg", "pain", "rash"]
     with pytest.raises(ClinieError, match="CIE008"):  # where a concept lies behind the last token
         get_spans(nlp("Took aspirin 25mg for rash"))
+
+
+@pytest.mark.parametrize("kind", ["crf", "tok2vec"])
+def test_initialized_once_more_nothing_is_left_of_what_was_learnt(
+    kind: str, tiny_bert: str, make_examples: Examples
+) -> None:
+    """As in the folds of a cross-validation."""
+    nlp = build(kind, tiny_bert)
+    examples = make_examples(nlp)
+    train(nlp, examples, steps=60)
+    assert nlp.evaluate(examples)["concepts_f"] > 0.5
+    nlp.initialize(lambda: examples)
+    assert nlp.evaluate(examples)["concepts_f"] < 0.2

@@ -76,7 +76,7 @@ def test_drawn_examples_show_every_type_and_another_seed_draws_others(
 ) -> None:
     def shown(number: int, seed: int) -> list[Note]:
         nlp = build(tiny_decoder, examples={"@misc": DRAWN, "number": number, "seed": seed})
-        examples = make_examples(nlp)
+        examples = [*make_examples(nlp), Example(nlp.make_doc(""), nlp.make_doc(""))]
         nlp.initialize(lambda: examples)
         return nlp.get_pipe("clinie_decoder_prompt").shown[""]  # type: ignore[attr-defined]
 

@@ -1,9 +1,12 @@
 """Pipelines that are pickled, as processes that are spawned need it."""
 
+import copy
+import os
 import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,3 +45,33 @@ def test_processes_may_be_spawned(tiny_bert: str, tmp_path: Path) -> None:
     command = [sys.executable, str(tmp_path / "spawn.py"), str(tmp_path / "model")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.stdout.strip() == "4", done.stderr
+
+
+@pytest.mark.parametrize("kind", ["encoder", "decoder"])
+@pytest.mark.parametrize(
+    "again", [lambda nlp: pickle.loads(pickle.dumps(nlp)), copy.deepcopy], ids=["pickled", "copied"]
+)
+def test_a_copy_reads_control_tokens_as_text_too(kind: str, again: Any, tiny_bert: str, tiny_decoder: str) -> None:
+    nlp = build("crf", tiny_bert, schema="n2c2_2018") if kind == "encoder" else build_decoder(tiny_decoder, "n2c2_2018")
+    nlp.initialize()
+    tokenizer = again(nlp).get_pipe(nlp.pipe_names[-1]).model.shims[0].module.tokenizer
+    special = tokenizer.all_special_tokens
+    ids = tokenizer.backend_tokenizer.encode(" ".join(special), add_special_tokens=False).ids
+    assert special and not set(ids) & set(tokenizer.convert_tokens_to_ids(special)) - {tokenizer.unk_token_id}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+def test_a_fork_of_a_decoder_has_no_threads_to_wait_for() -> None:
+    """The parent's thread pool is gone there. No encoder may be needed for it."""
+    code = (
+        "import os, sys\n"
+        "from spacy_clinie.models import architectures, causal\n"
+        "import torch\n"
+        "torch.set_num_threads(2)\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    os._exit(torch.get_num_threads())\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 'spacy_clinie.models.encoder' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)
+    assert done.stdout.strip() == "1 False", done.stderr

@@ -113,3 +113,8 @@ def test_encoding_keeps_the_longer_of_two_overlapping_spans_of_a_type() -> None:
     tags = chain.encode(5, 2, [(1, 2, 0), (0, 3, 0), (4, 5, 0), (1, 3, 1)])
     assert tags[:, 0].tolist() == [chain.B, chain.I, chain.L, chain.O, chain.U]
     assert tags[:, 1].tolist() == [chain.O, chain.B, chain.L, chain.O, chain.O]
+
+
+def test_chains_without_units_have_one_path_of_no_weight() -> None:
+    scores, mask = torch.zeros(2, 0, chain.TAGS), torch.zeros(2, 0, dtype=torch.bool)
+    assert chain.log_partition(scores, mask, torch.zeros(2, 2, dtype=torch.bool)).tolist() == [0.0, 0.0]

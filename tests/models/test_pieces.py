@@ -47,6 +47,12 @@ def test_text_that_looks_like_a_control_token_is_text(tokenizer) -> None:
     assert not {tokenizer.sep_token_id, tokenizer.cls_token_id} & set(pieced.ids.tolist())
 
 
+def test_windows_are_not_best_cut_within_a_wrapped_line(tokenizer) -> None:
+    text = "He has type 2\ndiabetes. Took 5\nmg of it.\nThen rash"
+    (pieced,) = make_pieces([TOKENIZER(text)], tokenizer)
+    assert [text[pieced.starts[i] :].split()[0] for i in pieced.breaks] == ["Took", "Then"]
+
+
 def test_specials_stand_where_the_tokenizer_puts_them(tokenizer) -> None:
     specials = Specials(tokenizer)
     assert specials.wrap(np.array([7])).tolist() == [tokenizer.cls_token_id, 7, tokenizer.sep_token_id]

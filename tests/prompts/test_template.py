@@ -1,5 +1,7 @@
 """Prompts: what a template says, what a value says, and what the model's control tokens are."""
 
+import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from spacy_clinie.prompts.codec import Codec
 from spacy_clinie.prompts.concepts import concept_prompt
 from spacy_clinie.prompts.formats import InlineMarks, MentionList
 from spacy_clinie.prompts.relations import Mark, Pair, Stretch, relation_prompt
-from spacy_clinie.prompts.template import render
+from spacy_clinie.prompts.template import WINDOW, render
 from spacy_clinie.schema import Schema
 from tests.tiny import make_decoder
 
@@ -142,3 +144,8 @@ def test_a_faulty_template_is_named(content: str, code: str, codec: Codec, tmp_p
 def test_a_template_that_is_not_there_is_named_with_those_that_are() -> None:
     with pytest.raises(ClinieError, match=r"CIE320.*concepts_instruct\.v1"):
         render("concepts_instruct.v7")
+
+
+def test_the_place_of_a_window_stays_itself_in_a_copy() -> None:
+    assert pickle.loads(pickle.dumps(WINDOW)) is WINDOW
+    assert copy.deepcopy(WINDOW) is WINDOW
