@@ -45,14 +45,14 @@ def test_a_trained_component_needs_its_schema_file_no_more(
         build(kind, tiny_bert, schema=str(file)).initialize(lambda: make_examples(nlp))
 
 
-def test_initialized_for_other_types_it_begins_anew(tiny_bert: str, make_examples: Examples) -> None:
+def test_initialized_once_more_it_begins_anew(tiny_bert: str, make_examples: Examples) -> None:
     nlp = build("crf", tiny_bert)
     examples = make_examples(nlp)
     train(nlp, examples, steps=1)
     pipe = nlp.get_pipe("clinie_ner_encoder")
     first = pipe.model.shims[0].module
     pipe.initialize(lambda: examples)
-    assert pipe.model.shims[0].module is first
+    assert pipe.model.shims[0].module is not first  # or a cross-validation would test what was trained on
     record = pipe.label_data
     record["concepts"] = {"New": {}, **dict(reversed(record["concepts"].items()))}
     pipe.initialize(lambda: examples, labels=record)
