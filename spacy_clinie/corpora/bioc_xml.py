@@ -193,18 +193,19 @@ def _complete_xml(document: Any, report: Report, file: Path) -> None:
 def _complete_infons(document: Any, report: Report, file: Path) -> None:
     """Put together the values of one key, of which the library would keep the last."""
     for parent in {infon.getparent() for infon in document.iter("infon")}:
-        first: dict[str | None, Any] = {}
+        first: dict[str, Any] = {}
         for infon in parent.findall("infon"):
-            known = first.setdefault(infon.get("key"), infon)
-            if known is infon and infon.get("key") is not None:
+            key = infon.get("key")
+            if key is not None and key not in first:
+                first[key] = infon
                 continue
-            if infon.get("key") is None:
+            if key is None:
                 report.drop("infon without a key", file, infon.sourceline)
-            elif infon.get("key") == TYPE:
+            elif key == TYPE:
                 report.drop("second type of one thing", file, infon.sourceline)
-            elif (both := joined(known.text or "", infon.text or "")) != (known.text or ""):
+            elif (both := joined(first[key].text or "", infon.text or "")) != (first[key].text or ""):
                 report.mend("infon with several values, joined by |", file, infon.sourceline)
-                known.text = both
+                first[key].text = both
             parent.remove(infon)
 
 

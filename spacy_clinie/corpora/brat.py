@@ -294,11 +294,11 @@ class _Annotation:
         known = concept.attributes.get(value.name)
         if known is None:
             concept.attributes[value.name] = value.value
-        elif joined(known, value.value) == known:
+        elif (both := joined(known, value.value)) == known:
             self.report.leave_out("identical attribute given twice", self.file, value.line)
         else:
             self.report.mend("attribute with several values, joined by |", self.file, value.line)
-            concept.attributes[value.name] = joined(known, value.value)
+            concept.attributes[value.name] = both
 
     def _translate(self, text: str) -> None:
         """Bring offsets to characters of the text."""

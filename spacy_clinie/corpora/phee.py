@@ -222,19 +222,22 @@ class _FlatView:
         return concept
 
 
-def _recorded(value: Any) -> Iterator[tuple[str, int]]:
-    """Every fragment's text and start, at any depth."""
-    if isinstance(value, Mapping):
-        yield from _recorded(list(value.values()))
+def _recorded(events: Sequence[Any]) -> Iterator[tuple[str, int]]:
+    """Every fragment's text and start, at any depth, which only the size of a line bounds."""
+    waiting = list(events)
+    while waiting:
+        value = waiting.pop()
+        if not isinstance(value, Mapping):
+            waiting += value if isinstance(value, list) else ()
+            continue
+        waiting += value.values()
         texts, starts = value.get("text"), value.get("start")
-        if isinstance(texts, list) and isinstance(starts, list):
-            for mention in zip(texts, starts, strict=False):
-                if all(isinstance(parts, list) for parts in mention):
-                    pairs = zip(*mention, strict=False)
-                    yield from ((text, start) for text, start in pairs if isinstance(text, str) and type(start) is int)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _recorded(item)
+        if not isinstance(texts, list) or not isinstance(starts, list):
+            continue
+        for mention in zip(texts, starts, strict=False):
+            if all(isinstance(parts, list) for parts in mention):
+                pairs = zip(*mention, strict=False)
+                yield from ((text, start) for text, start in pairs if isinstance(text, str) and type(start) is int)
 
 
 def _events(note: Note) -> list[dict[str, Any]]:

@@ -235,3 +235,12 @@ def test_ids(tmp_path: Path, key: Any) -> None:
     (note,), report = read(tmp_path, sentence(event(Effect=RASH), id=key))
     assert note.id == ("train-1" if key == "" else "0")
     assert report.problems == (key == "")
+
+
+def test_a_line_may_nest_as_deep_as_json_reads(tmp_path: Path) -> None:
+    nested: Any = "zyxomab"
+    for _ in range(700):
+        nested = {"a": nested}
+    (note,), report = read(tmp_path, sentence(event(Effect=RASH, Unknown=nested)))
+    assert found(note)[0] == [("rash", "ADE")]
+    assert counts(report, "dropped") == {"unknown key of event": 1}

@@ -260,8 +260,8 @@ def _outcome(record: Any, fold: Fold) -> Outcome:
     training, prediction = record["training"], record["prediction"]
     documents = record.get("documents", {"ids": []})
     ids = tuple(map(str, documents["ids"]))
-    for task in record.get("results", {}):
-        if task not in documents:
+    for task in TASKS:
+        if task in record.get("results", {}) and task not in documents:
             raise KeyError(f"documents.{task}")
     return Outcome(
         fold=fold,
