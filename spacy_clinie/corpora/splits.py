@@ -75,21 +75,28 @@ def overlapping(texts: Iterable[str], others: Iterable[str]) -> list[int]:
 
     texts (Iterable[str]): Texts.
     others (Iterable[str]): Other texts.
-    RETURNS (list[int]): Indexes of the texts that share `SHARED_WORDS` words in a row with one of the others, or hold
-        all of one that has fewer, but at least `FEWEST_WORDS`; whatever the capitals and signs between them.
+    RETURNS (list[int]): Indexes of the texts that share `SHARED_WORDS` words in a row with one of the others. Where one
+        of the two has fewer, but at least `FEWEST_WORDS`, all of it stands in the other. Capitals and the signs between
+        words make no difference.
     """
+    words = [_words(text) for text in texts]
+    short: dict[int, dict[tuple[str, ...], list[int]]] = {}
+    for i, own in enumerate(words):
+        if FEWEST_WORDS <= len(own) < SHARED_WORDS:
+            short.setdefault(len(own), {}).setdefault(tuple(own), []).append(i)
     known: dict[int, set[tuple[str, ...]]] = {}
+    found: set[int] = set()
     for text in others:
-        words = _words(text)
-        if len(words) >= FEWEST_WORDS:
-            length = min(len(words), SHARED_WORDS)
-            known.setdefault(length, set()).update(_runs(words, length))
-    found = []
-    for i, text in enumerate(texts):
-        words = _words(text)
-        if any(not runs.isdisjoint(_runs(words, length)) for length, runs in known.items()):
-            found.append(i)
-    return found
+        other = _words(text)
+        if len(other) >= FEWEST_WORDS:
+            length = min(len(other), SHARED_WORDS)
+            known.setdefault(length, set()).update(_runs(other, length))
+        for length, wanted in short.items():
+            found.update(i for run in wanted.keys() & _runs(other, length) for i in wanted[run])
+    for i, own in enumerate(words):
+        if any(not runs.isdisjoint(_runs(own, length)) for length, runs in known.items()):
+            found.add(i)
+    return sorted(found)
 
 
 def _words(text: str) -> list[str]:

@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from spacy_clinie.corpora.splits import sample, splits_of
+from spacy_clinie.corpora.splits import overlapping, sample, splits_of
 from spacy_clinie.notes import Note
 
 IDS = [f"note-{number}" for number in range(200)]
@@ -70,3 +70,24 @@ def test_a_sample_is_the_same_each_time_and_grows_by_itself() -> None:
     assert sample(notes, 5, seed=2) != few
     assert sample(notes, 500) == notes
     assert sample(notes, 0) == []
+
+
+SHORT = "Rash followed two doses of amoxicillin."
+LONG = "She was seen at home. Rash followed two doses of Amoxicillin, and went away when she took it no more."
+
+
+@pytest.mark.parametrize(
+    ("text", "other", "shared"),
+    [
+        (LONG, LONG.upper(), True),
+        (SHORT, LONG, True),  # whichever of the two is the short one
+        (LONG, SHORT, True),
+        (SHORT, SHORT, True),
+        (SHORT, LONG.replace("doses", "pills"), False),
+        ("Two doses of amoxicillin.", LONG, False),  # says nothing that another may not say as well
+        (LONG, "Before. " + LONG[22:], True),
+        ("A " + SHORT, LONG, False),
+    ],
+)
+def test_texts_that_stand_in_others(text: str, other: str, shared: bool) -> None:
+    assert overlapping(["Something else.", text], ["Nothing of it.", other]) == ([1] if shared else [])
