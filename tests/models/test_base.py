@@ -42,3 +42,22 @@ def test_a_damaged_model_is_named(tiny_bert: str, tmp_path: Path) -> None:
     (folder / "config.json").write_text('{"model_type": "no-such-model"}', encoding="utf8")
     with pytest.raises(ClinieError, match="CIE303"):
         load_encoder(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("words", "read"),
+    [
+        (("Pain", "pain", "Hives", "MRI"), ["Hives", "pain"]),
+        (("pain", "hives", "mri", "tablet"), ["hives", "pain"]),
+        # One word of a control token's kind makes no vocabulary with capitals.
+        ((*(f"word{i}" for i in range(30)), "hives", "pain", "[DATE]"), ["hives", "pain"]),
+    ],
+)
+def test_a_vocabulary_with_capitals_is_read_with_them(words: tuple[str, ...], read: list[str], tmp_path: Path) -> None:
+    """As ClinicalBERT comes: a vocabulary, and no word on capitals."""
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]))
+    tokenizer = load_tokenizer(str(tmp_path))
+    assert tokenizer.tokenize("Hives pain") == read
+    tokenizer.save_pretrained(tmp_path / "saved")
+    assert load_tokenizer(str(tmp_path / "saved")).tokenize("Hives pain") == read
