@@ -334,6 +334,19 @@ MESSAGES = {
         "`python -m spacy_clinie study` was given, or run a study first."
     ),
     "CIE481": 'The figures of a report need matplotlib. Install it: pip install "spacy_clinie[study]".',
+    # Studies
+    "CIE487": (
+        "What the multi-task stage made is not in fold {folder} any more, so nothing can go on from it. Give the same "
+        "`study` command again, which makes it anew."
+    ),
+    "CIE488": (
+        "The study {study} has nothing to do for {idle}. An arm needs a base model of its kind, encoder-pairs a corpus "
+        "with relations, and loo two corpora at least and an arm that can be asked for any types ({asking})."
+    ),
+    "CIE489": (
+        "{first} and {second} would have one name in every table, as it shows no folders. Give one of the folders "
+        "another name."
+    ),
     # Command line
     "CIE490": "Ray is not installed. Install it (pip install ray), or leave --ray out: --jobs uses this machine.",
     "CIE491": (

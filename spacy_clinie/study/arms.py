@@ -6,6 +6,7 @@ from typing import Any
 
 from thinc.api import Config
 
+from ..errors import ClinieError
 from .presets import Preset
 from .profiles import Profile
 
@@ -70,6 +71,7 @@ def train_on(
     seed (int): Of weights, order and dropout.
     stem (Path | None): A pipeline to go on from; components that it does not have begin anew.
     RETURNS (Config): What `spacy train` takes.
+    RAISES (ClinieError): CIE487 if `stem` is not there.
     """
     filled = config.copy()
     # Not by their names: a config takes a dot for a section within a section, and a folder may have one in its name.
@@ -86,6 +88,8 @@ def train_on(
         warmup_steps=max(1, round(_WARM_UP * steps)), total_steps=steps
     )
     if stem is not None:
+        if not (stem / "config.cfg").is_file():  # without it, every component would begin anew
+            raise ClinieError("CIE487", folder=stem.parent.name)
         sourced = {name: {"source": str(stem)} for name in filled["components"] if (stem / name).is_dir()}
         filled["components"].update(sourced)
     return filled

@@ -9,6 +9,7 @@ import typer
 
 from ..corpora.catalogue import CORPORA
 from ..terminal import SETTINGS, fail, guarded
+from .plan import without_folder
 from .presets import PRESETS
 from .profiles import ARMS
 
@@ -89,7 +90,7 @@ def _study(name: str, help_: str) -> None:
             jobs=jobs,
             ray=ray,
             skip_missing=skip_missing,
-            command=shlex.join(["python", "-m", "spacy_clinie", *sys.argv[1:]]),
+            command=shlex.join(["python", "-m", "spacy_clinie", *map(without_folder, sys.argv[1:])]),
             say=typer.echo,
         )
         typer.echo(
@@ -102,7 +103,9 @@ def _study(name: str, help_: str) -> None:
 
 _study("single", "Every arm on every corpus: concepts, relations on gold concepts, relations end to end.")
 _study("loo", "Multi-task tuning on all corpora but one; on that, no and few examples, beside training on it alone.")
-_study("cost", "What tuning adapters costs beside tuning every weight: parameters, memory, time, disk, F1.")
+_study(
+    "cost", "On the first corpus, what adapters cost beside tuning every weight: parameters, memory, time, disk, F1."
+)
 
 
 @app.command()

@@ -76,7 +76,7 @@ def find_sources(names: Sequence[str], folder: Path) -> tuple[list[Source], list
             found.append(Source(name, "synthetic", Path(__file__).parents[1] / "data", schema, half=half))
         elif known is None:
             raise ClinieError("CIE495", name=name, folder=folder, file=OWN_SCHEMA, corpora=", ".join(CORPORA))
-        elif (place := folder / (known.folder or known.name)).is_dir():
+        elif (place := folder / (known.folder or known.name)).is_dir() and any(place.iterdir()):
             found.append(Source(name, name, place.resolve(), known.schema, known.group))
         else:
             missing.append(Missing(name, _how(known, folder)))
@@ -84,10 +84,10 @@ def find_sources(names: Sequence[str], folder: Path) -> tuple[list[Source], list
 
 
 def _how(known: Corpus, folder: Path) -> str:
-    place = folder / (known.folder or known.name)
+    place = Path(folder.name) / (known.folder or known.name)  # where all of it lies is nobody's business
     if known.repository:
-        assets = "`python -m spacy project assets`, or " if known.name in OPEN else ""
-        return f"{assets}{known.repository} at {known.commit[:12]} into {place}"
+        project = "`python -m spacy project assets && python -m spacy project run corpora` for --corpora assets, or "
+        return f"{project * (known.name in OPEN)}{known.repository} at {known.commit[:12]} into {place}"
     return f"{known.licence}: put it into {place}"
 
 

@@ -1,5 +1,6 @@
 """What a study consists of: folds, each trained and tested by itself."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple, Optional
@@ -17,6 +18,18 @@ ASKING = ("encoder-mrc", "decoder-lora")
 COMPARED = ("encoder-tagger", "encoder-lora", "decoder-full", "decoder-lora", "decoder-ptuning")
 
 
+_FOLDER = re.compile(r"^([^/\\=]*=)?.*[/\\]")
+
+
+def without_folder(name: str) -> str:
+    """`PATH` or `NAME=PATH` without the folder that it lies in, which is nobody's business.
+
+    name (str): What may be one of them.
+    RETURNS (str): What is left of it.
+    """
+    return _FOLDER.sub(r"\1", name.rstrip("/\\"))
+
+
 class System(NamedTuple):
     """What is compared: an arm over a base model."""
 
@@ -25,9 +38,8 @@ class System(NamedTuple):
 
     @property
     def model(self) -> str:
-        """The base without the folder that it lies in, which is nobody's business."""
-        name, named, where = self.base.partition("=")
-        return name + named + where.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
+        """The base without the folder that it lies in."""
+        return without_folder(self.base)
 
     @property
     def title(self) -> str:
@@ -81,8 +93,10 @@ class Fold:
         RAISES (KeyError, TypeError): If it is none.
         """
         fold = cls(**{**record, "others": tuple(record["others"])})
-        if not all(isinstance(name, str) for name in (fold.arm, fold.base, fold.corpus, *fold.others)):
-            raise TypeError("a name is no string")
+        names = (fold.study, fold.arm, fold.base, fold.corpus, fold.stage, *fold.others)
+        numbers = (fold.steps, fold.seed, *(one for one in (fold.shots, fold.draw) if one is not None))
+        if not all(isinstance(name, str) for name in names) or not all(isinstance(one, int) for one in numbers):
+            raise TypeError("a name is no string, or a number is none")
         return fold
 
     @property
@@ -113,12 +127,24 @@ class Fold:
         return replace(self, stage="multi", steps=steps, shots=None, draw=None)
 
 
-def plan(study: Study, profile: Profile, corpora: Mapping[str, bool], bases: Sequence[Preset]) -> list[Fold]:
+class Known(NamedTuple):
+    """What a plan has to know of a corpus.
+
+    relations (bool): Whether it has types of relations.
+    documents (int): From how many of its documents can be learnt.
+    """
+
+    relations: bool
+    documents: int
+
+
+def plan(study: Study, profile: Profile, corpora: Mapping[str, Known], bases: Sequence[Preset]) -> list[Fold]:
     """Everything that a study does.
 
     study (Study): Which.
-    profile (Profile): How much of it.
-    corpora (Mapping[str, bool]): The corpora that are there, and whether they have relations.
+    profile (Profile): How much of it. Where a corpus has fewer documents than shots, there is no fold of so many; where
+        it has just as many, there is nothing to draw.
+    corpora (Mapping[str, Known]): The corpora that are there.
     bases (Sequence[Preset]): Base models.
     RETURNS (list[Fold]): In an order in which each finds what it goes on from.
     """
@@ -129,34 +155,31 @@ def plan(study: Study, profile: Profile, corpora: Mapping[str, bool], bases: Seq
         for corpus in corpora
         for arm in profile.arms
         for preset in bases
-        if arm.startswith(preset.kind) and (corpora[corpus] or arm != "encoder-pairs")
-        for fold in makers[study](profile, list(corpora), Fold(study, arm, _base(preset), corpus, "full", 0, seed=seed))
+        if arm.startswith(preset.kind) and (corpora[corpus].relations or arm != "encoder-pairs")
+        for fold in makers[study](profile, corpora, Fold(study, arm, preset.title, corpus, "full", 0, seed=seed))
     ]
     return list(dict.fromkeys(folds))
 
 
-def _base(preset: Preset) -> str:
-    return preset.name if preset.name == preset.base else f"{preset.name}={preset.base}"
-
-
-def _single(profile: Profile, corpora: Sequence[str], fold: Fold) -> Iterator[Fold]:  # noqa: ARG001
+def _single(profile: Profile, corpora: Mapping[str, Known], fold: Fold) -> Iterator[Fold]:  # noqa: ARG001
     yield replace(fold, steps=profile.steps_of(fold.arm, "full"))
 
 
-def _cost(profile: Profile, corpora: Sequence[str], fold: Fold) -> Iterator[Fold]:
-    if fold.arm in COMPARED and fold.corpus == corpora[0]:
+def _cost(profile: Profile, corpora: Mapping[str, Known], fold: Fold) -> Iterator[Fold]:
+    if fold.arm in COMPARED and fold.corpus == next(iter(corpora)):
         yield replace(fold, steps=profile.steps_of(fold.arm, "full"))
 
 
-def _leave_one_out(profile: Profile, corpora: Sequence[str], fold: Fold) -> Iterator[Fold]:
+def _leave_one_out(profile: Profile, corpora: Mapping[str, Known], fold: Fold) -> Iterator[Fold]:
     others = tuple(name for name in corpora if name != fold.corpus)
     if fold.arm not in ASKING or not others:
         return
     multi = replace(fold, stage="multi", steps=profile.steps_of(fold.arm, "multi"), multitask=True, others=others)
     yield multi
     yield replace(multi, stage="zero", steps=0)
-    for shots in profile.shots:
-        for draw in range(profile.draws):
+    documents = corpora[fold.corpus].documents
+    for shots in (k for k in profile.shots if k <= documents):
+        for draw in range(profile.draws if shots < documents else 1):
             few = replace(fold, stage="shots", steps=profile.steps_of(fold.arm, "shots"), shots=shots, draw=draw)
             yield replace(few, multitask=True, others=others)
             yield few

@@ -34,6 +34,11 @@ class Preset:
     each: bool = False
     brief: bool = False
 
+    @property
+    def title(self) -> str:
+        """What `find_preset` finds it by."""
+        return self.name if self.name == self.base else f"{self.name}={self.base}"
+
 
 def _encoder(name: str, base: str, model_type: str, vocabulary: int, width: int, layers: int, heads: int) -> Preset:
     """An encoder of BERT's proportions, at the rates of arXiv 2509.04753: 1e-5 for tags, 2e-5 for questions."""
@@ -50,7 +55,9 @@ def _encoder(name: str, base: str, model_type: str, vocabulary: int, width: int,
     return Preset(name, "encoder", base, 512, shape, rates)
 
 
-def _llama(name: str, base: str, width: int, layers: int, heads: int, shared: int, inner: int) -> Preset:
+def _llama(
+    name: str, base: str, width: int, layers: int, heads: int, shared: int, inner: int, *, tied: bool = False
+) -> Preset:
     """A model of Llama's kind, with the settings of arXiv 2509.04753."""
     shape = {
         "model_type": "llama",
@@ -61,6 +68,7 @@ def _llama(name: str, base: str, width: int, layers: int, heads: int, shared: in
         "num_key_value_heads": shared,
         "intermediate_size": inner,
         "max_position_embeddings": 8192,
+        "tie_word_embeddings": tied,
     }
     return _published(name, base, 1280, shape, ["q_proj", "k_proj", "v_proj"])
 
@@ -132,6 +140,7 @@ PRESETS = {
                 "num_key_value_heads": 3,
                 "intermediate_size": 1536,
                 "max_position_embeddings": 8192,
+                "tie_word_embeddings": True,
             },
             {"decoder-lora": 1e-3},
             # On a processor, a long instruction takes more of a small step than the notes do (docs/roadmap.md).
@@ -149,8 +158,8 @@ PRESETS = {
         _encoder("gatortron-large", "UFNLP/gatortron-large", "megatron-bert", 50_176, 3584, 56, 56),
         _megatron_gpt("gatortrongpt-5b", 4096, 24, 32),
         _megatron_gpt("gatortrongpt-20b", 6144, 44, 48),
-        _llama("llama-3.2-1b", "meta-llama/Llama-3.2-1B-Instruct", 2048, 16, 32, 8, 8192),
-        _llama("llama-3.2-3b", "meta-llama/Llama-3.2-3B-Instruct", 3072, 28, 24, 8, 8192),
+        _llama("llama-3.2-1b", "meta-llama/Llama-3.2-1B-Instruct", 2048, 16, 32, 8, 8192, tied=True),
+        _llama("llama-3.2-3b", "meta-llama/Llama-3.2-3B-Instruct", 3072, 28, 24, 8, 8192, tied=True),
         _llama("llama-3.1-8b", "meta-llama/Llama-3.1-8B-Instruct", 4096, 32, 32, 8, 14_336),
         _llama("gatortronllama-8b", "", 4096, 32, 32, 8, 14_336),
     )

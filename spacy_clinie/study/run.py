@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,8 +16,8 @@ import typer
 
 from ..errors import ClinieError
 from ..terminal import guarded
-from .data import Missing, find_sources
-from .plan import Fold, Study, plan
+from .data import Missing, Source, find_sources
+from .plan import ASKING, Fold, Known, Study, plan
 from .presets import find_preset
 from .profiles import PROFILES, Profile
 from .workspace import Workspace
@@ -146,33 +146,76 @@ def run_study(
     command (str): What was typed, for the report.
     say (Callable[[str], None]): Gets a line for each fold.
     RETURNS (dict[str, int]): `folds`, `done` before, `finished` now, `failed`.
-    RAISES (ClinieError): CIE492 for unknown names, CIE491 for missing corpora, CIE498 if another study works on the
+    RAISES (ClinieError): CIE492 for unknown names, CIE491 for missing corpora, CIE488 if there is nothing to do for
+        something that was named, CIE489 for bases that cannot be told apart, CIE498 if another study works on the
         folder, and what `Workspace.prepare` raises.
     """
     settled = _settled(profile, arms, seeds)
     presets = [find_preset(name) for name in bases or settled.bases]
     sources, missing = find_sources(use or settled.corpora, corpora)
     if missing and not (skip_missing and sources):
-        lines = "\n".join(f"- {one.corpus}: {one.how}" for one in missing)
-        raise ClinieError("CIE491", count=len(missing), lines=lines)
+        raise _not_there(missing)
     space = Workspace(folder, settled)
     with space.alone():
+        sources, damaged = _prepared(space, sources, skip_missing=skip_missing)
+        missing += damaged
+        if not sources:
+            raise _not_there(missing)
         say(f"Corpora: {', '.join(source.name for source in sources)}")
         for one in missing:
             say(f"Not there: {one.corpus}: {one.how}")
-        space.prepare(sources)
-        named = {source.name: space.has_relations(source.name) for source in sources}
-        folds = {space.key(fold): fold for fold in plan(study, settled, named, presets)}
-        _write_plan(space, study, folds, list(named), missing, command)
+        data = {source.name: space.data(source.name) for source in sources}
+        known = {name: Known(space.has_relations(name), _documents(own)) for name, own in data.items()}
+        planned = plan(study, settled, known, presets)
+        _check(study, planned, arms, [preset.title for preset in presets] if bases else [])
+        for name, few in known.items() if study == "loo" else ():
+            if too_many := [str(k) for k in settled.shots if k > few.documents]:
+                say(f"{name} has {few.documents} documents to learn from: no folds of {', '.join(too_many)} shots")
+        folds = {space.key(fold): fold for fold in planned}
+        _write_plan(space, study, folds, data, missing, command)
         done = {key for key in folds if space.manifest(key)}
+        # What is needed once more has to be there; of a study that was copied without it, or tidied up, it is not.
+        stems = [stem for key, fold in folds.items() if key not in done and (stem := space.stem(fold))]
+        done -= {key for key in map(space.key, stems) if not space.can_go_on_from(key)}
         counts = {"folds": len(folds), "done": len(done), "finished": 0, "failed": 0}
         say(f"{len(folds)} folds, {len(done)} of them done")
+        Process.share(jobs)
         start: Callable[[Path], Any] = Process
         if ray is not None:
             _connect(ray)
             start = Task
-        Process.share(jobs)
         return _work_off(space, folds, done, jobs, start, counts, say)
+
+
+def _not_there(missing: Sequence[Missing]) -> ClinieError:
+    lines = "\n".join(f"- {one.corpus}: {one.how}" for one in missing)
+    return ClinieError("CIE491", count=len(missing), lines=lines)
+
+
+def _prepared(space: Workspace, sources: Sequence[Source], *, skip_missing: bool) -> tuple[list[Source], list[Missing]]:
+    """Corpora that can be read, and those that cannot, as where a part was never fetched."""
+    there, damaged = [], []
+    for source in sources:
+        try:
+            space.prepare(source)
+            there.append(source)
+        except ClinieError as error:
+            if not skip_missing:
+                raise
+            damaged.append(Missing(source.name, str(error)))
+    return there, damaged
+
+
+def _documents(data: Mapping[str, Any]) -> int:
+    """From how many documents of a corpus can be learnt; see `Workspace.data`."""
+    return int(data["parts"]["train"]["documents"] - data["shared"])
+
+
+def _check(study: Study, folds: Sequence[Fold], arms: Sequence[str], bases: Sequence[str]) -> None:
+    """Whether there is something to do for everything that was named."""
+    idle = [*sorted(set(arms) - {fold.arm for fold in folds}), *sorted(set(bases) - {fold.base for fold in folds})]
+    if idle or not folds:
+        raise ClinieError("CIE488", study=study, idle=", ".join(idle) or "what was named", asking=", ".join(ASKING))
 
 
 def _work_off(
@@ -264,7 +307,7 @@ def _write_plan(
     space: Workspace,
     study: Study,
     folds: dict[str, Fold],
-    corpora: Sequence[str],
+    data: dict[str, dict[str, Any]],
     missing: Sequence[Missing],
     command: str,
 ) -> None:
@@ -273,7 +316,10 @@ def _write_plan(
     new = {fold.place for fold in folds.values()}
     kept = {key: fold for key, fold in _still_valid(space, before) if fold.place not in new}
     commands = [*before["commands"], command] if kept else [command]
-    data = {name: space.data(name) for name in corpora}
+    bases: dict[str, str] = {}
+    for fold in (kept | folds).values():
+        if bases.setdefault(fold.system.model, fold.base) != fold.base:
+            raise ClinieError("CIE489", first=bases[fold.system.model], second=fold.base)
     record = {
         "study": study,
         "profile": space.profile.name,
@@ -297,11 +343,12 @@ def _plan_before(path: Path, profile: str) -> dict[str, Any]:
 
 
 def _still_valid(space: Workspace, plan: dict[str, Any]) -> Iterator[tuple[str, Fold]]:
-    """Folds of an earlier command, say of other base models, that are done and would be done no differently today."""
+    """Folds of an earlier command, say of other base models, that would be done no differently today. Those that failed
+    or are not done yet stay, so that the report does not forget them."""
     for one in plan["folds"]:
         with suppress(ClinieError, OSError, KeyError, TypeError):  # its corpus or its weights are gone; or it is none
             fold = Fold.from_dict(one["fold"])
-            if space.manifest(one["key"]) and space.key(fold) == one["key"]:
+            if space.key(fold) == one["key"]:
                 yield one["key"], fold
 
 

@@ -63,31 +63,37 @@ class Workspace:
         """The file that spaCy evaluates on while it trains."""
         return self.folder / "data" / "probe.spacy"
 
-    def prepare(self, sources: list[Source]) -> None:
-        """Convert corpora and draw the parts of them, unless that is done and they are as they were.
+    def prepare(self, source: Source) -> None:
+        """Convert a corpus and draw the parts of it, unless that is done and it is as it was.
 
-        sources (list[Source]): The corpora.
+        source (Source): The corpus.
         RAISES (ClinieError): See `data.write_corpus`.
         """
         if not self.probe.is_file():
             docbin.write([Note("probe", _PROBE)], self.probe)
-        limits = {"train": self.profile.train_words, "test": self.profile.test_words}
-        for source in sources:
-            whole, made_of = self.whole(source.name), stamp(source)
-            if self._differs(whole / "stamp.json", made_of):
+        whole, made_of = self.whole(source.name), stamp(source)
+        with self._made_anew(whole / "stamp.json", made_of) as differs:
+            if differs:
                 write_corpus(source, whole)
-                self.write(whole / "stamp.json", {"made_of": made_of})
-            for split, words in limits.items():
-                part = self.part(source.name, split)
-                if self._differs(part.with_suffix(".json"), f"{made_of} {words}"):
+        for split, words in {"train": self.profile.train_words, "test": self.profile.test_words}.items():
+            part = self.part(source.name, split)
+            with self._made_anew(part.with_suffix(".json"), f"{made_of} {words}") as differs:
+                if differs:
                     docbin.write(draw(load(whole / f"{split}.spacy"), words), part)
-                    self.write(part.with_suffix(".json"), {"made_of": f"{made_of} {words}"})
 
-    def _differs(self, path: Path, made_of: str) -> bool:
+    @contextmanager
+    def _made_anew(self, path: Path, made_of: str) -> Iterator[bool]:
+        """Whether what a file says that something was made of differs from what it should be. If so, the file says
+        nothing until it is made: what is cut off in between must not pass for what was there before."""
         try:
-            return bool(json.loads(path.read_text(encoding="utf-8"))["made_of"] != made_of)
+            differs = bool(json.loads(path.read_text(encoding="utf-8"))["made_of"] != made_of)
         except (OSError, ValueError, KeyError, TypeError):
-            return True
+            differs = True
+        if differs:
+            path.unlink(missing_ok=True)
+        yield differs
+        if differs:
+            self.write(path, {"made_of": made_of})
 
     def base(self, name: str) -> tuple[Preset, str]:
         """A base model, made if its weights are to be random.
@@ -102,7 +108,9 @@ class Workspace:
         texts = (
             note.text for path in sorted((self.folder / "data" / "whole").glob("*/train.spacy")) for note in load(path)
         )
-        return preset, write_random_model(self.folder / "bases" / preset.name, preset.kind, preset.shape, texts)
+        shape = hashlib.sha256(repr(sorted(preset.shape.items())).encode()).hexdigest()[:8]
+        folder = self.folder / "bases" / f"{preset.name}-{shape}"
+        return preset, write_random_model(folder, preset.kind, preset.shape, texts)
 
     def data(self, corpus: str) -> dict[str, Any]:
         """What there is of a corpus, for the report.
@@ -173,6 +181,10 @@ class Workspace:
         except (OSError, ValueError):
             return None
         return record if isinstance(record, dict) and "made" in record else None
+
+    def can_go_on_from(self, key: str) -> bool:
+        """Whether what a multi-task stage made is still there: somebody may have removed it, or copied the rest."""
+        return (self.fold(key) / "pipeline" / "config.cfg").is_file()
 
     def write(self, path: Path, record: dict[str, Any]) -> None:
         """Write JSON, whole or not at all."""

@@ -1,13 +1,16 @@
 """What a study consists of."""
 
 from collections import Counter
+from typing import Any
 
-from spacy_clinie.study.plan import ASKING, Fold, plan
+import pytest
+
+from spacy_clinie.study.plan import ASKING, Fold, Known, plan, without_folder
 from spacy_clinie.study.presets import find_preset
 from spacy_clinie.study.profiles import PROFILES
 
 CPU = PROFILES["cpu"]
-ALL = dict.fromkeys(CPU.corpora, True)
+ALL = dict.fromkeys(CPU.corpora, Known(relations=True, documents=100))
 BASES = [find_preset("minilm"), find_preset("smollm2")]
 
 
@@ -47,7 +50,7 @@ def test_every_fold_finds_what_it_goes_on_from_before_it() -> None:
 
 
 def test_of_one_corpus_there_are_no_others() -> None:
-    assert plan("loo", CPU, {"phee": True}, BASES) == []
+    assert plan("loo", CPU, {"phee": Known(relations=True, documents=100)}, BASES) == []
 
 
 def test_a_fold_as_json() -> None:
@@ -56,5 +59,34 @@ def test_a_fold_as_json() -> None:
 
 
 def test_without_relations_there_is_nothing_to_learn_about_pairs() -> None:
-    arms = {fold.arm for fold in plan("single", CPU, {"mine": False}, BASES)}
+    arms = {fold.arm for fold in plan("single", CPU, {"mine": Known(relations=False, documents=100)}, BASES)}
     assert arms == set(CPU.arms) - {"encoder-pairs"}
+
+
+def test_no_more_documents_are_drawn_than_there_are() -> None:
+    corpora = ALL | {"mine": Known(relations=True, documents=20)}
+    drawn = Counter(
+        (fold.shots, fold.multitask)
+        for fold in plan("loo", CPU, corpora, BASES[:1])
+        if (fold.corpus, fold.stage) == ("mine", "shots")
+    )
+    # There are two draws of five, and one of all.
+    assert drawn == {(k, multitask): n for k, n in ((5, 2), (20, 1)) for multitask in (True, False)}
+
+
+@pytest.mark.parametrize("changed", [{"shots": "20"}, {"draw": []}, {"steps": None}, {"stage": 3}, {"corpus": None}])
+def test_what_is_no_fold(changed: dict[str, Any]) -> None:
+    with pytest.raises(TypeError):
+        Fold.from_dict(Fold("loo", "encoder-mrc", "minilm", "phee", "shots", 2, shots=5, draw=0).to_dict() | changed)
+
+
+def test_names_without_folders() -> None:
+    for name, left in (
+        ("minilm", "minilm"),
+        ("minilm=/home/jane doe/runs/best/", "minilm=best"),
+        ("minilm=runs=1/best", "minilm=best"),
+        (r"C:\notes\mine", "mine"),
+        ("--corpora=/home/jane", "--corpora=jane"),
+        ("../study", "study"),
+    ):
+        assert without_folder(name) == left

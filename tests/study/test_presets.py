@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from spacy.language import Language
 from spacy.training.initialize import init_nlp
 from spacy.training.loop import train
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from spacy_clinie.corpora import docbin
 from spacy_clinie.errors import ClinieError
@@ -111,3 +112,31 @@ def test_random_weights_are_the_same_for_a_seed(tmp_path: Path) -> None:
         write_random_model(folder, preset.kind, preset.shape, ["took aspirin"], seed)
     first, second, third = ((folder / "model.safetensors").read_bytes() for folder in made)
     assert first == second != third
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [
+        ("minilm", 22.7),
+        ("smollm2", 134.5),
+        ("bert", 109.5),
+        ("clinicalbert", 108.3),
+        ("spanbert", 108.3),
+        ("gatortron-base", 355),
+        ("gatortron-medium", 3912),
+        ("gatortron-large", 8900),
+        ("gatortrongpt-5b", 5000),
+        ("gatortrongpt-20b", 20_000),
+        ("llama-3.2-1b", 1236),
+        ("llama-3.2-3b", 3213),
+        ("llama-3.1-8b", 8030),
+        ("gatortronllama-8b", 8030),
+    ],
+)
+def test_random_weights_are_as_many_as_the_real_ones(name: str, millions: float) -> None:
+    preset = PRESETS[name]
+    maker: Any = {"encoder": AutoModel, "decoder": AutoModelForCausalLM}[preset.kind]
+    with torch.device("meta"):
+        model = maker.from_config(AutoConfig.for_model(**preset.shape))
+    published = 0.03 if name.startswith("gatortron") else 0.001  # those are known in round numbers
+    assert sum(weight.numel() for weight in model.parameters()) / 1e6 == pytest.approx(millions, rel=published)

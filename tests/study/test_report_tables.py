@@ -1,13 +1,14 @@
 """The figures of a report, against those that are worked out by hand."""
 
+import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 
 from spacy_clinie.study.report.by_type import types_section
 from spacy_clinie.study.report.cost import cost_section
-from spacy_clinie.study.report.layout import Section, Table, bounds, counted, signed, size
+from spacy_clinie.study.report.layout import Cell, Section, Table, bounds, counted, emphasised, signed, size
 from spacy_clinie.study.report.loo import loo_section
 from spacy_clinie.study.report.manifests import read_study
 from spacy_clinie.study.report.mistakes import mistakes_section
@@ -89,6 +90,15 @@ def test_a_corpus_without_relations_has_no_score(maker: StudyMaker) -> None:
     assert found.rows[2][0].more == "of 1 corpus"
 
 
+def test_the_best_is_better_than_another() -> None:
+    def strong(*values: Optional[float]) -> list[bool]:
+        return [cell.strong for cell in emphasised([Cell()] * len(values), values)]
+
+    assert strong(0.5, 0.7, None) == [False, True, False]
+    assert strong(0.7, 0.5, 0.70001) == [True, False, True]  # they read the same
+    assert strong(0.0, 0.00001) == strong(0.7, None) == [False, False]
+
+
 def test_significance_in_the_table(maker: StudyMaker) -> None:
     maker.done(make_fold("single", "encoder-tagger", "phee"), {"concepts": same(8, 2, 2)})
     maker.done(make_fold("single", "encoder-mrc", "phee"), {"concepts": same(5, 5, 5)})
@@ -106,6 +116,26 @@ def test_significance_in_the_table(maker: StudyMaker) -> None:
 def few(maker: StudyMaker, corpus: str, draw: int, multitask: bool, counts: dict) -> None:
     fold = make_fold("loo", "encoder-mrc", corpus, "shots", shots=5, draw=draw, multitask=multitask)
     maker.done(fold, {"concepts": counts})
+
+
+@pytest.mark.parametrize(("documents", "between"), [(1, ""), (2, "+0.250 to +0.250")])
+def test_one_document_tells_nothing_about_chance(maker: StudyMaker, documents: int, between: str) -> None:
+    for multitask, counts in ((True, [3, 1, 1]), (False, [1, 1, 1])):
+        # What has nothing to score tells nothing either.
+        few(maker, "phee", 0, multitask, flat([counts] * documents + [[0, 0, 0]] * 5))
+    found = table(loo_section(read_study(maker.write())), "Concepts")
+    assert (found.rows[0][4].text, found.rows[0][4].more) == ("+0.250", between)
+    (record,) = [one for one in found.records if one["stage"] == "gain"]
+    assert (record["gain_low"] is None) == (documents == 1)
+
+
+def test_draws_of_other_documents_are_no_pair(maker: StudyMaker) -> None:
+    few(maker, "phee", 0, True, same(3, 1, 1))
+    few(maker, "phee", 0, False, same(1, 1, 1))
+    few(maker, "phee", 1, True, same(3, 1, 1))
+    few(maker, "phee", 1, False, same(3, 1, 1, documents=9))
+    found = table(loo_section(read_study(maker.write())), "Concepts")
+    assert found.rows[0][4].text == "+0.250"
 
 
 def test_loo_by_hand(maker: StudyMaker) -> None:
@@ -209,6 +239,27 @@ def test_cost_on_two_machines_is_not_mixed(maker: StudyMaker) -> None:
         "Invented CPU, 1 of 2 cores, no GPU",
         "Invented CPU, 1 of 2 cores, Invented GPU",
     ]
+
+
+def test_cost_of_two_profiles_is_not_mixed(maker: StudyMaker) -> None:
+    maker.done(make_fold("single", "encoder-lora", "phee"), {"concepts": same(3, 1, 1)})
+    maker.done(make_fold("cost", "encoder-lora", "phee"), {"concepts": same(2, 2, 2)}, profile="gpu")
+    found = table(cost_section(read_study(maker.write())), "Cost")
+    assert [(row[2].text, row[9].text) for row in found.rows] == [("cpu", "0.750"), ("gpu", "0.500")]
+    assert [(record["profile"], record["folds"]) for record in found.records] == [("cpu", 1), ("gpu", 1)]
+
+
+def test_parts_of_two_profiles_are_both_shown(maker: StudyMaker) -> None:
+    for study in ("single", "cost"):
+        maker.done(make_fold(study, "encoder-lora", "phee"))
+    plan = json.loads((maker.write() / "cost.json").read_text())
+    assert [row[0].more for row in table(overview_section(read_study(maker.folder)), "Corpora").rows] == [""]
+    part = {"documents": 40, "words": 5000}
+    plan |= {"profile": "gpu", "data": [{**plan["data"][0], "parts": {"train": part, "test": part}}]}
+    (maker.folder / "cost.json").write_text(json.dumps(plan))
+    found = table(overview_section(read_study(maker.folder)), "Corpora")
+    assert [(row[0].more, row[2].text) for row in found.rows] == [("cpu", "20"), ("gpu", "40")]
+    assert [record["profile"] for record in found.records] == ["cpu", "gpu"]
 
 
 def test_a_fold_of_two_studies_is_counted_once(maker: StudyMaker) -> None:

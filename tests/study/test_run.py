@@ -1,11 +1,14 @@
 """A study from its corpora to its manifests: what is done stays done, what is cut off is done again."""
 
 import json
+import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,22 +20,31 @@ from spacy.training.initialize import init_nlp
 from typer.testing import CliRunner
 
 from spacy_clinie.cli import app
+from spacy_clinie.corpora import docbin
 from spacy_clinie.corpora.splits import overlapping
 from spacy_clinie.errors import ClinieError
+from spacy_clinie.notes import Note
 from spacy_clinie.study import run
-from spacy_clinie.study.data import SPLITS, find_sources, load, stamp
+from spacy_clinie.study.data import SPLITS, Source, find_sources, load, stamp
 from spacy_clinie.study.fold import fold_config, run_fold
 from spacy_clinie.study.plan import Fold
 from spacy_clinie.study.presets import PRESETS, find_preset
 from spacy_clinie.study.profiles import PROFILES
+from spacy_clinie.study.random_models import write_random_model
 from spacy_clinie.study.run import run_study
 from spacy_clinie.study.workspace import Workspace
 
 SMOKE = PROFILES["smoke"]
+_WORDS = re.compile(r"\w+")
 
 
 def manifests(study: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted(study.glob("folds/*/manifest.json"))]
+
+
+def prepare(space: Workspace, sources: Sequence[Source]) -> None:
+    for source in sources:
+        space.prepare(source)
 
 
 def test_every_fold_says_what_it_did(study: Path) -> None:
@@ -69,6 +81,28 @@ def test_nothing_is_done_twice_and_what_is_lost_is_done_again(study: Path) -> No
     counts = run_study("single", study, **settings)
     assert (counts["finished"], counts["failed"], counts["done"]) == (1, 0, counts["folds"] - 1)
     assert json.loads(victim.read_text())["results"] == before["results"]
+
+
+def test_a_stage_whose_pipeline_is_gone_is_done_again_before_anything_goes_on_from_it(
+    study: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "study"
+    shutil.copytree(study, folder)
+    for pipeline in folder.glob("folds/*/pipeline"):
+        shutil.rmtree(pipeline)
+    settings: dict[str, Any] = {"profile": "smoke", "corpora": folder, "say": lambda _: None}
+    # Nothing needs them.
+    assert run_study("loo", folder, **settings)["finished"] == 0
+    victim = next(one for one in manifests(folder) if one["fold"]["arm"] == "encoder-mrc" and one["fold"]["shots"])
+    assert victim["fold"]["multitask"]
+    (folder / "folds" / victim["key"] / "manifest.json").unlink()
+    counts = run_study("loo", folder, **settings)
+    assert (counts["finished"], counts["failed"]) == (2, 0)
+    again = json.loads((folder / "folds" / victim["key"] / "manifest.json").read_text())
+    assert again["results"] == victim["results"]
+    fold, space = Fold.from_dict(victim["fold"]), Workspace(folder, SMOKE)
+    with pytest.raises(ClinieError, match="CIE487"):
+        fold_config(fold, space, tmp_path / "gone" / "pipeline")
 
 
 def test_another_command_adds_to_a_study(study: Path, tmp_path: Path) -> None:
@@ -140,7 +174,7 @@ def test_a_fold_tells_what_its_steps_read_and_not_what_there_was(tmp_path: Path)
     """A note a step, and two steps."""
     _own_corpus(tmp_path / "corpora" / "mine")
     space = Workspace(tmp_path / "study", replace(SMOKE, step_words=1, train_words=None))
-    space.prepare(find_sources(["mine"], tmp_path / "corpora")[0])
+    prepare(space, find_sources(["mine"], tmp_path / "corpora")[0])
     fold = Fold("single", "encoder-tagger", "tiny-encoder=random", "mine", "full", 2)
     run_fold(fold, space, "key", None)
     manifest = space.manifest("key")
@@ -154,7 +188,7 @@ def test_what_another_corpus_showed_counts_as_shown(tmp_path: Path) -> None:
     for name, begin in (("first", 0), ("second", 50)):
         _own_corpus(tmp_path / "corpora" / name, begin)
     space = Workspace(tmp_path / "study", replace(SMOKE, train_words=None))
-    space.prepare(find_sources(["first", "second"], tmp_path / "corpora")[0])
+    prepare(space, find_sources(["first", "second"], tmp_path / "corpora")[0])
     multi = Fold("loo", "encoder-mrc", "tiny-encoder=random", "first", "multi", 2, multitask=True, others=("second",))
     run_fold(multi, space, "multi", None)
     run_fold(replace(multi, stage="zero", steps=0), space, "zero", "multi")
@@ -178,12 +212,12 @@ def test_training_holds_nothing_of_what_is_tested_on(tmp_path: Path) -> None:
     folder = _own_corpus(tmp_path / "corpora" / "mine")
     space = Workspace(tmp_path / "study", replace(SMOKE, train_words=None))
     sources = find_sources(["mine"], tmp_path / "corpora")[0]
-    space.prepare(sources)
+    prepare(space, sources)
     tested = load(space.whole("mine") / "test.spacy")[0]
     repeated = load(space.whole("mine") / "train.spacy")[0]
     (folder / f"{repeated.id}.txt").write_text("Once more. " + tested.text)
     (folder / f"{repeated.id}.ann").write_text("")
-    space.prepare(sources)
+    prepare(space, sources)
     assert overlapping([note.text for note in load(space.part("mine", "train"))], [tested.text])
     for stage in ("full", "shots"):
         fold = Fold("loo", "encoder-mrc", "tiny-encoder=random", "mine", stage, 1, shots=99)  # type: ignore[arg-type]
@@ -196,7 +230,7 @@ def test_training_holds_nothing_of_what_is_tested_on(tmp_path: Path) -> None:
 def test_a_stage_without_relations_can_be_followed_by_one_with_them(tmp_path: Path) -> None:
     _own_corpus(tmp_path / "corpora" / "mine")
     space = Workspace(tmp_path / "study", SMOKE)
-    space.prepare(find_sources(["synthetic-drugs", "mine"], tmp_path / "corpora")[0])
+    prepare(space, find_sources(["synthetic-drugs", "mine"], tmp_path / "corpora")[0])
     for arm, base, tasks in (
         ("decoder-lora", "tiny-decoder=random", {"concepts", "relations", "relations_gold"}),
         ("encoder-mrc", "tiny-encoder=random", {"concepts"}),
@@ -221,7 +255,7 @@ def test_multi_task_training_holds_nothing_of_what_is_left_out(tmp_path: Path) -
         file.write_text(f"Yes{i}" + file.read_text())
     space = Workspace(tmp_path / "study", SMOKE)
     sources, _ = find_sources(["synthetic-drugs", "first", "second"], tmp_path / "corpora")
-    space.prepare(sources)
+    prepare(space, sources)
     others = ("second", "synthetic-drugs")
     fold = Fold("loo", "encoder-mrc", "tiny-encoder=random", "first", "multi", 1, multitask=True, others=others)
     with pytest.warns(UserWarning, match="CIE469"):
@@ -238,7 +272,7 @@ def test_open_corpora_hold_nothing_of_each_other(corpora: Path, tmp_path: Path) 
     space = Workspace(tmp_path, PROFILES["gpu"])
     sources, missing = find_sources(["phee", "ddi2013"], corpora)
     assert not missing
-    space.prepare(sources)
+    prepare(space, sources)
     fold = Fold("loo", "encoder-mrc", "minilm", "ddi2013", "multi", 1, multitask=True, others=("phee",))
     with pytest.warns(UserWarning, match="CIE469"):
         shown = _trained_on(fold, space)
@@ -246,6 +280,10 @@ def test_open_corpora_hold_nothing_of_each_other(corpora: Path, tmp_path: Path) 
     left_out = _texts(space, "ddi2013")
     assert not overlapping(shown, left_out)
     assert 0 < len(whole) - len(shown) == len(overlapping(whole, left_out))
+    # The same by other means: no sentence of six words and more stands in what was left out.
+    there = " ".join([" ", *(" ".join(_WORDS.findall(text.lower())) + " |" for text in left_out)])
+    shown_words = [_WORDS.findall(text.lower()) for text in shown]
+    assert not [words for words in shown_words if len(words) >= 6 and f" {' '.join(words)} " in there]
 
 
 def _trained_on(fold: Fold, space: Workspace) -> list[str]:
@@ -297,7 +335,7 @@ def test_a_corpus_that_changed_is_read_again(tmp_path: Path) -> None:
 
     def prepared() -> str:
         again = Workspace(tmp_path / "study", SMOKE)
-        again.prepare(find_sources(["mine"], tmp_path / "corpora")[0])
+        prepare(again, find_sources(["mine"], tmp_path / "corpora")[0])
         return again.key(fold)
 
     first = prepared()
@@ -332,16 +370,104 @@ def test_a_manifest_that_is_none_is_no_end_of_a_fold(tmp_path: Path, manifest: s
     assert "its process was ended" in run._problem(space, "k", fold)
 
 
+def test_a_conversion_that_is_cut_off_does_not_pass_for_the_one_before(tmp_path: Path) -> None:
+    """Another corpus under the same name, and the first one again."""
+    first, second = (_own_corpus(tmp_path / name / "mine", begin) for name, begin in (("a", 0), ("b", 50)))
+    space = Workspace(tmp_path / "study", SMOKE)
+    (one,), (other,) = (find_sources(["mine"], folder.parent)[0] for folder in (first, second))
+    space.prepare(one)
+    before = _texts(space, "mine")
+    write, written = docbin.write, []
+
+    def cut_off(notes: list[Note], path: Path) -> None:
+        if written:
+            raise KeyboardInterrupt
+        written.append(path)
+        write(notes, path)
+
+    with patch("spacy_clinie.corpora.docbin.write", cut_off), pytest.raises(KeyboardInterrupt):
+        space.prepare(other)
+    assert _texts(space, "mine") != before
+    space.prepare(one)
+    assert _texts(space, "mine") == before
+
+
 def test_missing_corpora_are_named_and_can_be_done_without(tmp_path: Path) -> None:
     use = ["n2c2_2018", "phee", "synthetic-drugs"]
     settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "use": use}
     with pytest.raises(ClinieError, match=r"(?s)CIE491.*n2c2_2018: under a data use agreement.*phee: .*github"):
         run_study("loo", tmp_path / "study", **settings)
     assert not (tmp_path / "study").exists()
-    counts = run_study("loo", tmp_path / "study", **settings, skip_missing=True)
-    assert counts["folds"] == 0
-    plan = json.loads((tmp_path / "study" / "loo.json").read_text())
+    with patch("spacy_clinie.study.run._work_off", return_value={}):
+        run_study("single", tmp_path / "study", **settings, skip_missing=True)
+    plan = json.loads((tmp_path / "study" / "single.json").read_text())
     assert [one["corpus"] for one in plan["missing"]] == ["n2c2_2018", "phee"]
+    assert {one["fold"]["corpus"] for one in plan["folds"]} == {"synthetic-drugs"}
+
+
+@pytest.mark.parametrize("files", [[], ["train.json"]])
+def test_corpora_that_are_there_in_part_can_be_done_without(tmp_path: Path, files: list[str]) -> None:
+    (tmp_path / "phee").mkdir()
+    for name in files:
+        (tmp_path / "phee" / name).write_text("[]")
+    settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "say": lambda _: None}
+    with pytest.raises(ClinieError, match="CIE250" if files else "CIE491"):
+        run_study("single", tmp_path / "study", **settings, use=["phee", "synthetic-drugs"])
+    with pytest.raises(ClinieError, match=r"(?s)CIE491.*phee"):
+        run_study("single", tmp_path / "study", **settings, use=["phee"], skip_missing=True)
+    with patch("spacy_clinie.study.run._work_off", return_value={}):
+        run_study("single", tmp_path / "study", **settings, use=["phee", "synthetic-drugs"], skip_missing=True)
+    (missing,) = json.loads((tmp_path / "study" / "single.json").read_text())["missing"]
+    assert missing["corpus"] == "phee"
+    assert ("CIE250" if files else "github") in missing["how"]
+
+
+@pytest.mark.parametrize(
+    ("study", "settings"),
+    [
+        ("loo", {"use": ["synthetic-drugs"]}),
+        ("loo", {"arms": ["encoder-mrc", "encoder-tagger"]}),
+        ("single", {"arms": ["decoder-lora", "encoder-tagger"], "bases": ["tiny-encoder"]}),
+        ("single", {"arms": ["encoder-tagger"], "bases": ["tiny-encoder", "tiny-decoder"]}),
+    ],
+)
+def test_nothing_that_was_named_is_left_out_without_a_word(
+    study: Any, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(ClinieError, match="CIE488"):
+        run_study(study, tmp_path, profile="smoke", corpora=tmp_path, **settings)
+    assert not (tmp_path / f"{study}.json").exists()
+
+
+def test_bases_that_no_table_could_tell_apart(tmp_path: Path) -> None:
+    preset = find_preset("tiny-encoder")
+    for seed, name in enumerate(("a", "b")):
+        write_random_model(tmp_path / name / "best", preset.kind, preset.shape, ["took aspirin"], seed)
+    settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "use": ["synthetic-drugs"]}
+    settings |= {"arms": ["encoder-tagger"], "say": lambda _: None}
+    with patch("spacy_clinie.study.run._work_off", return_value={}):
+        run_study("single", tmp_path / "study", **settings, bases=[f"minilm={tmp_path / 'a' / 'best'}"])
+        with pytest.raises(ClinieError, match="CIE489"):
+            run_study("single", tmp_path / "study", **settings, bases=[f"minilm={tmp_path / 'b' / 'best'}"])
+        (fold,) = json.loads((tmp_path / "study" / "single.json").read_text())["folds"]
+        assert "/a/" in fold["fold"]["base"]
+        # Of the first, nothing was done yet. It is not forgotten.
+        run_study("single", tmp_path / "study", **settings, bases=["tiny-encoder"], command="second")
+    plan = json.loads((tmp_path / "study" / "single.json").read_text())
+    assert len(plan["folds"]) == 2
+    assert plan["commands"] == ["", "second"]
+
+
+def test_what_few_documents_are_not_enough_for_is_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    with (
+        patch("spacy_clinie.study.run._work_off", return_value={}),
+        patch.dict(PROFILES, {"smoke": replace(SMOKE, shots=(1, 99))}),
+    ):
+        run_study("loo", tmp_path, profile="smoke", corpora=tmp_path, say=said.append)
+    plan = json.loads((tmp_path / "loo.json").read_text())
+    assert {one["fold"]["shots"] for one in plan["folds"]} == {None, 1}
+    assert len([line for line in said if "no folds of 99 shots" in line]) == len(SMOKE.corpora)
 
 
 @pytest.mark.parametrize(
@@ -413,16 +539,37 @@ run._work(Path(sys.argv[1]))
 
 
 def test_killing_a_study_ends_its_folds(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "spacy_clinie", "study", "single", str(tmp_path / "study"), "--profile", "smoke"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    """Of a study whose folds would never end."""
+    patched = "import time, spacy_clinie.study.fold as fold\nfold.main = lambda _: time.sleep(600)\n"
+    (tmp_path / "sitecustomize.py").write_text(patched)
+    paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "spacy_clinie", "study", "single", str(tmp_path / "study"), "--profile", "smoke"],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+    )
     while not list(tmp_path.glob("study/folds/*/log.txt")):
         assert process.poll() is None
         time.sleep(0.1)
+    found = _descendants(process.pid)
+    assert len(found) >= 2  # the server that forks, and a fold
     process.send_signal(signal.SIGKILL)
     process.wait()
     for _ in range(100):
-        found = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True, check=False).stdout
-        if not found:
+        if not (left := [pid for pid in found if _lives(pid)]):
             break
         time.sleep(0.1)
-    assert not found
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left
+
+
+def _descendants(pid: int) -> list[int]:
+    lines = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout.splitlines()
+    children = [int(child) for child, parent in map(str.split, lines) if int(parent) == pid]
+    return [*children, *(one for child in children for one in _descendants(child))]
+
+
+def _lives(pid: int) -> bool:
+    state = subprocess.run(["ps", "-o", "state=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return state.strip() not in ("", "Z")

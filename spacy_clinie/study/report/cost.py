@@ -21,8 +21,9 @@ def cost_section(study: Study) -> Section:
     # Both studies may have the same fold.
     for one in {one.key: one for one in [*study.of("single"), *study.of("cost")]}.values():
         if one.outcome and one.outcome.training and one.fold.stage == "full":
-            groups[one.fold.system, one.outcome.machine].append(one.outcome)
-    machines = {machine for _, machine in groups}
+            groups[one.fold.system, one.outcome.machine, one.outcome.profile].append(one.outcome)
+    # What differs stands in a column of its own.
+    machines, profiles = ({key[i] for key in groups} for i in (1, 2))
     blocks: list[Block] = [
         "Parameters that training changes and their share of all, the most memory that a fold took (of the GPU where "
         "it used one, else of the whole process), seconds for a step of training, the trained pipeline's size on disk, "
@@ -34,12 +35,13 @@ def cost_section(study: Study) -> Section:
         blocks.append("No finished fold has figures of a training.")
         return Section("cost", "Cost", blocks)
     rows, records = [], []
-    for (system, machine), outcomes in groups.items():
+    for (system, machine, profile), outcomes in groups.items():
         cells, record = _row(outcomes)
-        where = [Cell(machine)] if len(machines) > 1 else []
+        where = [Cell(machine)] * (len(machines) > 1) + [Cell(profile)] * (len(profiles) > 1)
         rows.append([Cell(system.arm), Cell(system.model), *where, *cells])
-        records.append({"arm": system.arm, "base": system.model, "machine": machine, **record})
-    columns = [Column(title, words=True) for title in ("Arm", "Base", *(["Machine"] if len(machines) > 1 else []))]
+        records.append({"arm": system.arm, "base": system.model, "machine": machine, "profile": profile, **record})
+    heads = ["Arm", "Base", *["Machine"] * (len(machines) > 1), *["Profile"] * (len(profiles) > 1)]
+    columns = [Column(title, words=True) for title in heads]
     columns += [Column(title) for title in ("Trainable", "Of all", "Memory", "s / step", "On disk", "Words / s")]
     columns += [Column(f"F1, {TASKS[task].lower()}") for task in _SHOWN]
     blocks.append(Table("cost", "Cost of each arm", columns, rows, records))

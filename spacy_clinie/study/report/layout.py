@@ -147,10 +147,10 @@ def emphasised(cells: Sequence[Cell], values: Sequence[Optional[float]]) -> list
 
     cells (Sequence[Cell]): Cells of one row that can be compared.
     values (Sequence[Optional[float]]): What they show; the highest is the best.
-    RETURNS (list[Cell]): The cells. A cell that is alone is not the best of anything.
+    RETURNS (list[Cell]): The cells. Where all read the same, none is better than another.
     """
     there = [value for value in values if value is not None]
-    best = f1(max(there)) if len(there) > 1 else None
+    best = f1(max(there)) if len(set(map(f1, there))) > 1 else None
     return [
         Cell(cell.text, cell.more, strong=value is not None and f1(value) == best)
         for cell, value in zip(cells, values, strict=True)

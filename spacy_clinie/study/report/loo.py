@@ -24,16 +24,16 @@ class Stage(NamedTuple):
 
 
 class Gain(NamedTuple):
-    """A difference of F1, and its 95 % interval."""
+    """A difference of F1, and its 95 % interval, where two documents or more tell."""
 
     value: float
-    low: float
-    high: float
+    low: Optional[float]
+    high: Optional[float]
 
     def cell(self, more: str = "") -> Cell:
         """As it is printed, with something behind it."""
-        between = f"{signed(self.low)} to {signed(self.high)}"
-        return Cell(signed(self.value), f"{between}; {more}" if more else between)
+        between = "" if self.low is None or self.high is None else f"{signed(self.low)} to {signed(self.high)}"
+        return Cell(signed(self.value), "; ".join(filter(None, (between, more))))
 
     @property
     def record(self) -> Record:
@@ -117,6 +117,8 @@ class Protocol:
         if not found:
             return None
         value = float(np.mean([_difference(pairs.sum(axis=0)) for pairs in found]))
+        if any(len(pairs) < 2 for pairs in found):
+            return Gain(value, None, None)
         # Documents are drawn within each corpus, and for all of its draws and seeds at once: they have the same test.
         samples = [
             _difference(
@@ -128,17 +130,23 @@ class Protocol:
         return Gain(value, float(low), float(high))
 
     def _pairs(self, corpus: str, shots: int) -> Optional[NDArray[np.int64]]:
-        """Counts with the multi-task stage and without; shape (documents, draws and seeds, 2, 3)."""
-        with_, without = (
-            {
-                (one.fold.draw, one.fold.seed): one.outcome.counts[self.task, "strict"]
-                for one in self.folds(corpus, Stage("shots", shots, multitask))
-                if one.outcome and one.outcome.score(self.task)
-            }
+        """Counts with the multi-task stage and without; shape (documents, draws and seeds, 2, 3). Draws of other
+        documents than the first one's are left out, and documents with nothing to score."""
+        outcomes = [
+            [one.outcome for one in self.folds(corpus, Stage("shots", shots, multitask)) if one.outcome]
             for multitask in (True, False)
+        ]
+        scored = [[one for one in own if one.score(self.task)] for own in outcomes]
+        ids = next((one.ids for own in scored for one in own), ())
+        with_, without = (
+            {(one.fold.draw or 0, one.fold.seed): one.counts[self.task, "strict"] for one in own if one.ids == ids}
+            for own in scored
         )
         both = sorted(with_.keys() & without.keys())
-        return np.stack([np.stack([with_[key], without[key]], 1) for key in both], 1) if both else None
+        if not both:
+            return None
+        pairs = np.stack([np.stack([with_[key], without[key]], 1) for key in both], 1)
+        return pairs[pairs.any(axis=(1, 2, 3))]
 
     def table(self, title: str) -> Table:
         """Corpora by stages.

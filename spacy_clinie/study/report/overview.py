@@ -33,13 +33,13 @@ def overview_section(study: Study) -> Section:
         ),
         _plans(study),
     ]
-    corpora = {one.corpus: one for plan in study.plans.values() for one in plan.data}
+    corpora = {(plan.profile, one.corpus): one for plan in study.plans.values() for one in plan.data}
     if corpora:
         blocks += [
             "Corpora, as they were read and as the profile takes part of them. Shared are documents of that part of "
             "train which share text with one of test: nothing is trained on them. Lost is what a corpus has and could "
             "not be carried over, left out what was not meant to be; data.csv tells why.",
-            _data(list(corpora.values())),
+            _data(corpora),
         ]
     if study.outcomes:
         blocks += [_circumstances(study.outcomes), training_table(study)]
@@ -152,20 +152,22 @@ def _plans(study: Study) -> Table:
     return Table("studies", "Studies", [*words, *map(Column, heads)], rows, records)
 
 
-def _data(corpora: list[Data]) -> Table:
+def _data(corpora: dict[tuple[str, str], Data]) -> Table:
     rows, records = [], []
-    for one in corpora:
+    several = len({profile for profile, _ in corpora}) > 1
+    for (profile, _), one in corpora.items():
         whole = " / ".join(f"{one.documents[split]:,}" for split in SPLITS)
         parts = [Cell(f"{documents:,}", counted(words, "word")) for documents, words in one.parts.values()]
         lost, left_out = sum(one.lost.values()), sum(one.left_out.values())
-        rows.append([Cell(one.corpus), Cell(whole), *parts, *(Cell(f"{n:,}") for n in (one.shared, lost, left_out))])
+        name = Cell(one.corpus, profile if several else "")
+        rows.append([name, Cell(whole), *parts, *(Cell(f"{n:,}") for n in (one.shared, lost, left_out))])
         sizes = {
             f"{name}_{unit}": value
             for name, own in one.parts.items()
             for unit, value in zip(("documents", "words"), own, strict=True)
         }
         why = listed(f"{reason} {count:,}" for reason, count in [*one.lost.items(), *one.left_out.items()])
-        facts = {"corpus": one.corpus, **one.documents, **sizes, "shared": one.shared}
+        facts = {"corpus": one.corpus, "profile": profile, **one.documents, **sizes, "shared": one.shared}
         records.append({**facts, "lost": lost, "left_out": left_out, "why": why})
     columns = [Column("Corpus", words=True), Column("Documents: " + " / ".join(SPLITS))]
     columns += [Column(title) for title in ("Of train", "Of test", "Shared", "Lost", "Left out")]
