@@ -160,8 +160,8 @@ MESSAGES = {
         "that the model reads. Make the window smaller or give fewer examples."
     ),
     "CIE326": (
-        "{count} answers reached the {limit} tokens that the model reads and were ended there: what would stand behind "
-        "is missing. Make the window smaller."
+        "{count} answers were not complete when they had to end, as the model reads {limit} tokens and a free answer "
+        "may be only so long: what would stand behind is missing. Make the window smaller, or max_new_tokens larger."
     ),
     "CIE327": "No examples can be taken from {source}: {problem}. Prompts show examples, so mend it or take others.",
     "CIE328": (

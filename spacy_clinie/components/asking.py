@@ -1,6 +1,7 @@
 """What a component asks a language model: questions about Docs, with their right answers in training."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional, Union, cast
 
@@ -17,6 +18,7 @@ from ..notes import Note
 from ..prompts.concepts import Asked, ConceptPrompt, Question
 from ..prompts.examples import Examples
 from ..prompts.relations import Mark, Pair, RelationPrompt, RelationsAsked, Stretch, Triple
+from ..prompts.template import source_of
 from ..schema import Schema
 from .base import ClinieComponent, gold_spans
 from .candidates import candidates, warn_of_no_candidates
@@ -77,7 +79,7 @@ class AskingComponent(ClinieComponent):
         if self.relations:
             known = [(one.reference, self.schema_of(one.reference)) for one in examples]
             warn_of_no_candidates(self.name, known, self.relations.max_distance)
-        self._prepared = {}
+        self._hold_templates({name: source_of(task.template) for name, task in self._tasks()})
         self.shown = {}
         if not self.examples:
             return
@@ -114,12 +116,28 @@ class AskingComponent(ClinieComponent):
 
     def facts(self) -> dict[str, Any]:
         shown = {key: [note.to_dict() for note in notes] for key, notes in self.shown.items()}
-        return {**super().facts(), "examples": shown}
+        templates = {name: task.source for name, task in self._tasks()}
+        return {**super().facts(), "examples": shown, "templates": templates}
 
     def take_facts(self, facts: dict[str, Any]) -> None:
         super().take_facts(facts)
         if "examples" in facts:
             self.shown = {key: list(map(Note.from_dict, notes)) for key, notes in facts["examples"].items()}
+        self._hold_templates(facts.get("templates", {}))
+
+    def _tasks(self) -> Iterator[tuple[str, Union[ConceptPrompt, RelationPrompt]]]:
+        if self.concepts:
+            yield "concepts", self.concepts
+        if self.relations:
+            yield "relations", self.relations
+
+    def _hold_templates(self, sources: dict[str, Optional[str]]) -> None:
+        """Ask with what templates of one's own say now, whatever becomes of their files."""
+        self._prepared = {}
+        if self.concepts:
+            self.concepts = replace(self.concepts, source=sources.get("concepts"))
+        if self.relations:
+            self.relations = replace(self.relations, source=sources.get("relations"))
 
     def check(self, examples: list[Example]) -> None:
         for gold in (example.reference for example in examples):

@@ -295,10 +295,11 @@ def save_model(model: Any, tokenizer: Any, base: str, mark: str, folder: Path) -
         tokenizer.save_pretrained(folder)
 
 
-def restore_model(folder: Path, load: Callable[[str], Any]) -> tuple[Any, Any, str]:
+def restore_model(folder: Path, base: str, load: Callable[[str], Any]) -> tuple[Any, Any, str]:
     """Load what `save_model` wrote. Needs no hub, unless the base of adapters has to come from one.
 
     folder (Path): The folder.
+    base (str): Where the base of adapters is now; its fingerprint tells whether it is the right one.
     load (Callable[[str], PreTrainedModel]): `load_encoder` or `load_causal`.
     RETURNS (tuple[PreTrainedModel | PeftModel, PreTrainedTokenizerFast, str]): Model, tokenizer, fingerprint of the
         base ("" where no adapter depends on it).
@@ -308,9 +309,9 @@ def restore_model(folder: Path, load: Callable[[str], Any]) -> tuple[Any, Any, s
         if (folder / _ADAPTER).exists():
             raise ClinieError("CIE328", folder=folder, problem=f"{_BASE}, which names it, is missing")
         return load(str(folder)), load_tokenizer(str(folder)), ""
-    name, _ = _base_of(folder)
-    tokenizer = load_tokenizer(name)
-    model, found = load_adapter(load(name), tokenizer, folder)
+    _base_of(folder)
+    tokenizer = load_tokenizer(base)
+    model, found = load_adapter(load(base), tokenizer, folder)
     return model, tokenizer, found
 
 

@@ -119,6 +119,7 @@ class CausalModule(nn.Module):
         if tuned is not None and tuned.peft_type == "PREFIX_TUNING":
             raise ClinieError("CIE305", problem="keys and values in front of every layer (PREFIX_TUNING) are not read")
         self.reader = Reader(tokenizer, model.config)
+        self._holds = self.reader.limit
         if tuned is not None and tuned.is_prompt_learning:
             self.reader.limit -= tuned.num_virtual_tokens  # which stand before every prompt
         if options["guess"] >= self.reader.limit // 2:
@@ -155,7 +156,7 @@ class CausalModule(nn.Module):
         options (dict[str, Any]): See the class.
         RETURNS (CausalModule): The trained module.
         """
-        return cls(*base.restore_model(folder / "model", _load(options)), options).eval()
+        return cls(*base.restore_model(folder / "model", options["base"], _load(options)), options).eval()
 
     def save(self, folder: Path) -> None:
         """Write everything that `restore` needs.
@@ -199,10 +200,11 @@ class CausalModule(nn.Module):
         # Relations may be asked about ten times as often as concepts; each kind of prompt has its beginning.
         drawn = draw(lengths, self.options["step_pieces"], [ask.before for ask in asks])
         asks, answers, lengths = [asks[i] for i in drawn], [answers[i] for i in drawn], [lengths[i] for i in drawn]
-        weight, total = sum(map(len, answers)), 0.0
+        groups = list(self._groups(asks, lengths))
+        weight, total = sum(len(answers[i]) for _, members in groups for i in members), 0.0
         # Without a memory, every row is read from its beginning.
         whole = bool(self.options["checkpoint"])
-        for before, members in self._groups(asks, lengths):
+        for before, members in groups:
             reads = [lengths[i] + whole * len(before) for i in members]
             with self._autocast():
                 read = None if whole else self._begin(before)
@@ -288,13 +290,11 @@ class CausalModule(nn.Module):
                 begin = end
             rows.forget(wrong)
             # Only a model that marks everything within everything gets there; what it named so far stands.
-            full = [used + self.options["guess"] >= self.reader.limit for used in rows.lengths()]
-            live = [row for row, machine in enumerate(machines) if not (machine.done or full[row])]
-            if len(live) < len(machines):
-                machines, waiting = [machines[i] for i in live], [waiting[i] for i in live]
-                index = torch.tensor(live, dtype=torch.long, device=self.device)
-                rows.select(index)
-                read = tuple((key[index], value[index]) for key, value in read)
+            full = [used + self.options["guess"] >= self._holds for used in rows.lengths()]
+            live = [row for row, machine in enumerate(machines) if not (machine.done or machine.cut or full[row])]
+            machines, waiting = [machines[i] for i in live], [waiting[i] for i in live]
+            if live:
+                read = _moved(read, *rows.settle(live))
 
     def _begin(self, before: tuple[int, ...]) -> _Read:
         """Read what a group of prompts begins with, once: one row."""
@@ -305,7 +305,7 @@ class CausalModule(nn.Module):
         if virtual is not None:
             embedded = torch.cat([virtual.to(embedded.dtype), embedded], 1)
         cache: Any = DynamicCache()
-        with self._scored([0]):
+        with self._scored(torch.zeros(1, 0, dtype=torch.bool, device=self.device)):
             self.plain(inputs_embeds=embedded, past_key_values=cache, use_cache=True)
         return cache.to_legacy_cache()
 
@@ -320,18 +320,16 @@ class CausalModule(nn.Module):
         return self.plain.get_input_embeddings()(ids)
 
     @contextmanager
-    def _scored(self, wanted: Sequence[int]) -> Iterator[None]:
+    def _scored(self, wanted: torch.Tensor) -> Iterator[None]:
         """Within this, the model computes scores of the vocabulary, a great part of all its work, for some positions
         only, and gives them as one row of positions.
 
-        wanted (Sequence[int]): How many of the last positions of each row get scores.
+        wanted (torch.Tensor): Which of the last positions of each row get scores, shape (rows, positions).
         """
-        back = torch.arange(max(wanted), 0, -1, device=self.device)
-        last = back <= torch.tensor(wanted, device=self.device)[:, None]
 
         # A copy: given a slice of all positions, torch would copy the weights of the whole vocabulary for each row.
         def pick(layer: nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:  # noqa: ARG001
-            return (inputs[0][:, inputs[0].shape[1] - last.shape[1] :][last],)
+            return (inputs[0][:, inputs[0].shape[1] - wanted.shape[1] :][wanted],)
 
         with self.plain.get_output_embeddings().register_forward_pre_hook(pick):
             yield
@@ -341,13 +339,13 @@ class CausalModule(nn.Module):
     ) -> tuple[torch.Tensor, Any]:
         """Read more of some rows.
 
-        sequences (Sequence[Sequence[int]]): Ids for each row; shorter ones are filled up in front.
+        sequences (Sequence[Sequence[int]]): Ids for each row.
         read (_Read): What was read before, of all rows or of one for all of them.
         rows (_Rows): Which of it counts; changed in place.
         wanted (Sequence[int]): How many of the last positions of each row get scores.
         RETURNS (tuple[torch.Tensor, _Read]): Scores, shape (sum of `wanted`, vocabulary), and all that was read.
         """
-        ids, real = self._filled(sequences)
+        ids, real, scored = self._filled(sequences, wanted)
         positions = rows.append(real)
         cache: Any = DynamicCache()
         if read is not None:
@@ -355,7 +353,7 @@ class CausalModule(nn.Module):
             cache = DynamicCache.from_legacy_cache(
                 tuple((key.expand(spread, -1, -1, -1), value.expand(spread, -1, -1, -1)) for key, value in read)
             )
-        with self._scored(wanted):
+        with self._scored(scored):
             done = self.plain(
                 inputs_embeds=self._embed(ids),
                 attention_mask=rows.counts.long(),
@@ -373,7 +371,7 @@ class CausalModule(nn.Module):
         wanted (Sequence[int]): How many of the last positions of each row get scores.
         RETURNS (torch.Tensor): Scores, shape (sum of `wanted`, vocabulary).
         """
-        ids, real = self._filled(sequences)
+        ids, real, scored = self._filled(sequences, wanted)
         embedded, virtual = self._embed(ids), self._virtual()
         ahead = 0 if virtual is None else virtual.shape[1]
         rows = Rows(len(sequences), ahead, self.device)
@@ -382,21 +380,23 @@ class CausalModule(nn.Module):
             embedded = torch.cat([virtual.to(embedded.dtype).expand(len(sequences), -1, -1), embedded], 1)
             first = torch.arange(ahead, device=self.device).expand(len(sequences), -1)
             positions = torch.cat([first, positions], 1)
-        with self._scored(wanted):
+        with self._scored(scored):
             done = self.plain(
                 inputs_embeds=embedded, attention_mask=rows.counts.long(), position_ids=positions, use_cache=False
             )
         return done.logits
 
-    def _filled(self, sequences: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rows of one length, filled up in front: ids, and which of them are real, both of shape (rows, longest)."""
-        longest = max(map(len, sequences))
-        table = np.zeros((len(sequences), longest), dtype=np.int64)
-        real = np.zeros((len(sequences), longest), dtype=bool)
+    def _filled(self, sequences: Sequence[Sequence[int]], wanted: Sequence[int]) -> tuple[torch.Tensor, ...]:
+        """Rows of one length, filled up behind, so that nothing stands between what was read before and what is read
+        now: ids, which of them are real, and which of them get scores, all of shape (rows, longest)."""
+        lengths = np.array([[len(ids)] for ids in sequences])
+        place = np.arange(lengths.max())
+        table = np.zeros((len(sequences), len(place)), dtype=np.int64)
         for row, ids in enumerate(sequences):
-            table[row, longest - len(ids) :] = ids
-            real[row, longest - len(ids) :] = True
-        return torch.from_numpy(table).to(self.device), torch.from_numpy(real).to(self.device)
+            table[row, : len(ids)] = ids
+        real = place < lengths
+        scored = real & (place >= lengths - np.array(wanted)[:, None])
+        return tuple(torch.from_numpy(one).to(self.device) for one in (table, real, scored))
 
 
 def _load(options: dict[str, Any]) -> Callable[[str], Any]:
@@ -417,6 +417,15 @@ def _load(options: dict[str, Any]) -> Callable[[str], Any]:
 
 def _length(read: _Read) -> int:
     return 0 if read is None else read[0][0].shape[2]
+
+
+def _moved(read: Any, rows: torch.Tensor, places: torch.Tensor) -> Any:
+    """What was read, from other rows and positions; see `Rows.settle`."""
+
+    def move(one: torch.Tensor) -> torch.Tensor:
+        return one.transpose(1, 2)[rows, places].transpose(1, 2)
+
+    return tuple((move(key), move(value)) for key, value in read)
 
 
 def _copied(read: _Read) -> _Read:

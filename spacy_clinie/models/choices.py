@@ -32,17 +32,27 @@ class Rows:
         return self.counts.sum(-1).tolist()
 
     def forget(self, wrong: Sequence[int]) -> None:
-        """Drop the last positions of each row, which were guessed wrong.
+        """Drop the last positions of each row that count: they were guessed wrong.
 
         wrong (Sequence[int]): How many of each row.
         """
-        total = self.counts.shape[1]
-        place = torch.arange(total, device=self.counts.device)
-        self.counts &= place < total - torch.tensor(wrong, device=self.counts.device)[:, None]
+        from_last = self.counts.flip(-1).cumsum(-1).flip(-1)
+        self.counts &= from_last > torch.tensor(wrong, device=self.counts.device)[:, None]
 
-    def select(self, index: torch.Tensor) -> None:
-        """Go on with some of the rows."""
-        self.counts = self.counts[index]
+    def settle(self, live: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Go on with some of the rows, and close the gaps between the positions of each that count: a model that reads
+        no more than so many positions back, or holds no more, would count the gaps.
+
+        live (Sequence[int]): The rows; at least one.
+        RETURNS (tuple[torch.Tensor, torch.Tensor]): Where what is held comes from: the row, shape (rows, 1), and the
+            position, shape (rows, positions). The last one of every row counts.
+        """
+        index = torch.tensor(live, dtype=torch.long, device=self.counts.device)
+        counts = self.counts[index]
+        longest = int(counts.sum(-1).max())
+        places = counts.long().argsort(dim=-1, stable=True)[:, -longest:]
+        self.counts = counts.gather(-1, places)
+        return index[:, None], places
 
 
 def choose(machine: Any, guess: Sequence[int], scores: np.ndarray, totals: np.ndarray) -> tuple[int, int]:

@@ -80,7 +80,7 @@ class EncoderModule(nn.Module):
         RETURNS (EncoderModule): The trained module.
         """
         schema = json.loads((folder / "schema.json").read_text(encoding="utf8"))
-        encoder, tokenizer, fingerprint = base.restore_model(folder / "encoder", base.load_encoder)
+        encoder, tokenizer, fingerprint = base.restore_model(folder / "encoder", options["encoder"], base.load_encoder)
         module = cls(encoder, tokenizer, fingerprint, schema, options)
         module.head.load_state_dict(load_file(folder / "head.safetensors"))
         return module.eval()

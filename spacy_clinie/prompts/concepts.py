@@ -77,6 +77,7 @@ class ConceptPrompt:
     overlap: int
     grounded: bool
     threshold: float
+    source: Optional[str] = None
 
     def questions(self, schema: Schema, codec: Codec, examples: Sequence[Note]) -> list[Question]:
         """What is asked about every window.
@@ -115,7 +116,7 @@ class ConceptPrompt:
             shown.append({"text": note.text, "answer": self.format.text(note.text, spans, labels)})
         concepts = [schema.concepts[label] for label in labels]
         explain = self.format.explain(labels)
-        return render(self.template, schema=schema, concepts=concepts, explain=explain, examples=shown)
+        return render(self.template, self.source, schema=schema, concepts=concepts, explain=explain, examples=shown)
 
     def asked(self, number: int, text: str, pieced: Any, questions: Sequence[Question]) -> Iterator[Asked]:
         """Every question about every window of a Doc.
@@ -142,7 +143,9 @@ class ConceptPrompt:
     def machine(self, asked: Asked, codec: Codec) -> Machine:
         """What an answer may look like."""
         if not self.grounded:
-            return Free(3 * len(asked.ids.list) + 16, codec.alphabet.end)
+            # Enough for a concept in every token.
+            each = 3 + max(map(len, asked.question.labels.ids))
+            return Free(len(asked.ids.list) + each * len(asked.ids.firsts) + 16, codec.alphabet.end)
         return self.format.machine(asked.ids, asked.question.labels, codec.alphabet)
 
     def right(self, asked: Asked, spans: Sequence[Span], codec: Codec) -> tuple[list[int], int]:
@@ -160,7 +163,25 @@ class ConceptPrompt:
             for start, stop, kind in spans
             if kind in kinds and start >= asked.first and stop - asked.first <= size
         ]
-        return self.format.write(asked.ids, inside, asked.question.labels, codec.alphabet)
+        labels, alphabet = asked.question.labels, codec.alphabet
+        # A mark of the note's own beside a concept is taken for one of the answer's, or the other way round.
+        if {alphabet.open, alphabet.close}.intersection(asked.ids.list):
+            permitted = [span for span in inside if self._permits(asked, span, alphabet)]
+        else:
+            permitted = inside
+        ids, left_out = self.format.write(asked.ids, permitted, labels, alphabet)
+        return ids, left_out + len(inside) - len(permitted)
+
+    def _permits(self, asked: Asked, span: Span, alphabet: Alphabet) -> bool:
+        """Whether a concept can be written so that it can be read."""
+        labels = asked.question.labels
+        machine = self.format.machine(asked.ids, labels, alphabet)
+        for one in self.format.write(asked.ids, [span], labels, alphabet)[0]:
+            allowed = machine.allowed()
+            if allowed is not None and one not in allowed:
+                return False
+            machine.take(one, 0.0)
+        return True
 
     def read(
         self, asked: Asked, machine: Machine, names: Sequence[str], codec: Codec

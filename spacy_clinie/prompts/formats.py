@@ -62,8 +62,8 @@ class Format(Protocol):
         spans (Iterable[Span]): Its concepts, by units.
         labels (Labels): From `label_ids`.
         alphabet (Alphabet): The marks.
-        RETURNS (tuple[list[int], int]): Ids that the machine permits, but for windows in which the marks stand; and
-            how many concepts cannot be written so.
+        RETURNS (tuple[list[int], int]): Ids that the machine permits, unless a mark of the window's own stands beside
+            a concept; and how many concepts cannot be written so.
         """
 
     def text(self, words: str, spans: Iterable[Span], labels: Sequence[str]) -> str:

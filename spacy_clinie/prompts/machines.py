@@ -92,10 +92,12 @@ class Machine(Protocol):
     """Reads an answer id by id.
 
     done (bool): Whether the answer has ended.
+    cut (bool): Whether it is not to go on, though it has not ended.
     found (list[Any]): What it named: `Mention`s, or for `Choices` the index and the probability of each.
     """
 
     done: bool
+    cut: bool
     found: list[Any]
 
     def allowed(self) -> Optional[Sequence[int]]:
@@ -133,7 +135,7 @@ class Inline:
         self.log = 0.0
         self.node: Optional[dict] = None
         self.found: list[Mention] = []
-        self.done = False
+        self.done = self.cut = False
 
     def allowed(self) -> list[int]:
         if self.node is not None:
@@ -210,7 +212,7 @@ class Listed:
         self.node: Optional[dict] = None
         self.log = 0.0
         self.found: list[Mention] = []
-        self.done = False
+        self.done = self.cut = False
         self.starts = [first for first in self.window.firsts.tolist() if first < len(self.window.list)]
 
     def allowed(self) -> list[int]:
@@ -303,7 +305,7 @@ class Choices:
         self.length = 0
         self.log = 0.0
         self.found: list[tuple[int, float]] = []
-        self.done = False
+        self.done = self.cut = False
 
     def allowed(self) -> list[int]:
         ways = sorted({self.options[i][self.length] for i in self.active})
@@ -338,7 +340,7 @@ class Free:
         self.most, self.end = most, end
         self.log = 0.0
         self.found: list[int] = []
-        self.done = False
+        self.done = self.cut = False
 
     def allowed(self) -> None:
         return None
@@ -348,7 +350,7 @@ class Free:
         self.done = chosen == self.end
         if not self.done:
             self.found.append(chosen)
-            self.done = len(self.found) == self.most
+            self.cut = len(self.found) == self.most
 
     def guess(self, most: int) -> list[int]:  # noqa: ARG002
         return []

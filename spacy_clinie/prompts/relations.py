@@ -104,6 +104,7 @@ class RelationPrompt:
     each: bool
     window: int
     max_distance: Optional[int]
+    source: Optional[str] = None
 
     def asked(
         self, stretch: Stretch, schema: Schema, codec: Codec, examples: Sequence[Note]
@@ -155,6 +156,7 @@ class RelationPrompt:
     ) -> RelationsAsked:
         prompt = render(
             self.template,
+            self.source,
             schema=schema,
             relations=relations,
             question=question,

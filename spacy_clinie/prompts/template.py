@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from enum import Enum
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
-from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateError, TemplateNotFound, pass_context
+from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateError, pass_context
 from jinja2.runtime import Context
 from jinja2.sandbox import SandboxedEnvironment
 
@@ -106,38 +106,55 @@ def only_the_window() -> Prompt:
     return Prompt(f"{_BEGIN}0{_END}", (WINDOW,))
 
 
-def render(name: str, **values: Any) -> Prompt:
+def source_of(name: str) -> Optional[str]:
+    """What a template of one's own says, so that a pipeline can take it along.
+
+    name (str): See `render`.
+    RETURNS (Optional[str]): None for a bundled one.
+    RAISES (ClinieError): CIE320 if there is no such template.
+    """
+    if (FOLDER / f"{name}.jinja").exists():
+        return None
+    try:
+        return Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _missing(name) from error
+
+
+def _missing(name: str) -> ClinieError:
+    return ClinieError("CIE320", name=name, known=", ".join(sorted(one.stem for one in FOLDER.glob("*.jinja"))))
+
+
+def render(name: str, source: Optional[str] = None, /, **values: Any) -> Prompt:
     """Fill a template in.
 
     name (str): A bundled template such as `concepts_instruct.v1`, or the path of a file of one's own.
+    source (Optional[str]): What the template says; None to read the file.
     values (Any): What the template may use. `window` is where the window comes.
     RETURNS (Prompt): The prompt.
     RAISES (ClinieError): CIE320 if there is no such template, CIE321 if it is at fault.
     """
     kept: list[Any] = []
     try:
-        form = _load(name).render({**values, "window": WINDOW, _VALUES: kept})
+        form = _load(name, source_of(name) if source is None else source).render(
+            {**values, "window": WINDOW, _VALUES: kept}
+        )
     except TemplateError as error:
         raise ClinieError("CIE321", name=name, problem=type(error).__name__) from error
     return Prompt(form.strip(), tuple(kept))
 
 
 @lru_cache
-def _load(name: str) -> Template:
-    bundled = (FOLDER / f"{name}.jinja").exists()
-    file = FOLDER / f"{name}.jinja" if bundled else Path(name)
+def _load(name: str, source: Optional[str]) -> Template:
     environment = SandboxedEnvironment(
-        loader=FileSystemLoader(file.parent),
+        loader=FileSystemLoader(FOLDER),
         undefined=StrictUndefined,
         finalize=_hold,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     try:
-        return environment.get_template(file.name)
-    except TemplateNotFound as error:
-        known = ", ".join(sorted(one.stem for one in FOLDER.glob("*.jinja")))
-        raise ClinieError("CIE320", name=name, known=known) from error
+        return environment.get_template(f"{name}.jinja") if source is None else environment.from_string(source)
     except TemplateError as error:
         raise ClinieError("CIE321", name=name, problem=f"{type(error).__name__}: {error}") from error
 
