@@ -32,6 +32,8 @@ UNANSWERED = "unanswered"
 
 # Length of the text that the relations were set on: a Doc cut out of another must not read them by old offsets.
 _LENGTH_KEY = "clinie_length"
+# What we wrote to `doc.ents`: first character, one past the last, label.
+_ENTS_KEY = "clinie_ents"
 # Where spaCy keeps the value of an extension that is a plain default, as other libraries register `rel`.
 _FOREIGN_KEY: Any = ("._.", "rel", None, None)
 
@@ -93,9 +95,13 @@ def foreign_entities(doc: Doc) -> list[Span]:
     """Entities that other components wrote to `doc.ents` beside our concepts.
 
     doc (Doc): The Doc.
-    RETURNS (list[Span]): Those that are none of `get_spans(doc)`.
+    RETURNS (list[Span]): Those that are none of `get_spans(doc)`, and that were none when we wrote `doc.ents`: somebody
+        may have taken a concept out of the group since.
     """
     known = set(map(_place, get_spans(doc)))
+    if SPANS_KEY in doc.spans:
+        label_id = doc.vocab.strings.as_int
+        known |= {(start, end, label_id(label)) for start, end, label in doc.user_data.get(_ENTS_KEY, ())}
     return [ent for ent in doc.ents if _place(ent) not in known]
 
 
@@ -116,9 +122,29 @@ def get_scores(doc: Doc) -> list[Optional[float]]:
     """
     spans = get_spans(doc)
     scores = doc.spans[SPANS_KEY].attrs.get("scores") if SPANS_KEY in doc.spans else None
-    # Another component may have appended spans to the group without scores.
-    known = [] if scores is None else [None if score is None else float(score) for score in scores][: len(spans)]
+    known = [] if scores is None else [None if score is None else float(score) for score in scores]
+    # Another component may have appended spans to the group without scores; or taken some out, nobody knows which.
+    if len(known) > len(spans):
+        known = []
     return known + [None] * (len(spans) - len(known))
+
+
+def has_concepts(doc: Doc) -> bool:
+    """Whether anybody said which concepts a Doc has, be it none: `doc.spans["clinie"]` or `doc.ents` were set.
+
+    doc (Doc): The Doc.
+    RETURNS (bool): False for a Doc that nobody annotated.
+    """
+    return SPANS_KEY in doc.spans or doc.has_annotation("ENT_IOB")
+
+
+def has_relations(doc: Doc) -> bool:
+    """Whether anybody said which relations a Doc has, be it none: `doc._.rel` was set.
+
+    doc (Doc): The Doc.
+    RETURNS (bool): False where it was not, or where the Doc was stored without `user_data`.
+    """
+    return RELATIONS_KEY in doc.user_data or bool(get_relations(doc))
 
 
 def get_details(doc: Doc) -> dict[str, dict[str, Any]]:
@@ -161,6 +187,7 @@ def set_concepts(
     doc.ents = foreign + [
         Span(doc, span.start, span.end, label=span.label, kb_id=linked.get(_place(span), span.kb_id)) for span in flat
     ]
+    doc.user_data[_ENTS_KEY] = [[span.start_char, span.end_char, span.label_] for span in flat]
 
 
 def get_links(doc: Doc) -> list[str]:
@@ -336,6 +363,7 @@ class _Concepts:
     def __init__(self, doc: Doc) -> None:
         self.doc, self.spans = doc, get_spans(doc)
         self._places: dict[tuple, int] = {}
+        self._entities = {(ent.start_char, ent.end_char, ent.label_) for ent in doc.ents}
         for i, span in enumerate(self.spans):
             known = (span.start_char, span.end_char, span.label_, span.id_)
             for parts in (4, 3, 2):
@@ -349,7 +377,8 @@ class _Concepts:
             span = self.spans[index]
             if (span.start_char, span.end_char, span.label_)[: len(known)] == known:
                 return index
-        found = self._find(known)
+        # What was no concept when it was stored is not one of another label now.
+        found = self._find(known, by_place=index >= 0)
         return (known[0], known[1], known[2] if len(known) > 2 else "") if found is None else found
 
     def record(self, number: int, value: Any) -> tuple[int, list[Any]]:
@@ -362,7 +391,9 @@ class _Concepts:
         if isinstance(value, Span):
             if value.doc is not self.doc:
                 raise ClinieError("CIE001", index=number, problem="one of its spans belongs to another Doc")
-            found = self._find((value.start_char, value.end_char, value.label_, value.id_))
+            known = value.start_char, value.end_char, value.label_, value.id_
+            # An entity of another component keeps its type where a concept of ours has the same words.
+            found = self._find(known, by_place=(value.start_char, value.end_char, value.label_) not in self._entities)
             return (-1 if found is None else found), [value.start_char, value.end_char, value.label_]
         try:
             place = -1 if isinstance(value, bool) else operator.index(value)
@@ -374,8 +405,10 @@ class _Concepts:
         span = self.spans[place]
         return place, [span.start_char, span.end_char, span.label_]
 
-    def _find(self, known: tuple) -> Optional[int]:
-        return next((self._places[known[:n]] for n in range(len(known), 1, -1) if known[:n] in self._places), None)
+    def _find(self, known: tuple, *, by_place: bool) -> Optional[int]:
+        least = 2 if by_place or len(known) == 2 or not known[2] else 3
+        tried = (known[:n] for n in range(len(known), least - 1, -1))
+        return next((self._places[one] for one in tried if one in self._places), None)
 
 
 def _records(doc: Doc, relations: Any) -> list[list[Any]]:

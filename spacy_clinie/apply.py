@@ -77,6 +77,7 @@ def annotate(
     target: Path,
     *,
     schema: Optional[Union[str, Path]] = None,
+    code: Optional[Path] = None,
     batch_size: int = 256,
     strict: bool = False,
 ) -> Summary:
@@ -88,6 +89,7 @@ def annotate(
     target (Path): A .jsonl, .spacy or .html file, or a new folder for brat files. A .spacy file holds tokens, concepts
         and relations, as `convert` writes them, and nothing else that the pipeline may have set.
     schema (Optional[Union[str, Path]]): Name or file of a schema whose types are looked for; None for the pipeline's.
+    code (Optional[Path]): See `pipelines.load`.
     batch_size (int): Notes that are annotated and saved together.
     strict (bool): Raise in the end if something could not be annotated or had to be changed. The output is written
         all the same.
@@ -104,12 +106,12 @@ def annotate(
     _check_target(source, target, errors)
     failures = Failures(errors)
     files = _files(source, failures)
-    nlp = load(pipeline, schema)
+    nlp = load(pipeline, schema, code)
     if _is_folder(target):
         _check_brat(nlp, _read(source, files, Report()), target)
     input_hash, lines = _fingerprint([file.path for file in files], source if source.is_dir() else source.parent)
     total = {".jsonl": lines, ".spacy": None}.get(source.suffix.lower(), len(files))
-    fingerprint = _pipeline_fingerprint(nlp, schema)
+    fingerprint = _pipeline_fingerprint(nlp, schema, code)
     asking = any(isinstance(pipe, AskingComponent) for _, pipe in nlp.pipeline)
     most = ASKED_CHARACTERS if asking else BATCH_CHARACTERS
     with closing(Part(target, {"pipeline": fingerprint, "input": input_hash})) as part:
@@ -195,7 +197,8 @@ def _process(nlp: Language, notes: list[Note], failures: Failures) -> dict[str, 
         annotated = note_from_doc(doc, entities=True)
         annotated.id = note.id
         annotated.check()
-        found[note.id] = annotated
+        # As it will be read in the end, which asks for more: labels, for one thing.
+        found[note.id] = Note.from_dict(annotated.to_dict())
     records = {note_id: note.to_dict() for note_id, note in found.items()}
     for note, doc in zip(worded, docs, strict=True):
         unanswered = doc.user_data.get(REJECTED_KEY, {}).get(UNANSWERED, 0)
@@ -266,10 +269,11 @@ def _batches(notes: Iterable[Note], size: int, characters: int) -> Iterator[list
         yield batch
 
 
-def _pipeline_fingerprint(nlp: Language, schema: Optional[Union[str, Path]] = None) -> str:
+def _pipeline_fingerprint(nlp: Language, schema: Optional[Union[str, Path]] = None, code: Optional[Path] = None) -> str:
     files = [file for file in all_files(Path(nlp.path)) if "__pycache__" not in file.parts]
     types = "" if schema is None else f" {json.dumps(Schema.load(schema).to_dict())}"
-    return f"{_fingerprint(files, Path(nlp.path))[0]} spacy {spacy.__version__} spacy_clinie {__version__}{types}"
+    own = "" if code is None else f" {_fingerprint([code], code.parent)[0]}"
+    return f"{_fingerprint(files, Path(nlp.path))[0]} spacy {spacy.__version__} spacy_clinie {__version__}{types}{own}"
 
 
 def _fingerprint(files: list[Path], folder: Path) -> tuple[str, int]:

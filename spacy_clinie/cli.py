@@ -230,6 +230,10 @@ def annotate(
             help="Schema file or name (`schema list`) of the types to look for, in place of the pipeline's own.",
         ),
     ] = None,
+    code: Annotated[
+        Optional[Path],
+        typer.Option(metavar="FILE.py", help="Python file with components of the pipeline's own; it is imported."),
+    ] = None,
     strict: Strict = False,
 ) -> None:
     """Find concepts and relations in notes with a trained pipeline.
@@ -244,7 +248,7 @@ def annotate(
     """
     from .apply import annotate as run
 
-    summary = run(pipeline, source, target, schema=schema, strict=strict)
+    summary = run(pipeline, source, target, schema=schema, code=code, strict=strict)
     typer.echo(f"{summary.notes:,} notes, {summary.concepts:,} concepts, {summary.relations:,} relations")
     if summary.resumed:
         typer.echo(f"{summary.resumed:,} of the notes had been done by an earlier job")

@@ -188,6 +188,10 @@ MESSAGES = {
     "CIE317": (
         "A base in 4 bits cannot be trained itself. Give it an adapter, or set four_bit = false to train every weight."
     ),
+    "CIE318": (
+        "A language model of the kind {kind} keeps no keys and values that it could read on from, at least in this "
+        "version of transformers. Take one with attention in all layers, such as Llama, Mistral, Qwen, Gemma or GPT-2."
+    ),
     "CIE319": (
         "The pipeline {pipeline} has no component of spacy_clinie, so nothing in it looks for the types of a schema."
     ),
@@ -261,6 +265,10 @@ MESSAGES = {
         "has a blank in it. Write to a file that ends in .jsonl, which holds everything."
     ),
     "CIE446": "The settings of the pipeline {pipeline} cannot be used: {problems}. Correct its config.cfg.",
+    "CIE448": (
+        "The pipeline {pipeline} needs {name!r}, which nothing that is installed and imported has registered. Install "
+        "the package that does, or name the file that does with --code."
+    ),
     "CIE447": (
         "None of the {count} note(s) could be annotated ({reason}), so nothing was written. See {errors}; it is the "
         "pipeline that fails, if it fails for every note."
@@ -302,6 +310,15 @@ MESSAGES = {
         "{count} relations in the training data of {component} are between concepts that stand more than {distance} "
         "sentences apart, or whose types the schema does not list for any relation: they cannot be learnt, and scoring "
         "counts them as missed. See max_distance and the schema's pairs."
+    ),
+    "CIE474": (
+        "{component} does not learn from {count} Docs, since nobody said what they have. Set doc.spans['clinie'] or "
+        "doc.ents for concepts, doc._.rel for relations, be it to nothing; store DocBins with store_user_data=True; "
+        "augmenters, max_length and gold_preproc of spaCy's reader lose relations."
+    ),
+    "CIE475": (
+        "The knowledge base of {component} is saved with all words that it met, names of patients among them. Give the "
+        "linker a vocabulary of its own, or train it apart from notes."
     ),
     "CIE476": (
         "{count} relations in the training data of {component} stand between concepts that another relation joins as "

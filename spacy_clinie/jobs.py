@@ -157,8 +157,9 @@ class Part:
             self._unlink()
 
     def _unlink(self) -> None:
-        self.path.unlink(missing_ok=True)
+        # In this order: once the part file is gone, another job may begin with a header of its own.
         self.header.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let other jobs write."""

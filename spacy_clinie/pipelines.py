@@ -11,16 +11,19 @@ import spacy
 import srsly
 from safetensors import SafetensorError
 from spacy.language import Language
+from spacy.util import import_file
 from spacy.vocab import create_vocab
 from thinc.api import ConfigValidationError
 
 from .components.base import ClinieComponent
-from .errors import ClinieError
+from .errors import ClinieError, warn
 from .schema import Schema
 
 _FOLDER = Path(__file__).parent / "data" / "pipelines"
 # How spaCy and srsly name a file that is not there.
 _MISSING = re.compile(r"(?:\[E053\] .* from|Can't read file:) (.*)")
+# How spaCy names a factory or a registered function that it does not know.
+_UNKNOWN = re.compile(r"\[E(?:002|893)\] .*? (?:for|function) '([^']*)'")
 
 
 def bundled() -> tuple[str, ...]:
@@ -31,22 +34,29 @@ def bundled() -> tuple[str, ...]:
     return tuple(sorted(folder.name for folder in _FOLDER.glob("*") if (folder / "config.cfg").is_file()))
 
 
-def load(pipeline: Union[str, Path], schema: Optional[Union[str, Path, Schema]] = None) -> Language:
+def load(
+    pipeline: Union[str, Path],
+    schema: Optional[Union[str, Path, Schema]] = None,
+    code: Optional[Union[str, Path]] = None,
+) -> Language:
     """Load a trained pipeline; `spacy_clinie.load` is the same.
 
     pipeline (Union[str, Path]): One that comes with the package (`bundled`), or what `spacy.load` takes: a folder, or
         the name of an installed package.
     schema (Optional[Union[str, Path, Schema]]): A schema, or its name or file: its types are looked for, in place of
         those that the pipeline has by default.
+    code (Optional[Union[str, Path]]): A Python file that registers what the pipeline needs of one's own.
     RETURNS (Language): The pipeline.
-    RAISES (ClinieError): CIE430 if there is no such pipeline, CIE442 if it cannot be loaded, CIE302 if its base model
-        is not installed; CIE101 to CIE109 for the schema; CIE315 if a component cannot look for its types, CIE319 if
-        no component could.
+    RAISES (ClinieError): CIE430 if there is no such pipeline, CIE442 if it cannot be loaded, CIE448 if it needs code
+        that was not imported, CIE302 if its base model is not installed; CIE101 to CIE109 for the schema; CIE315 if a
+        component cannot look for its types, CIE319 if no component could.
     """
+    if code is not None:
+        import_file("python_code", code)
     nlp = _load(_FOLDER / pipeline if str(pipeline) in bundled() else pipeline)
     if schema is None:
         return nlp
-    components = [pipe for _, pipe in nlp.pipeline if isinstance(pipe, ClinieComponent)]
+    components = [pipe for _, pipe in nlp.components if isinstance(pipe, ClinieComponent)]  # those disabled, too
     if not components:
         raise ClinieError("CIE319", pipeline=pipeline)
     for component in components:
@@ -64,6 +74,9 @@ def _load(pipeline: Union[str, Path]) -> Language:
         is_there = any(Path(pipeline, name).is_file() for name in ("config.cfg", "meta.json"))
         if str(error).startswith(("[E050]", "[E052]", "[E053]")) and not is_there:
             raise ClinieError("CIE430", pipeline=pipeline, bundled=", ".join(bundled()) or "none yet") from error
+        unknown = _UNKNOWN.match(str(error))
+        if unknown:
+            raise ClinieError("CIE448", pipeline=pipeline, name=unknown[1]) from error
         named = _MISSING.match(str(error))
         if isinstance(error, ValueError) and not isinstance(error, JSONDecodeError) and not named:
             raise
@@ -106,7 +119,9 @@ def _to_be_saved(nlp: Language) -> Language:
         kept.vocab.vectors.from_bytes(held.vectors.to_bytes(exclude=["strings"]))
     for key in held.vectors.keys():  # noqa: SIM118
         kept.vocab.strings.add(held.strings[key])
-    for _, pipe in nlp.pipeline:
+    for name, pipe in nlp.components:
+        if hasattr(pipe, "kb"):  # an entity linker, whose knowledge base is saved with a vocabulary of its own
+            warn("CIE475", component=name)
         for label in getattr(pipe, "labels", ()):
             if isinstance(label, str):
                 kept.vocab.strings.add(label)

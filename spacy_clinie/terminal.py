@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+import click
 import typer
 
 from .errors import ClinieError, ClinieWarning
@@ -49,6 +50,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
                 command(*args, **kwargs)
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
+        except click.UsageError as error:  # of spaCy's, for settings of a config that are changed on the command line
+            fail(error.format_message(), status=2)
         except ClinieError as error:
             fail(str(error))
         except OSError as error:
@@ -70,13 +73,14 @@ def _is_main() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def fail(message: str) -> NoReturn:
-    """End with status 1.
+def fail(message: str, status: int = 1) -> NoReturn:
+    """End.
 
     message (str): What is printed.
+    status (int): What the command ends with.
     """
     typer.echo(message, err=True)
-    raise typer.Exit(1)
+    raise typer.Exit(status)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:

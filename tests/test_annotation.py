@@ -300,3 +300,40 @@ def test_a_tokenizer_that_changes_the_text_is_refused(nlp: spacy.Language) -> No
 
 def test_get_relations_without_any(nlp: spacy.Language) -> None:
     assert get_relations(nlp.make_doc("nothing")) == []
+
+
+def test_a_relation_of_an_entity_keeps_its_type_where_a_concept_has_its_words() -> None:
+    """An existing component calls it a chemical, ours a drug."""
+    doc = TOKENIZERS["english"]("Aspirin caused a rash")
+    chemical = Span(doc, 0, 1, label="CHEMICAL")
+    doc.ents = [chemical]
+    set_concepts(doc, [Span(doc, 0, 1, label="Drug", span_id="T1"), Span(doc, 3, 4, label="ADE", span_id="T2")])
+    drug, rash = get_spans(doc)
+    set_relations(doc, [(rash, chemical, "by"), (rash, drug, "by")])
+    for held in (doc, Doc(doc.vocab).from_bytes(doc.to_bytes())):
+        assert [rel.tail.label_ for rel in get_relations(held)] == ["CHEMICAL", "Drug"]
+    # What has no type of its own, or another one by now, is found by its place.
+    set_relations(doc, [(rash, Span(doc, 0, 1), "by")])
+    assert get_relations(doc)[0].tail.label_ == "Drug"
+    set_concepts(doc, [Span(doc, 0, 1, label="Medicine", span_id="T1"), rash])
+    assert get_relations(doc)[0].tail.label_ == "Medicine"
+
+
+def test_what_another_component_takes_out_does_not_come_back() -> None:
+    doc = TOKENIZERS["english"]("Aspirin for pain and fever")
+    add_concepts(doc, [(0, 1, "Drug", 0.9), (2, 3, "Reason", 0.2), (4, 5, "Reason", 0.8)])
+    assert len(doc.ents) == 3
+    kept = [span for span, score in zip(get_spans(doc), get_scores(doc), strict=True) if (score or 0) > 0.5]
+    doc.spans["clinie"] = kept
+    for held in (doc, Doc(doc.vocab).from_bytes(doc.to_bytes())):
+        assert [one.start for one in note_from_doc(held, entities=True).concepts] == [0, 17 + 4]
+    add_concepts(doc, [(0, 1, "Dose", 0.5)])
+    assert {ent.label_ for ent in doc.ents} == {"Drug", "Reason"}
+    assert len(doc.ents) == 2
+
+
+def test_scores_do_not_move_to_other_concepts() -> None:
+    doc = TOKENIZERS["english"]("Aspirin for pain and fever")
+    add_concepts(doc, [(0, 1, "Drug", 0.9), (2, 3, "Reason", 0.2), (4, 5, "Reason", 0.8)])
+    del doc.spans["clinie"][1]
+    assert get_scores(doc) == [None, None]

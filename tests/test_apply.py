@@ -415,3 +415,45 @@ def test_a_pipeline_behind_a_link_is_told_from_what_it_was(pipeline: Path, tmp_p
     patterns = tmp_path / "elsewhere" / "patterns.jsonl"
     patterns.write_text(patterns.read_text() + json.dumps({"label": "Drug", "pattern": "Other"}) + "\n")
     assert apply._pipeline_fingerprint(spacy.load(pipeline)) != before
+
+
+@Language.component("clinie_test_unlabelled")
+def leave_unlabelled(doc: Doc) -> Doc:
+    doc.spans["clinie"] = [doc[:1]] if "EXPLODE" in doc.text else []
+    return doc
+
+
+def test_a_concept_without_a_label_fails_its_note_and_not_the_job(tmp_path: Path) -> None:
+    nlp = spacy.blank("en")
+    nlp.add_pipe("clinie_test_unlabelled")
+    nlp.to_disk(tmp_path / "model")
+    source = write_lines(tmp_path / "notes.jsonl", {"a": TEXT, "b": f"EXPLODE {TEXT}"})
+    with pytest.warns(ClinieWarning, match="CIE436"):
+        summary = annotate(tmp_path / "model", source, tmp_path / "out.jsonl")
+    assert (summary.notes, summary.failed) == (1, 1)
+    (failure,) = read_lines(tmp_path / "out.jsonl.errors.jsonl")
+    assert failure["id"] == "b"
+
+
+def test_a_pipeline_with_code_of_ones_own(tmp_path: Path) -> None:
+    code = tmp_path / "mine.py"
+    code.write_text("""from spacy.language import Language
+
+@Language.component("clinie_test_of_ones_own")
+def rules(doc):
+    doc.ents = [doc.char_span(0, 7, "Drug")]
+    return doc
+""")
+    nlp = spacy.blank("en")
+    config = nlp.config.copy()
+    config["nlp"]["pipeline"] = ["mine"]
+    config["components"] = {"mine": {"factory": "clinie_test_of_ones_own"}}
+    nlp.to_disk(tmp_path / "model")
+    config.to_disk(tmp_path / "model" / "config.cfg")
+    source = write_lines(tmp_path / "notes.jsonl", {"a": TEXT})
+    with pytest.raises(ClinieError, match=r"CIE448.*clinie_test_of_ones_own.*--code"):
+        annotate(tmp_path / "model", source, tmp_path / "out.jsonl")
+    assert annotate(tmp_path / "model", source, tmp_path / "out.jsonl", code=code).concepts == 1
+    fingerprint = apply._pipeline_fingerprint(spacy.load(tmp_path / "model"), None, code)
+    code.write_text(code.read_text() + "\n")
+    assert apply._pipeline_fingerprint(spacy.load(tmp_path / "model"), None, code) != fingerprint

@@ -372,3 +372,9 @@ def test_a_real_corpus(corpora: Path, tmp_path: Path) -> None:
     status, output = run("convert", "mtsamples_sdoh", corpora, tmp_path / "out.spacy", "--split", "test")
     assert status == 0
     assert " ".join(output.splitlines()[0].split()) == "Documents 37"
+
+
+def test_a_mistyped_option_is_the_users_and_not_ours(tmp_path: Path) -> None:
+    code, output = run("export-instructions", tmp_path / "a.cfg", tmp_path / "b.jsonl", "--split", "train")
+    assert code == 2
+    assert "CIE501" not in output

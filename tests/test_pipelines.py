@@ -196,3 +196,23 @@ def test_what_brat_cannot_hold_is_told_before_the_work(tiny_decoder: str, tmp_pa
     (tmp_path / "note.txt").write_text("Took aspirin.")
     with pytest.raises(ClinieError, match="CIE445"):
         annotate(path, tmp_path / "note.txt", tmp_path / "brat")
+
+
+def test_components_that_are_disabled_are_saved_and_used_like_the_others(tiny_decoder: str, tmp_path: Path) -> None:
+    nlp = build_decoder(tiny_decoder, "i2b2_2010")
+    nlp.add_pipe("tagger", first=True).add_label("UNHEARD_OF")  # type: ignore[attr-defined]
+    nlp.initialize()
+    nlp.disable_pipes("tagger", "clinie_decoder_prompt")
+    before_to_disk()(nlp).to_disk(tmp_path / "model")
+    again = spacy_clinie.load(tmp_path / "model", schema_file(tmp_path, "Planet"))
+    assert again.pipe_names == []
+    again.enable_pipe("tagger")
+    assert again("aspirin")[0].tag_ == "UNHEARD_OF"
+    assert again.get_pipe("clinie_decoder_prompt").labels == ("Planet",)  # type: ignore[attr-defined]
+
+
+def test_a_knowledge_base_that_holds_words_of_notes_is_told() -> None:
+    nlp = spacy.blank("en")
+    nlp.add_pipe("entity_linker")
+    with pytest.warns(ClinieWarning, match="CIE475.*entity_linker"):
+        before_to_disk()(nlp)

@@ -11,7 +11,7 @@ from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Model
 
-from ..annotation import SCHEMA_KEY, get_spans, relation_indexes
+from ..annotation import SCHEMA_KEY, get_spans, has_concepts, has_relations, relation_indexes
 from ..errors import ClinieError, warn
 from ..models.excerpts import Ranges, mark_places, shared
 from ..notes import Note
@@ -139,6 +139,9 @@ class AskingComponent(ClinieComponent):
         if self.relations:
             self.relations = replace(self.relations, source=sources.get("relations"))
 
+    def is_annotated(self, gold: Doc) -> bool:
+        return bool(self.concepts and has_concepts(gold)) or bool(self.relations and has_relations(gold))
+
     def check(self, examples: list[Example]) -> None:
         for gold in (example.reference for example in examples):
             schema = self.schema_of(gold)
@@ -182,6 +185,8 @@ class AskingComponent(ClinieComponent):
             gold.append([(start, stop, kind) for start, stop, kind in ends if start < stop])
         unwritten = 0
         for one in self.concepts_asked(docs, pieced):
+            if not has_concepts(examples[one.doc].reference):
+                continue
             answer, left_out = cast(ConceptPrompt, self.concepts).right(one, gold[one.doc], codec)
             yield one, answer
             unwritten += left_out
@@ -189,6 +194,8 @@ class AskingComponent(ClinieComponent):
             warn("CIE467", component=self.name, count=unwritten)
         related = [self._triples(example.reference) for example in examples]
         for question in self.relations_asked(docs, pieced, spans):
+            if not has_relations(examples[question.doc].reference):
+                continue
             yield question, question.right(related[question.doc], codec)
 
     def _triples(self, gold: Doc) -> set[Triple]:

@@ -17,7 +17,7 @@ from thinc.api import Model, Optimizer, set_dropout_rate
 
 from ..annotation import SCHEMA_KEY, cover, get_spans, register_extension
 from ..conversion import note_from_doc
-from ..errors import ClinieError
+from ..errors import ClinieError, warn
 from ..schema import Schema
 
 # What a model holds for each token while it reads (scores of all tags) takes about a kilobyte.
@@ -191,8 +191,12 @@ class ClinieComponent(TrainablePipe):
         losses.setdefault(self.name, 0.0)
         examples = [example for example in examples if len(example.predicted)]
         validate_examples(examples, f"{type(self).__name__}.update")
-        if not examples:
+        annotated = [example for example in examples if self.is_annotated(example.reference)]
+        if len(annotated) < len(examples):
+            warn("CIE474", component=self.name, count=len(examples) - len(annotated))
+        if not annotated:
             return losses
+        examples = annotated
         set_dropout_rate(self.model, drop)
         loss, backprop = self.model.begin_update(self.batch(examples))
         backprop(1.0)
@@ -200,6 +204,15 @@ class ClinieComponent(TrainablePipe):
             self.finish_update(sgd)
         losses[self.name] += loss
         return losses
+
+    def is_annotated(self, gold: Doc) -> bool:
+        """Whether a Doc says what is to be learnt from it: that there is nothing, or that nobody has looked, are two
+        things.
+
+        gold (Doc): The Doc.
+        RETURNS (bool): False if it cannot be learnt from.
+        """
+        raise NotImplementedError
 
     def check(self, examples: list[Example]) -> None:
         """Raise for training data that cannot be learnt from, before hours of work.

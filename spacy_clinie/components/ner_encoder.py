@@ -9,7 +9,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from thinc.api import Config, Model
 
-from ..annotation import add_concepts, get_spans
+from ..annotation import add_concepts, get_spans, has_concepts
 from ..models.pieces import Sought
 from .base import ClinieComponent, gold_spans, in_parts
 
@@ -89,6 +89,9 @@ class NerEncoder(ClinieComponent):
         """
         for doc, found in zip(docs, predictions, strict=True):
             add_concepts(doc, found)
+
+    def is_annotated(self, gold: Doc) -> bool:
+        return has_concepts(gold)
 
     def check(self, examples: list[Example]) -> None:
         for example in examples:

@@ -16,6 +16,8 @@ from ..annotation import (
     get_all_spans,
     get_details,
     get_relations,
+    get_spans,
+    has_relations,
     relation_indexes,
     set_concepts,
     set_relations,
@@ -146,6 +148,9 @@ class RelationClassifier(ClinieComponent):
         """
         return candidates(doc, spans, self.schema_of(doc), self.max_distance)
 
+    def is_annotated(self, gold: Doc) -> bool:
+        return has_relations(gold)
+
     def check(self, examples: list[Example]) -> None:
         double = 0
         for gold in (example.reference for example in examples):
@@ -194,13 +199,26 @@ class RelationClassifier(ClinieComponent):
             doc = example.predicted.copy()
             doc.spans.pop(SPANS_KEY, None)
             doc.ents = []
-            set_concepts(doc, gold_spans(example.reference, doc), details=get_details(example.reference))
+            set_concepts(doc, *_exactly(example.reference, doc))
             set_relations(doc, [])
             docs.append(doc)
         self.set_annotations(docs, self.predict(docs))
         pairs = [(example.reference, doc) for example, doc in zip(examples, docs, strict=True)]
         scores.update(score_relations(pairs, "relations_gold"))
         return scores
+
+
+def _exactly(gold: Doc, doc: Doc) -> tuple[list[Span], None, dict[str, dict[str, Any]]]:
+    """The gold concepts on another Doc, for `set_concepts`: with their own offsets, whatever the tokens."""
+    details = get_details(gold)
+    spans = []
+    for i, (span, own) in enumerate(zip(gold_spans(gold, doc), get_spans(gold), strict=True)):
+        span_id = span.id_ or f"G{i}"
+        spans.append(Span(doc, span.start, span.end, label=span.label, span_id=span_id))
+        if (span.start_char, span.end_char) != (own.start_char, own.end_char):
+            offsets = {"offsets": [own.start_char, own.end_char]}
+            details[span_id] = {**offsets, **details.get(span_id, {})}
+    return spans, None, details
 
 
 def _key(span: Span) -> tuple[int, int, int]:

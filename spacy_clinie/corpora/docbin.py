@@ -84,8 +84,10 @@ def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
 
 def _docs(file: Path, report: Report) -> Iterator[Doc]:
     try:
-        docs = DocBin().from_disk(file).get_docs(Vocab())
-        yield from docs
+        bundle = DocBin().from_disk(file)
+        if len(bundle) and not any(bundle.user_data):
+            report.leave_out("user data, which hold relations and ids: the file was stored without", file)
+        yield from bundle.get_docs(Vocab())
     except OSError:
         report.drop("file cannot be opened", file)
     except _DAMAGED:

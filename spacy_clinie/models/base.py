@@ -382,5 +382,7 @@ def pick_precision(name: str, device: "torch.device") -> Optional["torch.dtype"]
     if device.type == "cuda":
         has_bf16 = torch.cuda.is_bf16_supported()
     else:
-        has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        # Neither is public, and not every version of torch has them.
+        asked = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+        has_bf16 = any(supported() for supported in asked if supported is not None)
     return torch.bfloat16 if name == "bf16" or (name == "auto" and has_bf16) else None

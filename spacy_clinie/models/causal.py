@@ -125,6 +125,8 @@ class CausalModule(nn.Module):
         if options["guess"] >= self.reader.limit // 2:
             few = f"fewer than {self.reader.limit // 2}, half of what the model reads"
             raise ClinieError("CIE307", setting="guess", value=options["guess"], choices=few)
+        if getattr(self.plain, "_is_stateful", False) or not getattr(self.plain, "_supports_cache_class", True):
+            raise ClinieError("CIE318", kind=model.config.model_type)
         if options["checkpoint"]:
             self.plain.gradient_checkpointing_enable({"use_reentrant": False})
         if not options["four_bit"]:  # such a base is put on its device when it is loaded

@@ -6,7 +6,7 @@ from typing import Any
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from ..annotation import RELATIONS_KEY, SPANS_KEY, get_relations
+from ..annotation import SPANS_KEY, has_concepts, has_relations
 from ..conversion import note_from_doc
 from ..notes import Note
 from .counts import Counts, count, rates
@@ -62,7 +62,7 @@ def score_concepts(examples: Iterable[Example], **_cfg: Any) -> dict[str, Any]:
         `_f`; the strict ones again as `spans_clinie_*`, which `spacy evaluate --spans-key clinie` prints.
     RAISES (ClinieError): CIE400 if the texts of a reference and a prediction differ.
     """
-    docs = [(eg.reference, eg.predicted) for eg in examples if _has_concepts(eg.reference)]
+    docs = [(eg.reference, eg.predicted) for eg in examples if has_concepts(eg.reference)]
     scores = _flat(_notes(docs), "concepts", "concepts")
     for part in ("p", "r", "f", "per_type"):
         scores[f"spans_{SPANS_KEY}_{part}"] = scores[f"concepts_{part}"]
@@ -80,15 +80,7 @@ def score_relations(docs: Iterable[tuple[Doc, Doc]], prefix: str = "relations") 
     RETURNS (dict[str, Any]): `{prefix}_p`, `_r`, `_f`, `_per_type` (strict), `{prefix}_lenient_p`, `_r`, `_f`.
     RAISES (ClinieError): CIE400 if the texts of a reference and a prediction differ.
     """
-    return _flat(_notes([pair for pair in docs if _has_relations(pair[0])]), "relations", prefix)
-
-
-def _has_concepts(doc: Doc) -> bool:
-    return SPANS_KEY in doc.spans or doc.has_annotation("ENT_IOB")
-
-
-def _has_relations(doc: Doc) -> bool:
-    return RELATIONS_KEY in doc.user_data or bool(get_relations(doc))
+    return _flat(_notes([pair for pair in docs if has_relations(pair[0])]), "relations", prefix)
 
 
 def _notes(docs: Iterable[tuple[Doc, Doc]]) -> list[tuple[Note, Note]]:

@@ -7,12 +7,20 @@ from typing import Any
 import pytest
 import spacy
 from spacy.language import Language
-from spacy.tokens import Span
+from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from spacy_clinie.annotation import add_concepts, get_relations, get_spans, set_concepts, set_relations
-from spacy_clinie.conversion import note_from_doc
+from spacy_clinie.annotation import (
+    add_concepts,
+    get_relations,
+    get_spans,
+    relation_indexes,
+    set_concepts,
+    set_relations,
+)
+from spacy_clinie.conversion import doc_from_note, note_from_doc
 from spacy_clinie.errors import ClinieError
+from spacy_clinie.notes import Note
 from spacy_clinie.schema import Schema
 from tests.conftest import tiny_settings
 
@@ -344,3 +352,40 @@ def test_initialized_once_more_nothing_is_left_of_what_was_learnt(
     assert nlp.evaluate(examples)["concepts_f"] > 0.5
     nlp.initialize(lambda: examples)
     assert nlp.evaluate(examples)["concepts_f"] < 0.2
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_what_nobody_annotated_is_not_learnt_as_nothing(kind: str, tiny_bert: str, make_examples: Examples) -> None:
+    nlp = build(kind, tiny_bert)
+    examples = make_examples(nlp)
+    nlp.initialize(lambda: examples)
+    pipe: Any = nlp.get_pipe(MODELS[kind][0])
+    before = {name: weight.clone() for name, weight in pipe.model.shims[0].module.named_parameters()}
+    # As spaCy's augmenters and DocBins without user data leave them.
+    bare = [Example(nlp.make_doc(one.text), nlp.make_doc(one.text)) for one in examples]
+    with pytest.warns(UserWarning, match=f"CIE474.* {len(bare)} Docs"):
+        losses = nlp.update(bare, sgd=nlp.resume_training())
+    assert losses[pipe.name] == 0
+    for name, weight in pipe.model.shims[0].module.named_parameters():
+        assert weight.equal(before[name])
+    # That there is nothing can be learnt.
+    for one in bare:
+        set_concepts(one.reference, [])
+        set_relations(one.reference, [])
+    assert pipe.is_annotated(bare[0].reference)
+
+
+def test_relations_between_given_concepts_are_scored_by_their_offsets_whatever_the_tokens(
+    tiny_bert: str, notes: list[Note]
+) -> None:
+    nlp = build("one_pass", tiny_bert)
+    reference = doc_from_note(nlp.make_doc, notes[0])[0]
+    nlp.initialize(lambda: [Example(nlp.make_doc(notes[0].text), reference)])
+    whole = Doc(nlp.vocab, words=notes[0].text.split(" "), spaces=[True] * notes[0].text.count(" ") + [False])
+    assert whole.text == reference.text
+    assert len(whole) < len(reference)
+    pipe: Any = nlp.get_pipe("clinie_rel")
+    right = {(head, tail): label for head, tail, label, _ in relation_indexes(reference)}
+    pipe.predict = lambda docs: [[(head, tail, label, 1.0) for (head, tail), label in right.items()] for _ in docs]
+    scores = pipe.score([Example(whole, reference)])
+    assert scores["relations_gold_f"] == scores["relations_gold_lenient_f"] == 1.0

@@ -441,3 +441,14 @@ def test_marks_of_the_notes_own_beside_a_concept(form: str, tiny_decoder: str) -
     assert machine.done
     assert len(machine.found) == 3 - left_out
     assert {words[one.start] for one in machine.found} >= {"morphine"}
+
+
+@pytest.mark.parametrize("kind", ["mamba", "mpt"])
+def test_models_that_keep_nothing_to_read_on_from_are_refused(kind: str, tiny_decoder: str, tmp_path: Path) -> None:
+    shutil.copytree(tiny_decoder, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "model.safetensors").unlink()
+    size = {"mamba": {"hidden_size": 8, "num_hidden_layers": 1}, "mpt": {"d_model": 8, "n_heads": 1, "n_layers": 1}}
+    config = AutoConfig.for_model(kind, vocab_size=400, **size[kind])
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    with pytest.raises(ClinieError, match=f"CIE318.*{kind}"):
+        build(str(tmp_path), "n2c2_2018").initialize()

@@ -13,6 +13,7 @@ from spacy.training import Example
 from spacy_clinie.annotation import get_relations, get_spans, set_concepts, set_relations
 from spacy_clinie.components import asking
 from spacy_clinie.conversion import note_from_doc
+from spacy_clinie.prompts.concepts import Asked
 from spacy_clinie.schema import Schema
 from tests.components.test_components import mark_concepts
 
@@ -135,3 +136,24 @@ def test_a_language_model_is_asked_about_so_many_pairs_only(
     with pytest.warns(UserWarning, match="CIE464.* more than 2 "):
         asked = pipe.relations_asked(docs, pipe.active_reader.read_texts(docs), list(map(get_spans, docs)))
     assert sum(len({triple[:2] for triple in one.triples}) for one in asked) == 2
+
+
+def test_questions_about_what_nobody_annotated_are_not_asked(tiny_decoder: str, make_examples: Any) -> None:
+    nlp = build(tiny_decoder)
+    examples = make_examples(nlp)
+    nlp.initialize(lambda: examples)
+    pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
+
+    def asked() -> tuple[int, int]:
+        kinds = [isinstance(question, Asked) for question, _ in pipe.lessons(examples)]
+        return sum(kinds), len(kinds) - sum(kinds)
+
+    concepts, relations = asked()
+    assert concepts
+    assert relations
+    for one in examples:
+        del one.reference.user_data["clinie_rel"]
+    assert asked() == (concepts, 0)
+    bare = [Example(nlp.make_doc(one.text), nlp.make_doc(one.text)) for one in examples]
+    with pytest.warns(UserWarning, match="CIE474"):
+        assert nlp.update(bare)["clinie_decoder_prompt"] == 0

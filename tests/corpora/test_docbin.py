@@ -177,3 +177,9 @@ def test_what_a_note_has_no_place_for_is_counted(tmp_path: Path) -> None:
     put(tmp_path / "a.spacy", doc)
     (_,), report = read(tmp_path)
     assert [r.reason for r in report.remarks("left_out")] == ["categories of a document", "extension: ward"]
+
+
+def test_that_user_data_were_not_stored_is_told(tmp_path: Path) -> None:
+    put(tmp_path / "a.spacy", foreign_doc([(0, 1, "ADE-Drug")]), user_data=False)
+    _, report = read(tmp_path)
+    assert any("user data" in remark.reason for remark in report.remarks("left_out"))
