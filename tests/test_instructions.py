@@ -1,10 +1,12 @@
 """What the decoder learns from, as text for other trainers."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from spacy.tokens import DocBin
+from tokenizers import Tokenizer, pre_tokenizers
 from typer.testing import CliRunner
 
 from spacy_clinie.cli import app
@@ -65,3 +67,24 @@ def test_what_cannot_be_exported_is_said(train: Path, tmp_path: Path) -> None:
         assert (status, code in said) == (1, True), said
     assert not (tmp_path / "out.jsonl").exists()
     assert (CONFIGS / "decoder_lora.cfg").stat().st_size
+
+
+def test_the_words_of_an_answer_are_those_of_its_window(train: Path, tmp_path: Path) -> None:
+    """Also where a window begins behind a blank, or the tokenizer puts one where a text was cut ("25mg")."""
+    folder = make_decoder(tmp_path / "base")
+    tokenizer = Tokenizer.from_file(f"{folder}/tokenizer.json")
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.save(f"{folder}/tokenizer.json")
+    prefix = "--components.clinie_decoder_prompt"
+    more = [f"{prefix}.model.base", folder, f"{prefix}.concepts.window", "5", f"{prefix}.concepts.overlap", "2"]
+    status, said = run(CONFIGS / "decoder_lora.cfg", tmp_path / "out.jsonl", train, *more)
+    assert status == 0, said
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf8").splitlines()]
+    pairs = [(line["prompt"][0]["content"], line["completion"][0]["content"]) for line in lines]
+    windows = [(re.search(r"Text:\n(.*)\nAnswer:", asked, re.DOTALL), said) for asked, said in pairs]
+    # Questions about relations have marks in their text.
+    concepts = [(found[1], said) for found, said in windows if found and "»" not in found[1]]
+    copies = [(window, re.sub("«|»(?:[A-Za-z]+»)?", "", said)) for window, said in concepts]
+    assert len(copies) > 12
+    for window, copied in copies:
+        assert copied == window

@@ -157,9 +157,14 @@ class AskingComponent(ClinieComponent):
         """
         codec = self.active_reader.codec
         for asked, answer in self.lessons(examples):
+            if isinstance(asked, Asked) and self.concepts:
+                names = list(self.schema_of(examples[asked.doc].predicted).concepts)
+                completion = self.concepts.spelled(asked, answer, names, codec)
+            else:
+                completion = codec.decode(answer[:-1])
             yield {
                 "prompt": [{"role": "user", "content": asked.prompt}],
-                "completion": [{"role": "assistant", "content": codec.decode(answer[:-1])}],
+                "completion": [{"role": "assistant", "content": completion}],
             }
 
     def lessons(self, examples: list[Example]) -> Iterator[tuple[Union[Asked, RelationsAsked], list[int]]]:

@@ -239,7 +239,7 @@ def _quiet() -> Iterator[None]:
 
 
 def fingerprint(model: "PreTrainedModel", tokenizer: Any) -> str:
-    """Tell base models apart: a hash of the configuration, the vocabulary and the first weights.
+    """Tell base models apart: a hash of their kind and sizes, the vocabulary and the first weights.
 
     model (PreTrainedModel): The base, without an adapter.
     tokenizer (PreTrainedTokenizerFast): Its tokenizer.
@@ -247,10 +247,10 @@ def fingerprint(model: "PreTrainedModel", tokenizer: Any) -> str:
     """
     import torch
 
-    # What differs between two ways of loading one base: path, version, precision, quantization.
-    passing = ("transformers_version", "torch_dtype", "quantization_config", "use_cache")
-    config = {k: v for k, v in model.config.to_dict().items() if not k.startswith("_") and k not in passing}
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
+    # Not the whole configuration: other versions of transformers add to it, and so do other ways of loading one base.
+    config = model.config
+    sizes = (config.hidden_size, config.num_hidden_layers, config.num_attention_heads, config.vocab_size)
+    digest = hashlib.sha256(json.dumps([config.model_type, *sizes]).encode())
     digest.update(json.dumps(sorted(tokenizer.get_vocab().items())).encode("utf8", "surrogatepass"))
     digest.update(next(model.parameters()).detach()[:64].to(torch.bfloat16).float().cpu().numpy().tobytes())
     return digest.hexdigest()

@@ -183,6 +183,23 @@ class ConceptPrompt:
             machine.take(one, 0.0)
         return True
 
+    def spelled(self, asked: Asked, answer: Sequence[int], names: Sequence[str], codec: Codec) -> str:
+        """A right answer as text, with the words of the window as they stand in the prompt: a tokenizer may put a blank
+        where it was cut, and a window may begin with one.
+
+        asked (Asked): The question.
+        answer (Sequence[int]): From `right`.
+        names (Sequence[str]): All concept types of the schema.
+        codec (Codec): The model's tokenizer.
+        RETURNS (str): The text.
+        """
+        machine = self.format.machine(asked.ids, asked.question.labels, codec.alphabet)
+        for one in answer:
+            machine.take(one, 0.0)
+        places = asked.units.tolist()
+        spans = [(places[one.start][0], places[one.stop - 1][1], one.kind) for one in machine.found]
+        return self.format.text(asked.text, spans, [names[kind] for kind in asked.question.kinds])
+
     def read(
         self, asked: Asked, machine: Machine, names: Sequence[str], codec: Codec
     ) -> tuple[list[Mention], Counter[str]]:
