@@ -184,6 +184,14 @@ def evaluate(
         Path, typer.Argument(metavar="PREDICTED", help="What is to be scored, in any of these formats.")
     ],
     *,
+    schema: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="FILE",
+            help="Schema file or name (`schema list`) that both sides are put into first, as `convert` does: files of a "
+            "corpus know neither its merged types nor that a relation has no direction.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     strict: Strict = False,
 ) -> None:
@@ -199,7 +207,7 @@ def evaluate(
     from .scoring.evaluate import evaluate as run
     from .scoring.table import format_table
 
-    result = run(gold, predicted)
+    result = run(gold, predicted, schema=schema)
     typer.echo(json.dumps(result, indent=2) if as_json else format_table(result), nl=as_json)
     read = [problem for side in result["reading"].values() for problem in side]
     problems = sum(problem["count"] for problem in read if problem["kind"] != "left_out")

@@ -73,7 +73,10 @@ MESSAGES = {
         "Note id {note!r} cannot be a file name, so the note cannot be written. Give the note an id of printable "
         "characters without backslash, whose parts between slashes are not empty and do not begin with a dot."
     ),
-    "CIE204": "Two notes to be written have the id {note!r}. Give every note an id of its own.",
+    "CIE204": (
+        "Two notes to be written have the id {note!r}, or ids that this system does not tell apart. Give every note one "
+        "of its own."
+    ),
     "CIE205": (
         "{path} holds {suffix} files but no {missing} file, so it is not a corpus in this format. Give the folder that "
         "holds both, or the name of the format that it is in."

@@ -236,7 +236,7 @@ def test_wrong_arguments_are_coded_errors(
 
 
 def test_an_unforeseen_error_shows_its_place_and_not_its_message(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise KeyError(SECRET)
 
     monkeypatch.setattr("spacy_clinie.scoring.evaluate.evaluate", broken)
@@ -250,10 +250,10 @@ def test_an_unforeseen_error_shows_its_place_and_not_its_message(notes: Path, mo
 def test_warnings_are_plain_and_those_of_others_are_not_quoted(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from spacy_clinie.scoring.evaluate import evaluate
 
-    def warning(*paths: Path) -> dict[str, Any]:
+    def warning(*paths: Path, **more: Any) -> dict[str, Any]:
         warn("CIE253", file="a.jsonl", count=1)
         warnings.warn(f"[W030] {SECRET}", UserWarning, stacklevel=1)
-        return evaluate(*paths)
+        return evaluate(*paths, **more)
 
     monkeypatch.setattr("spacy_clinie.scoring.evaluate.evaluate", warning)
     with warnings.catch_warnings():

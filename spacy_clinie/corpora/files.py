@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from unicodedata import normalize
 
 from ..errors import ClinieError, warn
 from ..notes import Note
@@ -165,6 +167,10 @@ def split_of(path: Path, root: Path) -> str | None:
     return SPLITS.get(root.resolve().name.lower())
 
 
+# In names of files on Windows; behind a colon, a note would be written into a hidden part of another file.
+_FORBIDDEN_THERE = '\\:*?"<>|'
+
+
 def note_path(folder: Path, note_id: str, suffix: str) -> Path:
     """Where a note is written: ids such as `beth/record-1` become folders.
 
@@ -175,7 +181,11 @@ def note_path(folder: Path, note_id: str, suffix: str) -> Path:
     RAISES (ClinieError): CIE203 if the id cannot be a file name, would leave the folder or make a hidden file.
     """
     parts = note_id.split("/")
-    if any(not part or part.startswith(".") or not part.isprintable() or "\\" in part for part in parts):
+    forbidden = _FORBIDDEN_THERE if sys.platform == "win32" else "\\"
+    if any(
+        not part or part.startswith(".") or not part.isprintable() or any(sign in part for sign in forbidden)
+        for part in parts
+    ):
         raise ClinieError("CIE203", note=note_id)
     return Path(folder, *parts[:-1], parts[-1] + suffix)
 
@@ -187,12 +197,16 @@ def for_files(notes: Iterable[Note]) -> Iterator[Note]:
     YIELDS (Note): The notes. In the end comes a warning, CIE207, if `find_notes` will give other ids than theirs.
     RAISES (ClinieError): CIE004 to CIE006 for a note that is not whole, CIE204 for a second note with one id.
     """
-    written: set[str] = set()
+    written: list[str] = []
+    names_written: set[str] = set()
     for note in notes:
         note.check()
-        if note.id in written:
+        # Where disks do not tell capitals apart, the second of two would take the place of the first.
+        name = note.id if sys.platform == "linux" else normalize("NFC", note.id).casefold()
+        if name in names_written:
             raise ClinieError("CIE204", note=note.id)
-        written.add(note.id)
+        names_written.add(name)
+        written.append(note.id)
         yield note
     names = Counter(note_id.rpartition("/")[2] for note_id in written)
     shortened = [note_id for note_id in written if "/" in note_id and names[note_id.rpartition("/")[2]] == 1]

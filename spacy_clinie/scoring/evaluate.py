@@ -2,22 +2,32 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional, Union
 
 from ..corpora import brat, docbin, jsonl
 from ..corpora.report import Report
 from ..corpora.source import SourcedNote
 from ..errors import ClinieError
 from ..notes import Note
+from ..schema import Schema
 from .intervals import RESAMPLES
 from .scores import score
 
 
-def evaluate(gold: Path, predicted: Path, *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Any]:
+def evaluate(
+    gold: Path,
+    predicted: Path,
+    *,
+    schema: Optional[Union[str, Path]] = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> dict[str, Any]:
     """Score predictions in files. The two sides need not have the same format.
 
     gold (Path): A DocBin (`.spacy`), a brat folder or a `.jsonl` file.
     predicted (Path): The same for the predictions.
+    schema (Optional[Union[str, Path]]): Name or file of a schema that both sides are put into first: its merged types,
+        and symmetric relations, which have one direction then. None to take both as they are.
     seed (int): Seed of the bootstrap.
     resamples (int): How often to resample for the intervals; 0 for none.
     RETURNS (dict[str, Any]): What `score` gives, and `reading`: for `gold` and `predicted` a list of what could not
@@ -26,8 +36,9 @@ def evaluate(gold: Path, predicted: Path, *, seed: int = 0, resamples: int = RES
     RAISES (ClinieError): CIE403 if a path is none of these, CIE405 if the two sides have no id in common, what `score`
         raises, and what the readers raise.
     """
-    gold_notes, gold_problems = _read(Path(gold))
-    predicted_notes, predicted_problems = _read(Path(predicted))
+    types = None if schema is None else Schema.load(schema)
+    gold_notes, gold_problems = _read(Path(gold), types)
+    predicted_notes, predicted_problems = _read(Path(predicted), types)
     found = _pair(gold_notes, predicted_notes)
     if found:
         reason = "note id that lacks its folder, or has one more: paired by name and text"
@@ -72,7 +83,7 @@ def _pair(gold: list[Note], predicted: list[Note]) -> list[str]:
     return found
 
 
-def _read(path: Path) -> tuple[list[Note], list[dict[str, Any]]]:
+def _read(path: Path, schema: Optional[Schema]) -> tuple[list[Note], list[dict[str, Any]]]:
     read: Callable[[Path, Report], Iterator[SourcedNote]]
     if path.is_dir():
         read = brat.read
@@ -85,7 +96,12 @@ def _read(path: Path) -> tuple[list[Note], list[dict[str, Any]]]:
     else:
         raise ClinieError("CIE403", path=str(path), problem=f"files ending in {path.suffix!r} are not known")
     report = Report(path)
-    notes = [sourced.note for sourced in read(path, report)]
+    notes = [
+        sourced.note
+        if schema is None
+        else schema.apply(sourced.note, report, sourced.file, sourced.lines, sourced.relations_at)
+        for sourced in read(path, report)
+    ]
     problems = [
         {"kind": kind, "reason": remark.reason, "count": remark.count, "examples": remark.examples}
         for kind in ("dropped", "mended", "left_out")

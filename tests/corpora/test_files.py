@@ -1,11 +1,21 @@
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from spacy_clinie.corpora.files import find_files, find_notes, keep_apart, numbered_lines, split_of
+from spacy_clinie.corpora.files import (
+    find_files,
+    find_notes,
+    for_files,
+    keep_apart,
+    note_path,
+    numbered_lines,
+    split_of,
+)
 from spacy_clinie.corpora.report import Report
 from spacy_clinie.errors import ClinieError
+from spacy_clinie.notes import Note
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -137,3 +147,21 @@ def test_files_are_named_by_their_path_in_the_corpus(tmp_path: Path) -> None:
     for file in (tmp_path / "in" / "uw" / "1.ann", tmp_path / "out" / "1.ann", tmp_path / "in"):
         report.drop("x", file, 3)
     assert report.remarks("dropped")[0].examples == ["uw/1.ann:3", "1.ann:3", "in:3"]
+
+
+@pytest.mark.parametrize(("system", "refused"), [("linux", False), ("darwin", True), ("win32", True)])
+def test_ids_that_a_disk_does_not_tell_apart(system: str, refused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", system)
+    notes = [Note("A1", "x"), Note("a1", "y")]
+    if refused:
+        with pytest.raises(ClinieError, match="CIE204"):
+            list(for_files(notes))
+    else:
+        assert list(for_files(notes)) == notes
+
+
+def test_a_colon_in_an_id_is_no_hidden_part_of_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert note_path(tmp_path, "2020-01-01 10:30", ".txt").name == "2020-01-01 10:30.txt"
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(ClinieError, match="CIE203"):
+        note_path(tmp_path, "2020-01-01 10:30", ".txt")

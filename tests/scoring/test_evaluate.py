@@ -97,3 +97,30 @@ def test_what_lies_elsewhere_on_a_doc_is_said(tmp_path):
     jsonl.write([Note("a", doc.text, [Concept("C1", 5, 12, "Drug")])], gold)
     (problem,) = evaluate(gold, tmp_path / "predicted.spacy")["reading"]["predicted"]
     assert (problem["kind"], problem["reason"]) == ("left_out", "spans of another group: sc")
+
+
+def test_a_schema_puts_both_sides_into_its_types(tmp_path):
+    """Raw gold files know neither merged types nor that a relation has no direction."""
+    (tmp_path / "schema.yml").write_text(
+        """name: mine
+concepts:
+  Drug: {merge: [Drug, Brand]}
+relations:
+  with:
+    symmetric: true
+    pairs: [[Drug, Drug]]
+"""
+    )
+    (tmp_path / "gold").mkdir()
+    (tmp_path / "gold" / "n.txt").write_text("Aspirin and Tylenol.")
+    (tmp_path / "gold" / "n.ann").write_text(
+        "T1\tDrug 0 7\tAspirin\nT2\tBrand 12 19\tTylenol\nR1\twith Arg1:T2 Arg2:T1\n"
+    )
+    found = {"id": "n", "text": "Aspirin and Tylenol.", "relations": [{"head": "a", "tail": "b", "label": "with"}]}
+    found["concepts"] = [
+        {"id": name, "start": start, "end": end, "label": "Drug"} for name, start, end in (("a", 0, 7), ("b", 12, 19))
+    ]
+    (tmp_path / "found.jsonl").write_text(json.dumps(found))
+    for schema, expected in ((None, [0.5, 0.0]), (tmp_path / "schema.yml", [1.0, 1.0])):
+        result = evaluate(tmp_path / "gold", tmp_path / "found.jsonl", schema=schema)
+        assert [result[kind]["strict"]["micro"]["f1"] for kind in ("concepts", "relations")] == expected
