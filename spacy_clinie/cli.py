@@ -188,8 +188,8 @@ def evaluate(
         Optional[str],
         typer.Option(
             metavar="FILE",
-            help="Schema file or name (`schema list`) that both sides are put into first, as `convert` does: files of a "
-            "corpus know neither its merged types nor that a relation has no direction.",
+            help="Schema file or name (`schema list`) that both sides are put into first, as `convert` does: files of "
+            "a corpus know neither its merged types nor that a relation has no direction.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,

@@ -74,8 +74,8 @@ MESSAGES = {
         "characters without backslash, whose parts between slashes are not empty and do not begin with a dot."
     ),
     "CIE204": (
-        "Two notes to be written have the id {note!r}, or ids that this system does not tell apart. Give every note one "
-        "of its own."
+        "Two notes to be written have the id {note!r}, or ids that this system does not tell apart. Give every note "
+        "one of its own."
     ),
     "CIE205": (
         "{path} holds {suffix} files but no {missing} file, so it is not a corpus in this format. Give the folder that "
