@@ -64,22 +64,57 @@ def make_pieces(docs: Sequence[Doc], tokenizer: Any) -> list[PiecedDoc]:
     backend = tokenizer.backend_tokenizer
     texts = [doc.text for doc in docs]
     encodings = backend.encode_batch(texts, add_special_tokens=False)
-    return [_align(*one, backend) for one in zip(docs, texts, encodings, strict=True)]
+    segments = _Segments(backend)
+    return [_align(*one, segments) for one in zip(docs, texts, encodings, strict=True)]
 
 
-def _align(doc: Doc, text: str, encoding: Any, backend: Any) -> PiecedDoc:
+class _Segments:
+    """Reads a text in segments, each as it is read where it stands: some tokenizers put a blank before a text that is
+    read by itself.
+
+    backend (tokenizers.Tokenizer): The tokenizer.
+    """
+
+    def __init__(self, backend: Any) -> None:
+        self.backend = backend
+        alone, behind, self.mark = (self._encode([text])[0].ids for text in ("a", "\na", "\n"))
+        self.marked = bool(self.mark) and behind[: len(self.mark)] == self.mark and behind[len(self.mark) :] != alone
+
+    def read(self, text: str, begins: list[int]) -> tuple[list[int], list[tuple[int, int]]]:
+        """Ids of a text, and first character and one past the last of each.
+
+        text (str): The text.
+        begins (list[int]): Where its segments begin.
+        """
+        parts = [text[a:b] for a, b in zip(begins, [*begins[1:], len(text)], strict=True)]
+        alone = self._encode(parts)
+        behind = self._encode([f"\n{part}" for part in parts[1:]]) if self.marked else []
+        ids, offsets = list(alone[0].ids), list(alone[0].offsets)
+        for i, begin in enumerate(begins[1:], start=1):
+            read, skipped, first = alone[i], 0, begin
+            if behind and behind[i - 1].ids[: len(self.mark)] == self.mark:
+                read, skipped, first = behind[i - 1], len(self.mark), begin - 1
+            ids += read.ids[skipped:]
+            offsets += [(first + start, first + stop) for start, stop in read.offsets[skipped:]]
+        return ids, offsets
+
+    def _encode(self, texts: list[str]) -> list[Any]:
+        found: list[Any] = self.backend.encode_batch(texts, add_special_tokens=False)
+        return found
+
+
+def _align(doc: Doc, text: str, encoding: Any, segments: _Segments) -> PiecedDoc:
     table = doc.to_array([IDX, LENGTH, IS_SPACE]).astype(np.int64).reshape(-1, 3)
     token_starts, token_ends = table[:, 0], table[:, 0] + table[:, 1]
-    starts, ends = _offsets(text, encoding, np.zeros(1, dtype=np.int64))
+    read, offsets = encoding.ids, encoding.offsets
+    starts, ends = _without_blanks(text, offsets)
     cuts: set[int] = set()
     # A piece that reaches over the end of a token ("25mg") would make its tokens look alike: cut the text there. The
     # rest of it is read as it stands.
     while crossed := _crossed(starts, ends, token_starts):
         cuts |= crossed
-        begins = np.array([0, *sorted(cuts)])
-        segments = [text[a:b] for a, b in zip(begins, [*begins[1:], len(text)], strict=True)]
-        encoding = backend.encode(segments, is_pretokenized=True, add_special_tokens=False)
-        starts, ends = _offsets(text, encoding, begins)
+        read, offsets = segments.read(text, [0, *sorted(cuts)])
+        starts, ends = _without_blanks(text, offsets)
     firsts = np.searchsorted(ends, token_starts, side="right")
     held = firsts < len(ends)
     held[held] = starts[firsts[held]] < token_ends[held]
@@ -88,23 +123,20 @@ def _align(doc: Doc, text: str, encoding: Any, backend: Any) -> PiecedDoc:
     if len(starts):
         places = [match.end() for match in SENTENCE_END.finditer(text)]
         breaks = sorted({int(i) for i in np.searchsorted(starts, places) if 0 < i < len(starts)})
-    firsts, ids = firsts[tokens], np.asarray(encoding.ids, dtype=np.int64)
+    firsts, ids = firsts[tokens], np.asarray(read, dtype=np.int64)
     lasts = np.maximum(np.searchsorted(starts, token_ends[tokens]), firsts + 1)
     return PiecedDoc(ids, starts, ends, tokens, firsts, lasts, breaks)
 
 
-def _offsets(text: str, encoding: Any, begins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _without_blanks(text: str, offsets: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
     """First character and one past the last of each piece, without the blank that some tokenizers count in.
 
     text (str): The whole text.
-    encoding (Encoding): Its pieces.
-    begins (np.ndarray): Where each segment begins that the encoding was made of.
+    offsets (Sequence[tuple[int, int]]): The same with it.
     RETURNS (tuple[np.ndarray, np.ndarray]): Both of shape (pieces,).
     """
-    offsets = np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2)
-    if len(begins) > 1:
-        offsets = offsets + begins[np.asarray(encoding.word_ids, dtype=np.int64)][:, None]
-    starts, ends = offsets[:, 0].copy(), offsets[:, 1]
+    table = np.asarray(offsets, dtype=np.int64).reshape(-1, 2)
+    starts, ends = table[:, 0].copy(), table[:, 1]
     for i in range(len(starts)):
         while starts[i] < ends[i] and text[starts[i]].isspace():
             starts[i] += 1

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import spacy
 import torch
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy.vocab import Vocab
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.models.base import load_tokenizer
@@ -150,3 +152,32 @@ def test_groups_are_drawn_from_in_turn_however_many_they_are() -> None:
         seen.update(drawn)
     assert seen == set(range(32))
     assert sorted(draw([10] * 32, 320, groups)) == list(range(32))
+
+
+@pytest.fixture(scope="module")
+def beginning_with_a_blank() -> transformers.PreTrainedTokenizerFast:
+    """As Llama 2 and the first Mistral have it: before a text, a blank."""
+    tokenizer = Tokenizer(models.BPE(unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=False)
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="always", split=False)
+    trainer = trainers.BpeTrainer(vocab_size=120, special_tokens=["?"], initial_alphabet=[*"ab1 .\n\t-/mgpoT,5"])
+    tokenizer.train_from_iterator(["Took 25mg po for pain.\nThen", "5mg,po pain.Then mg"] * 3, trainer)
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="?")
+
+
+def test_where_a_text_is_cut_no_blank_is_put(
+    beginning_with_a_blank: transformers.PreTrainedTokenizerFast,
+) -> None:
+    backend = beginning_with_a_blank.backend_tokenizer
+
+    @given(st.text(st.sampled_from("mgpoT 25,.\n-/ab"), max_size=30) | st.just("Took 25mg,po for pain.Then 5mg"))
+    @settings(max_examples=200, deadline=None)
+    def check(text: str) -> None:
+        doc = TOKENIZER(text)
+        (pieced,) = make_pieces([doc], beginning_with_a_blank)
+        assert backend.decode(pieced.ids.tolist()) == text.removeprefix(" ")
+        for start, end, one in zip(pieced.starts, pieced.ends, pieced.ids.tolist(), strict=True):
+            # A blank by itself may have the place of what follows.
+            assert backend.id_to_token(one).replace("▁", " ").lstrip() in ("", text[start:end])
+
+    check()
