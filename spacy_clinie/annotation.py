@@ -33,7 +33,7 @@ UNANSWERED = "unanswered"
 # Length of the text that the relations were set on: a Doc cut out of another must not read them by old offsets.
 _LENGTH_KEY = "clinie_length"
 # What we wrote to `doc.ents`: first character, one past the last, label.
-_ENTS_KEY = "clinie_ents"
+ENTS_KEY = "clinie_ents"
 # Where spaCy keeps the value of an extension that is a plain default, as other libraries register `rel`.
 _FOREIGN_KEY: Any = ("._.", "rel", None, None)
 
@@ -101,7 +101,7 @@ def foreign_entities(doc: Doc) -> list[Span]:
     known = set(map(_place, get_spans(doc)))
     if SPANS_KEY in doc.spans:
         label_id = doc.vocab.strings.as_int
-        known |= {(start, end, label_id(label)) for start, end, label in doc.user_data.get(_ENTS_KEY, ())}
+        known |= {(start, end, label_id(label)) for start, end, label in doc.user_data.get(ENTS_KEY, ())}
     return [ent for ent in doc.ents if _place(ent) not in known]
 
 
@@ -187,7 +187,7 @@ def set_concepts(
     doc.ents = foreign + [
         Span(doc, span.start, span.end, label=span.label, kb_id=linked.get(_place(span), span.kb_id)) for span in flat
     ]
-    doc.user_data[_ENTS_KEY] = [[span.start_char, span.end_char, span.label_] for span in flat]
+    doc.user_data[ENTS_KEY] = [[span.start_char, span.end_char, span.label_] for span in flat]
 
 
 def get_links(doc: Doc) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 
-from ..annotation import RELATIONS_KEY, SPANS_KEY, relation_indexes, set_relations
+from ..annotation import ENTS_KEY, RELATIONS_KEY, SPANS_KEY, relation_indexes, set_relations
 from ..conversion import doc_from_note, note_from_doc
 from ..notes import Note
 from ..tokenizer import make_tokenizer
@@ -61,6 +61,7 @@ def save(docs: Iterable[Doc], path: Path) -> None:
     doc_bin = DocBin(attrs=_ATTRS, store_user_data=True)
     with replacing(path) as temporary:
         for doc in docs:
+            doc.user_data.pop(ENTS_KEY, None)  # only of use while components still change a Doc
             doc_bin.add(doc)
         doc_bin.to_disk(temporary)
 

@@ -8,6 +8,7 @@ import spacy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy.tokens import Doc, DocBin, Span
+from spacy.vocab import Vocab
 
 from spacy_clinie.annotation import set_concepts
 from spacy_clinie.corpora import docbin
@@ -183,3 +184,9 @@ def test_that_user_data_were_not_stored_is_told(tmp_path: Path) -> None:
     put(tmp_path / "a.spacy", foreign_doc([(0, 1, "ADE-Drug")]), user_data=False)
     _, report = read(tmp_path)
     assert any("user data" in remark.reason for remark in report.remarks("left_out"))
+
+
+def test_what_only_components_need_is_not_written(notes: list[Note], tmp_path: Path) -> None:
+    docbin.write(notes, tmp_path / "a.spacy")
+    docs = list(DocBin().from_disk(tmp_path / "a.spacy").get_docs(Vocab()))
+    assert {key for doc in docs for key in doc.user_data} == {"clinie_id", "clinie_rel", "clinie_length"}
