@@ -119,9 +119,9 @@ class CausalModule(nn.Module):
         if tuned is not None and tuned.peft_type == "PREFIX_TUNING":
             raise ClinieError("CIE305", problem="keys and values in front of every layer (PREFIX_TUNING) are not read")
         self.reader = Reader(tokenizer, model.config)
-        self._holds = self.reader.limit
-        if tuned is not None and tuned.is_prompt_learning:
-            self.reader.limit -= tuned.num_virtual_tokens  # which stand before every prompt
+        # What stands before every prompt.
+        self._ahead = tuned.num_virtual_tokens if tuned is not None and tuned.is_prompt_learning else 0
+        self.reader.limit -= self._ahead
         if options["guess"] >= self.reader.limit // 2:
             few = f"fewer than {self.reader.limit // 2}, half of what the model reads"
             raise ClinieError("CIE307", setting="guess", value=options["guess"], choices=few)
@@ -262,7 +262,7 @@ class CausalModule(nn.Module):
         self.eval()
         lengths = [len(ask.rest) for ask in asks]
         cut = 0
-        with torch.inference_mode(), self._autocast():
+        with torch.inference_mode(), self._autocast(), base.without_learning(self.model, self.precision):
             for before, members in self._groups(asks, [length + self.options["guess"] for length in lengths]):
                 read = self._begin(before)
                 room = [max(lengths[i], _SHORTEST + lengths[i] // 4) for i in members]
@@ -292,7 +292,8 @@ class CausalModule(nn.Module):
                 begin = end
             rows.forget(wrong)
             # Only a model that marks everything within everything gets there; what it named so far stands.
-            full = [used + self.options["guess"] >= self._holds for used in rows.lengths()]
+            room = self.reader.limit + self._ahead - self.options["guess"]
+            full = [used >= room for used in rows.lengths()]
             live = [row for row, machine in enumerate(machines) if not (machine.done or machine.cut or full[row])]
             machines, waiting = [machines[i] for i in live], [waiting[i] for i in live]
             if live:

@@ -6,6 +6,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
@@ -16,6 +17,7 @@ import spacy
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from peft.tuners.lora import Linear
 from spacy.language import Language
 from spacy.tokens import Span
 from spacy.training import Example
@@ -24,7 +26,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from spacy_clinie.annotation import get_scores, get_spans, set_concepts
 from spacy_clinie.errors import ClinieError
-from spacy_clinie.prompts.machines import Free, Listed
+from spacy_clinie.prompts.machines import Ask, Free, Listed
 from spacy_clinie.schema import Schema
 from tests.tiny import DECODERS, make_decoder
 
@@ -291,7 +293,9 @@ def test_an_answer_that_never_ends_is_cut_with_a_warning(tiny_decoder: str) -> N
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
     nlp("rash")
     module = pipe.model.shims[0].module
-    asks, _ = pipe.batch([Example(doc := nlp.make_doc("aspirin po bid and rash " * 8), doc)])
+    doc = nlp.make_doc("aspirin po bid and rash " * 8)
+    set_concepts(doc, [])
+    asks, _ = pipe.batch([Example(doc, doc)])
     module.reader.limit = len(asks[0].before) + len(asks[0].rest) + module.options["guess"] + 5
     with pytest.warns(UserWarning, match="CIE326.* 1 answers"):
         doc = nlp(doc.text)
@@ -344,7 +348,9 @@ def test_checkpoints_bound_what_is_read_at_once(tiny_decoder: str) -> None:
     nlp = build(tiny_decoder, "maccrobat2020", model={"checkpoint": True, "batch_pieces": 3000})
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
     nlp.initialize()
-    asks, answers_ = pipe.batch([Example(nlp.make_doc("Took aspirin."), nlp.make_doc("Took aspirin."))] * 6)
+    gold = nlp.make_doc("Took aspirin.")
+    set_concepts(gold, [])
+    asks, answers_ = pipe.batch([Example(nlp.make_doc("Took aspirin."), gold)] * 6)
     module = pipe.model.shims[0].module
     read: list[int] = []
     filled = module._filled
@@ -452,3 +458,35 @@ def test_models_that_keep_nothing_to_read_on_from_are_refused(kind: str, tiny_de
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     with pytest.raises(ClinieError, match=f"CIE318.*{kind}"):
         build(str(tmp_path), "n2c2_2018").initialize()
+
+
+def test_virtual_tokens_take_their_room_once(tiny_decoder: str) -> None:
+    nlp = build(tiny_decoder, "n2c2_2018", model={"adapter": {"peft_type": "P_TUNING", "num_virtual_tokens": 64}})
+    nlp.initialize()
+    module: Any = nlp.get_pipe("clinie_decoder_prompt").model.shims[0].module  # type: ignore[attr-defined]
+    assert module.reader.limit == 4096 - 64
+    module.reader.limit = 300 - 64  # as a model of 300 positions has it
+    machine = Free(999, -1)
+    with pytest.warns(UserWarning, match="CIE326"):
+        module.answer([Ask((5,) * 100, [6] * 50)], [machine])
+    assert 300 - 64 - 150 - module.options["guess"] <= len(machine.found) <= 300 - 64 - 150
+
+
+def test_lora_answers_without_what_it_needs_for_learning(tiny_decoder: str, make_examples: Examples) -> None:
+    """The same answers with peft's own layers, before and after, and layers that learn as before."""
+    nlp = build(tiny_decoder, model={"adapter": LORA})
+    examples = make_examples(nlp)
+    sgd = nlp.initialize(lambda: examples)
+    module: Any = nlp.get_pipe("clinie_decoder_prompt").model.shims[0].module  # type: ignore[attr-defined]
+    layers = [layer for layer in module.model.modules() if type(layer) is Linear]
+    texts = [HOSTILE, "aspirin po bid and rash " * 8]
+    reads: list[Any] = []
+    for _ in range(3):
+        with patch("spacy_clinie.models.base.without_learning", lambda *_: nullcontext()):
+            expected = answers(nlp, texts)
+        with patch.object(Linear, "forward", lambda *_: reads.append(1)):
+            assert answers(nlp, texts) == expected
+        assert layers
+        assert not reads
+        assert not any("forward" in vars(layer) for layer in layers)
+        nlp.update(examples, sgd=sgd)

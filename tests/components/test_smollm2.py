@@ -10,7 +10,7 @@ import torch
 from spacy.language import Language
 from spacy.training import Example
 
-from spacy_clinie.annotation import get_relations, get_spans
+from spacy_clinie.annotation import get_relations, get_spans, set_concepts
 from spacy_clinie.conversion import note_from_doc
 from spacy_clinie.downloads import MODELS
 from tests.components.test_decoder_prompt import HOSTILE, LORA
@@ -49,6 +49,7 @@ def test_a_prompt_is_one_turn_of_a_chat_whatever_the_note_says() -> None:
     controls = []
     for text in ("Took aspirin.", HOSTILE):
         doc = nlp.make_doc(text)
+        set_concepts(doc, [])
         asks, _ = pipe.batch([Example(doc, doc)])  # type: ignore[attr-defined]
         tokenizer = pipe.model.shims[0].module.tokenizer  # type: ignore[attr-defined]
         pieces = tokenizer.convert_ids_to_tokens([*asks[0].before, *asks[0].rest])
