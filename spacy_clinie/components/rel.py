@@ -199,7 +199,8 @@ class RelationClassifier(ClinieComponent):
             doc = example.predicted.copy()
             doc.spans.pop(SPANS_KEY, None)
             doc.ents = []
-            set_concepts(doc, *_exactly(example.reference, doc))
+            spans, details = _exactly(example.reference, doc)
+            set_concepts(doc, spans, details=details)
             set_relations(doc, [])
             docs.append(doc)
         self.set_annotations(docs, self.predict(docs))
@@ -208,8 +209,8 @@ class RelationClassifier(ClinieComponent):
         return scores
 
 
-def _exactly(gold: Doc, doc: Doc) -> tuple[list[Span], None, dict[str, dict[str, Any]]]:
-    """The gold concepts on another Doc, for `set_concepts`: with their own offsets, whatever the tokens."""
+def _exactly(gold: Doc, doc: Doc) -> tuple[list[Span], dict[str, dict[str, Any]]]:
+    """The gold concepts on another Doc and their details, with their own offsets, whatever the tokens."""
     details = get_details(gold)
     spans = []
     for i, (span, own) in enumerate(zip(gold_spans(gold, doc), get_spans(gold), strict=True)):
@@ -218,7 +219,7 @@ def _exactly(gold: Doc, doc: Doc) -> tuple[list[Span], None, dict[str, dict[str,
         if (span.start_char, span.end_char) != (own.start_char, own.end_char):
             offsets = {"offsets": [own.start_char, own.end_char]}
             details[span_id] = {**offsets, **details.get(span_id, {})}
-    return spans, None, details
+    return spans, details
 
 
 def _key(span: Span) -> tuple[int, int, int]:

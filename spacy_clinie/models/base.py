@@ -249,9 +249,8 @@ def fingerprint(model: "PreTrainedModel", tokenizer: Any) -> str:
     import torch
 
     # Not the whole configuration: other versions of transformers add to it, and so do other ways of loading one base.
-    config = model.config
-    sizes = (config.hidden_size, config.num_hidden_layers, config.num_attention_heads, config.vocab_size)
-    digest = hashlib.sha256(json.dumps([config.model_type, *sizes]).encode())
+    told = ("model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+    digest = hashlib.sha256(json.dumps([getattr(model.config, name, None) for name in told]).encode())
     digest.update(json.dumps(sorted(tokenizer.get_vocab().items())).encode("utf8", "surrogatepass"))
     digest.update(next(model.parameters()).detach()[:64].to(torch.bfloat16).float().cpu().numpy().tobytes())
     return digest.hexdigest()
@@ -350,7 +349,6 @@ def restore_model(folder: Path, base: str, load: Callable[[str], Any]) -> tuple[
         if (folder / _ADAPTER).exists():
             raise ClinieError("CIE328", folder=folder, problem=f"{_BASE}, which names it, is missing")
         return load(str(folder)), load_tokenizer(str(folder)), ""
-    _base_of(folder)
     tokenizer = load_tokenizer(base)
     model, found = load_adapter(load(base), tokenizer, folder)
     return model, tokenizer, found

@@ -15,17 +15,8 @@ COLUMNS = {
     "studies": ("study", "profile", "command", "planned", "finished", "failed", "unreadable", "not_yet_run"),
     "circumstances": ("what", "value"),
     "data": (
-        *(
-            "corpus",
-            "profile",
-            "train",
-            "dev",
-            "test",
-            "train_documents",
-            "train_words",
-            "test_documents",
-            "test_words",
-        ),
+        *("corpus", "profile", "train", "dev", "test"),
+        *("train_documents", "train_words", "test_documents", "test_words"),
         *("shared", "lost", "left_out", "why"),
     ),
     "training": (
@@ -52,14 +43,8 @@ COLUMNS = {
     "types": ("corpus", "label", "support", "arm", "base", *_MEAN),
     "cost": (
         *("arm", "base", "machine", "profile", "folds", "trainable", "parameters", "peak_bytes", "seconds_per_step"),
-        *(
-            "disk_bytes",
-            "words_per_second",
-            "f1_concepts",
-            "corpora_concepts",
-            "f1_relations_gold",
-            "corpora_relations_gold",
-        ),
+        *("disk_bytes", "words_per_second"),
+        *("f1_concepts", "corpora_concepts", "f1_relations_gold", "corpora_relations_gold"),
     ),
     "errors": (
         *("corpus", "arm", "base", "stage", "folds", "label", "boundary", "type", "missed", "spurious"),
