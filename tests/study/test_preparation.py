@@ -1,0 +1,264 @@
+"""What a study is trained and tested on: corpora, read, drawn from, kept apart, and named where they are not there."""
+
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import spacy
+
+from spacy_clinie.corpora import docbin
+from spacy_clinie.corpora.splits import overlapping
+from spacy_clinie.errors import ClinieError
+from spacy_clinie.notes import Note
+from spacy_clinie.study.data import SPLITS, Source, find_sources, load, stamp
+from spacy_clinie.study.fold import fold_config, run_fold
+from spacy_clinie.study.plan import Fold
+from spacy_clinie.study.profiles import PROFILES
+from spacy_clinie.study.run import run_study
+from spacy_clinie.study.workspace import Workspace
+
+from .test_run import manifests
+
+SMOKE = PROFILES["smoke"]
+_WORDS = re.compile(r"\w+")
+
+
+def prepare(space: Workspace, sources: Sequence[Source]) -> None:
+    for source in sources:
+        space.prepare(source)
+
+
+def test_a_fold_tells_what_its_steps_read_and_not_what_there_was(tmp_path: Path) -> None:
+    """A note a step, and two steps."""
+    _own_corpus(tmp_path / "corpora" / "mine")
+    space = Workspace(tmp_path / "study", replace(SMOKE, step_words=1, train_words=None))
+    prepare(space, find_sources(["mine"], tmp_path / "corpora")[0])
+    fold = Fold("single", "encoder-tagger", "tiny-encoder=random", "mine", "full", 2)
+    run_fold(fold, space, "key", None)
+    manifest = space.manifest("key")
+    assert manifest
+    assert manifest["training"]["steps"] == manifest["data"]["train"]["documents"] == 2
+    assert manifest["data"]["offered"]["documents"] == len(load(space.part("mine", "train"))) > 2
+    assert "relations" not in manifest["results"]
+
+
+def test_what_another_corpus_showed_counts_as_shown(tmp_path: Path) -> None:
+    for name, begin in (("first", 0), ("second", 50)):
+        _own_corpus(tmp_path / "corpora" / name, begin)
+    space = Workspace(tmp_path / "study", replace(SMOKE, train_words=None))
+    prepare(space, find_sources(["first", "second"], tmp_path / "corpora")[0])
+    multi = Fold("loo", "encoder-mrc", "tiny-encoder=random", "first", "multi", 2, multitask=True, others=("second",))
+    run_fold(multi, space, "multi", None)
+    run_fold(replace(multi, stage="zero", steps=0), space, "zero", "multi")
+    errors = (space.manifest("zero") or {})["errors"]
+    assert (errors["seen"]["gold"], errors["unseen"]["gold"]) == (1, 0)
+
+
+def test_training_holds_nothing_of_what_is_tested_on(tmp_path: Path) -> None:
+    folder = _own_corpus(tmp_path / "corpora" / "mine")
+    space = Workspace(tmp_path / "study", replace(SMOKE, train_words=None))
+    sources = find_sources(["mine"], tmp_path / "corpora")[0]
+    prepare(space, sources)
+    tested = load(space.whole("mine") / "test.spacy")[0]
+    repeated = load(space.whole("mine") / "train.spacy")[0]
+    (folder / f"{repeated.id}.txt").write_text("Once more. " + tested.text)
+    (folder / f"{repeated.id}.ann").write_text("")
+    prepare(space, sources)
+    assert overlapping([note.text for note in load(space.part("mine", "train"))], [tested.text])
+    for stage in ("full", "shots"):
+        fold = Fold("loo", "encoder-mrc", "tiny-encoder=random", "mine", stage, 1, shots=99)  # type: ignore[arg-type]
+        with pytest.warns(UserWarning, match="CIE469"):
+            shown = _trained_on(fold, space)
+        assert shown
+        assert not overlapping(shown, [note.text for note in load(space.whole("mine") / "test.spacy")])
+
+
+def test_a_stage_without_relations_can_be_followed_by_one_with_them(tmp_path: Path) -> None:
+    _own_corpus(tmp_path / "corpora" / "mine")
+    space = Workspace(tmp_path / "study", SMOKE)
+    prepare(space, find_sources(["synthetic-drugs", "mine"], tmp_path / "corpora")[0])
+    for arm, base, tasks in (
+        ("decoder-lora", "tiny-decoder=random", {"concepts", "relations", "relations_gold"}),
+        ("encoder-mrc", "tiny-encoder=random", {"concepts"}),
+    ):
+        multi = Fold("loo", arm, base, "synthetic-drugs", "multi", 2, multitask=True, others=("mine",))
+        zero = replace(multi, stage="zero", steps=0)
+        run_fold(multi, space, f"{arm}-multi", None)
+        run_fold(zero, space, f"{arm}-zero", f"{arm}-multi")
+        # A language model can be asked what it was not taught; an encoder has no component for it.
+        manifest = space.manifest(f"{arm}-zero") or {}
+        assert set(manifest["results"]) == tasks
+
+
+def test_multi_task_training_holds_nothing_of_what_is_left_out(tmp_path: Path) -> None:
+    """One corpus repeats the notes of the other, two of them with words before."""
+    second = tmp_path / "corpora" / "second"
+    shutil.copytree(_own_corpus(tmp_path / "corpora" / "first"), second)
+    for i, file in enumerate(sorted(second.glob("*.txt"))[:2]):
+        shifted = file.with_suffix(".ann").read_text().split("\t")
+        name, start, end = shifted[1].split()
+        file.with_suffix(".ann").write_text(f"T1\t{name} {int(start) + 4} {int(end) + 4}\t{shifted[2]}")
+        file.write_text(f"Yes{i}" + file.read_text())
+    space = Workspace(tmp_path / "study", SMOKE)
+    sources, _ = find_sources(["synthetic-drugs", "first", "second"], tmp_path / "corpora")
+    prepare(space, sources)
+    others = ("second", "synthetic-drugs")
+    fold = Fold("loo", "encoder-mrc", "tiny-encoder=random", "first", "multi", 1, multitask=True, others=others)
+    with pytest.warns(UserWarning, match="CIE469"):
+        shown = _trained_on(fold, space)
+    assert shown
+    assert not overlapping(shown, _texts(space, "first"))
+
+
+def _texts(space: Workspace, corpus: str) -> list[str]:
+    return [note.text for split in SPLITS for note in load(space.whole(corpus) / f"{split}.spacy")]
+
+
+def test_open_corpora_hold_nothing_of_each_other(corpora: Path, tmp_path: Path) -> None:
+    space = Workspace(tmp_path, PROFILES["gpu"])
+    sources, missing = find_sources(["phee", "ddi2013"], corpora)
+    assert not missing
+    prepare(space, sources)
+    fold = Fold("loo", "encoder-mrc", "minilm", "ddi2013", "multi", 1, multitask=True, others=("phee",))
+    with pytest.warns(UserWarning, match="CIE469"):
+        shown = _trained_on(fold, space)
+    whole = [note.text for note in load(space.whole("phee") / "train.spacy")]
+    left_out = _texts(space, "ddi2013")
+    assert not overlapping(shown, left_out)
+    assert 0 < len(whole) - len(shown) == len(overlapping(whole, left_out))
+    # The same by other means: no sentence of six words and more stands in what was left out.
+    there = " ".join([" ", *(" ".join(_WORDS.findall(text.lower())) + " |" for text in left_out)])
+    shown_words = [_WORDS.findall(text.lower()) for text in shown]
+    assert not [words for words in shown_words if len(words) >= 6 and f" {' '.join(words)} " in there]
+
+
+def _trained_on(fold: Fold, space: Workspace) -> list[str]:
+    config = fold_config(fold, space, None)
+    nlp = spacy.blank("en", config={"nlp": {"tokenizer": config["nlp"]["tokenizer"]}})
+    reader = spacy.registry.resolve({"train": config["corpora"]["train"]})["train"]
+    return [example.reference.text for example in reader(nlp)]
+
+
+def _own_corpus(folder: Path, begin: int = 0) -> Path:
+    """A user's corpus: brat files and a schema. From another number it has the same drugs in other texts."""
+    folder.mkdir(parents=True)
+    schema = "name: mine\nconcepts:\n  Drug:\n    description: A drug.\n    question: Which drugs?\n"
+    (folder / "schema.yml").write_text(schema)
+    for i in range(12):
+        words = [str(number) for number in range(begin + 100, begin + 112)]
+        drug = f"drug{(i + begin) % 12}"
+        text = f"Note {i} says {' '.join(words[i:] + words[:i])}: took {drug} again and again."
+        start = text.index("drug")
+        (folder / f"n{i}.txt").write_text(text)
+        (folder / f"n{i}.ann").write_text(f"T1\tDrug {start} {start + len(drug)}\t{drug}\n")
+    return folder
+
+
+def test_a_corpus_of_the_user_without_relations(tmp_path: Path) -> None:
+    # A config would take a dot for a section within a section.
+    _own_corpus(tmp_path / "corpora" / "mine.2024")
+    counts = run_study(
+        "single",
+        tmp_path / "study",
+        profile="smoke",
+        corpora=tmp_path / "corpora",
+        use=["mine.2024"],
+        arms=["encoder-tagger", "decoder-lora"],
+    )
+    assert (counts["folds"], counts["finished"]) == (2, 2)
+    for one in manifests(tmp_path / "study"):
+        assert one["data"]["test"]["documents"] == 1
+        if one["fold"]["arm"] == "decoder-lora":
+            assert one["results"]["relations"]["strict"]["micro"]["support"] == 0
+        else:
+            assert "relations" not in one["results"]
+
+
+def test_a_corpus_that_changed_is_read_again(tmp_path: Path) -> None:
+    folder = _own_corpus(tmp_path / "corpora" / "mine")
+    space = Workspace(tmp_path / "study", SMOKE)
+    fold = Fold("single", "encoder-tagger", "tiny-encoder=random", "mine", "full", 1)
+
+    def prepared() -> str:
+        again = Workspace(tmp_path / "study", SMOKE)
+        prepare(again, find_sources(["mine"], tmp_path / "corpora")[0])
+        return again.key(fold)
+
+    first = prepared()
+    assert prepared() == first
+    (folder / "n3.txt").write_text((folder / "n3.txt").read_text() + " And then no more.")
+    second = prepared()
+    assert second != first
+    assert any("And then no more." in text for text in _texts(space, "mine"))
+    schema = (folder / "schema.yml").read_text()
+    (folder / "schema.yml").write_text(schema.replace("Which drugs?", "What was taken?"))
+    assert prepared() not in (first, second)
+
+
+def test_a_corpus_behind_a_link_that_changed_is_read_again(tmp_path: Path) -> None:
+    folder = _own_corpus(tmp_path / "elsewhere" / "mine")
+    (tmp_path / "corpora" / "mine").mkdir(parents=True)
+    (tmp_path / "corpora" / "mine" / "notes").symlink_to(folder)
+    (folder / "schema.yml").rename(tmp_path / "corpora" / "mine" / "schema.yml")
+    (source,) = find_sources(["mine"], tmp_path / "corpora")[0]
+    before = stamp(source)
+    (folder / "n3.ann").write_text("")
+    assert stamp(source) != before
+
+
+def test_a_conversion_that_is_cut_off_does_not_pass_for_the_one_before(tmp_path: Path) -> None:
+    """Another corpus under the same name, and the first one again."""
+    first, second = (_own_corpus(tmp_path / name / "mine", begin) for name, begin in (("a", 0), ("b", 50)))
+    space = Workspace(tmp_path / "study", SMOKE)
+    (one,), (other,) = (find_sources(["mine"], folder.parent)[0] for folder in (first, second))
+    space.prepare(one)
+    before = _texts(space, "mine")
+    write, written = docbin.write, []
+
+    def cut_off(notes: list[Note], path: Path) -> None:
+        if written:
+            raise KeyboardInterrupt
+        written.append(path)
+        write(notes, path)
+
+    with patch("spacy_clinie.corpora.docbin.write", cut_off), pytest.raises(KeyboardInterrupt):
+        space.prepare(other)
+    assert _texts(space, "mine") != before
+    space.prepare(one)
+    assert _texts(space, "mine") == before
+
+
+def test_missing_corpora_are_named_and_can_be_done_without(tmp_path: Path) -> None:
+    use = ["n2c2_2018", "phee", "synthetic-drugs"]
+    settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "use": use}
+    with pytest.raises(ClinieError, match=r"(?s)CIE491.*n2c2_2018: under a data use agreement.*phee: .*github"):
+        run_study("loo", tmp_path / "study", **settings)
+    assert not (tmp_path / "study").exists()
+    with patch("spacy_clinie.study.run._work_off", return_value={}):
+        run_study("single", tmp_path / "study", **settings, skip_missing=True)
+    plan = json.loads((tmp_path / "study" / "single.json").read_text())
+    assert [one["corpus"] for one in plan["missing"]] == ["n2c2_2018", "phee"]
+    assert {one["fold"]["corpus"] for one in plan["folds"]} == {"synthetic-drugs"}
+
+
+@pytest.mark.parametrize("files", [[], ["train.json"]])
+def test_corpora_that_are_there_in_part_can_be_done_without(tmp_path: Path, files: list[str]) -> None:
+    (tmp_path / "phee").mkdir()
+    for name in files:
+        (tmp_path / "phee" / name).write_text("[]")
+    settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "say": lambda _: None}
+    with pytest.raises(ClinieError, match="CIE250" if files else "CIE491"):
+        run_study("single", tmp_path / "study", **settings, use=["phee", "synthetic-drugs"])
+    with pytest.raises(ClinieError, match=r"(?s)CIE491.*phee"):
+        run_study("single", tmp_path / "study", **settings, use=["phee"], skip_missing=True)
+    with patch("spacy_clinie.study.run._work_off", return_value={}):
+        run_study("single", tmp_path / "study", **settings, use=["phee", "synthetic-drugs"], skip_missing=True)
+    (missing,) = json.loads((tmp_path / "study" / "single.json").read_text())["missing"]
+    assert missing["corpus"] == "phee"
+    assert ("CIE250" if files else "github") in missing["how"]
