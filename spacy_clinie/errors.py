@@ -147,6 +147,10 @@ MESSAGES = {
         "{file} cannot be converted ({problem}). Converting needs the package gguf; "
         "`python -m spacy_clinie download smollm2` installs it."
     ),
+    "CIE300": (
+        "{file} of the component {component!r} {problem}: the pipeline was copied in part, or saved by another version "
+        "of spacy_clinie. Copy it once more, or train again."
+    ),
     "CIE320": ("There is no prompt template {name!r}: it is neither a file nor one of {known}."),
     "CIE321": "Prompt template {name!r} is at fault: {problem}.",
     "CIE322": (

@@ -123,7 +123,8 @@ class AskingComponent(ClinieComponent):
         super().take_facts(facts)
         if "examples" in facts:
             self.shown = {key: list(map(Note.from_dict, notes)) for key, notes in facts["examples"].items()}
-        self._hold_templates(facts.get("templates", {}))
+        if "templates" in facts:
+            self._hold_templates(facts["templates"])
 
     def _tasks(self) -> Iterator[tuple[str, Union[ConceptPrompt, RelationPrompt]]]:
         if self.concepts:

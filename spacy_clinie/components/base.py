@@ -259,6 +259,7 @@ class ClinieComponent(TrainablePipe):
         path (Union[str, Path]): The folder.
         exclude (Iterable[str]): `model`, `vocab`, or names of `facts`.
         RETURNS (ClinieComponent): Itself.
+        RAISES (ClinieError): CIE300 if a file of `facts` is missing or damaged.
         """
         util.from_disk(
             path,
@@ -306,7 +307,17 @@ class ClinieComponent(TrainablePipe):
         return self
 
     def _json_reader(self, name: str) -> Callable[[Path], None]:
-        return lambda path: self.take_facts({name: srsly.read_json(path.with_suffix(".json"))})
+        def read(path: Path) -> None:
+            path = path.with_suffix(".json")
+            if not path.is_file():
+                raise ClinieError("CIE300", file=path.name, component=self.name, problem="is missing")
+            try:
+                fact = srsly.read_json(path)
+            except ValueError:
+                raise ClinieError("CIE300", file=path.name, component=self.name, problem="cannot be read") from None
+            self.take_facts({name: fact})
+
+        return read
 
     def _bytes_reader(self, name: str) -> Callable[[bytes], None]:
         return lambda data: self.take_facts({name: srsly.json_loads(data)})

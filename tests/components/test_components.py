@@ -322,6 +322,20 @@ def test_what_is_saved_last_is_loaded(tiny_bert: str, tmp_path: Path) -> None:
         spacy.load(tmp_path / "model")(text)
 
 
+def test_a_saved_component_without_one_of_its_files_is_refused(tiny_bert: str, tmp_path: Path) -> None:
+    """As earlier versions save other files."""
+    nlp = build("crf", tiny_bert, schema="n2c2_2018")
+    nlp.initialize()
+    nlp.to_disk(tmp_path / "model")
+    schema = tmp_path / "model" / "clinie_ner_encoder" / "schema.json"
+    schema.write_text(schema.read_text("utf8")[:40], encoding="utf8")
+    with pytest.raises(ClinieError, match=r"CIE300.*schema\.json.*clinie_ner_encoder.*cannot be read"):
+        spacy.load(tmp_path / "model")
+    schema.unlink()
+    with pytest.raises(ClinieError, match=r"CIE300.*schema\.json.*clinie_ner_encoder.*is missing"):
+        spacy.load(tmp_path / "model")
+
+
 def test_tokens_that_are_merged_afterwards_double_no_concept(tiny_bert: str) -> None:
     nlp = build("one_pass", tiny_bert)
     nlp.remove_pipe("clinie_rel")
