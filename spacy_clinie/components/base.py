@@ -259,7 +259,7 @@ class ClinieComponent(TrainablePipe):
         path (Union[str, Path]): The folder.
         exclude (Iterable[str]): `model`, `vocab`, or names of `facts`.
         RETURNS (ClinieComponent): Itself.
-        RAISES (ClinieError): CIE300 if a file of `facts` is missing or damaged.
+        RAISES (ClinieError): CIE477 if a file of `facts` is missing or damaged.
         """
         util.from_disk(
             path,
@@ -308,13 +308,11 @@ class ClinieComponent(TrainablePipe):
 
     def _json_reader(self, name: str) -> Callable[[Path], None]:
         def read(path: Path) -> None:
-            path = path.with_suffix(".json")
-            if not path.is_file():
-                raise ClinieError("CIE300", file=path.name, component=self.name, problem="is missing")
+            file = path.with_suffix(".json")
             try:
-                fact = srsly.read_json(path)
-            except ValueError:
-                raise ClinieError("CIE300", file=path.name, component=self.name, problem="cannot be read") from None
+                fact = srsly.read_json(file)
+            except ValueError:  # srsly's where there is no file, too
+                raise ClinieError("CIE477", file=file.name, component=self.name) from None
             self.take_facts({name: fact})
 
         return read
