@@ -7,7 +7,6 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
@@ -275,46 +274,6 @@ def add_adapter(model: "PreTrainedModel", settings: dict[str, Any]) -> Any:
         raise ClinieError("CIE305", problem=f"there is no peft_type {kind!r}") from error
     except (TypeError, ValueError) as error:
         raise ClinieError("CIE305", problem=str(error)) from error
-
-
-@contextmanager
-def without_learning(model: Any, precision: Optional["torch.dtype"]) -> Iterator[None]:
-    """Within this, layers with LoRA do nothing but two small products more than the base's: what peft does around
-    them for training takes longer than all the rest where few ids are read.
-
-    model (PreTrainedModel | PeftModel): The model, changed for the while.
-    precision (Optional[torch.dtype]): The type that it computes in; None for fp32.
-    """
-    import torch
-    from peft.tuners.lora import Linear
-
-    plain: list[Any] = [layer for layer in model.modules() if type(layer) is Linear and _is_plain(layer)]
-    for layer in plain:
-        (name,) = layer.active_adapters
-        down = layer.lora_A[name].weight.to(precision or torch.float32)
-        up = (layer.lora_B[name].weight * layer.scaling[name]).to(precision or torch.float32)
-        layer.forward = partial(_adapted, layer.base_layer, down, up)
-    try:
-        yield
-    finally:
-        for layer in plain:
-            del layer.forward
-
-
-def _adapted(layer: Any, down: "torch.Tensor", up: "torch.Tensor", given: "torch.Tensor") -> "torch.Tensor":
-    from torch.nn.functional import linear
-
-    found: torch.Tensor = layer(given) + linear(linear(given, down), up)
-    return found
-
-
-def _is_plain(layer: Any) -> bool:
-    """Whether a layer has one LoRA of the usual kind."""
-    if len(layer.active_adapters) != 1 or layer.merged or layer.disable_adapters:
-        return False
-    (name,) = layer.active_adapters
-    special = (getattr(layer, kind, {}).get(name) for kind in ("use_dora", "lora_bias", "lora_variant"))
-    return name in layer.lora_A and not any(special)
 
 
 def save_model(model: Any, tokenizer: Any, base: str, mark: str, folder: Path) -> None:

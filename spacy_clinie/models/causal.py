@@ -9,7 +9,7 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Optional, TypeVar, cast
@@ -24,6 +24,7 @@ from ..prompts.codec import Codec
 from ..prompts.machines import Ask
 from . import base
 from .choices import Rows, choose
+from .lora import lean_lora
 from .pieces import PiecedDoc, by_budget, draw, make_pieces
 
 # How many times more is read in one pass where nothing is learnt: one of few long rows takes nearly as long as one of
@@ -131,6 +132,7 @@ class CausalModule(nn.Module):
             self.plain.gradient_checkpointing_enable({"use_reentrant": False})
         if not options["four_bit"]:  # such a base is put on its device when it is loaded
             self.to(self.device)
+        self.eval()  # transformers' part is, and `_turn` asks for the whole
 
     @classmethod
     def create(cls, schema: dict[str, Any], options: dict[str, Any]) -> "CausalModule":  # noqa: ARG003
@@ -197,32 +199,52 @@ class CausalModule(nn.Module):
         """
         if self.options["four_bit"] and not hasattr(self.model, "peft_config"):
             raise ClinieError("CIE317")
-        self.train()
+        self._turn(learning=True)
         lengths = [len(ask.rest) + len(answer) for ask, answer in zip(asks, answers, strict=True)]
         # Relations may be asked about ten times as often as concepts; each kind of prompt has its beginning.
         drawn = draw(lengths, self.options["step_pieces"], [ask.before for ask in asks])
         asks, answers, lengths = [asks[i] for i in drawn], [answers[i] for i in drawn], [lengths[i] for i in drawn]
         groups = list(self._groups(asks, lengths))
         weight, total = sum(len(answers[i]) for _, members in groups for i in members), 0.0
-        # Without a memory, every row is read from its beginning.
-        whole = bool(self.options["checkpoint"])
         for before, members in groups:
+            whole = self._rereads(len(before) * len(members))
             reads = [lengths[i] + whole * len(before) for i in members]
-            with self._autocast():
-                read = None if whole else self._begin(before)
+            read = None
+            if not whole:
+                with self._computing():
+                    read = self._begin(before)
             # What all rows begin with is read once, and goes back once: rows leave their gradients at a copy of it.
             copy = _copied(read)
             for batch in by_budget(reads, self.options["batch_pieces"]):
                 rows = [members[i] for i in batch]
-                with self._autocast():
+                with self._computing():
                     loss = self._loss(before, copy, [asks[i].rest for i in rows], [answers[i] for i in rows])
                 (loss / weight).backward()
                 total += loss.item()
             _go_back(read, copy)
         return total / max(weight, 1)
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None)
+    def _rereads(self, ids: int) -> bool:
+        """Whether rows are learnt from their beginning on, each by itself.
+
+        ids (int): Of the beginnings of all rows together.
+        RETURNS (bool): Without a memory, always; and on a GPU where they are few: a pass takes as long as its kernels
+            take to be launched then, and this way there is one pass and not two.
+        """
+        return bool(self.options["checkpoint"]) or (self.device.type == "cuda" and ids <= self.options["batch_pieces"])
+
+    def _turn(self, *, learning: bool) -> None:
+        if self.training != learning:  # going through all layers takes longer than computing some of them
+            self.train(learning)
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """Compute in the precision of the settings, and of adapters no more than has to be."""
+        # Layers that are computed once more at going back have to be computed the same way then.
+        again = self.options["checkpoint"] and torch.is_grad_enabled()
+        lean = nullcontext() if again else lean_lora(self.model, self.precision)
+        with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None), lean:
+            yield
 
     def _groups(self, asks: Sequence[Ask], lengths: Sequence[int]) -> Iterator[tuple[tuple[int, ...], list[int]]]:
         """Indexes of prompts, grouped by how they begin, without those that are longer than the model reads.
@@ -244,7 +266,7 @@ class CausalModule(nn.Module):
         # The last id of an answer has nothing to predict.
         sequences = [[*ids, *answer[:-1]] for ids, answer in zip(asked, answers, strict=True)]
         wanted = list(map(len, answers))
-        if self.options["checkpoint"]:
+        if read is None:
             logits = self._read_whole([[*before, *ids] for ids in sequences], wanted)
         else:
             logits, _ = self._read_on(sequences, read, Rows(len(sequences), _length(read), self.device), wanted)
@@ -259,10 +281,10 @@ class CausalModule(nn.Module):
         machines (Sequence[Machine]): One for each; they take the answers. Not done are, with a warning, those whose
             prompt (CIE331) or answer (CIE326) is longer than the model reads.
         """
-        self.eval()
+        self._turn(learning=False)
         lengths = [len(ask.rest) for ask in asks]
         cut = 0
-        with torch.inference_mode(), self._autocast(), base.without_learning(self.model, self.precision):
+        with torch.inference_mode(), self._computing():
             for before, members in self._groups(asks, [length + self.options["guess"] for length in lengths]):
                 read = self._begin(before)
                 room = [max(lengths[i], _SHORTEST + lengths[i] // 4) for i in members]

@@ -79,13 +79,16 @@ def test_checkpoints_and_batches_change_memory_and_not_gradients(
 ) -> None:
     base = make(tmp_path, kind)
     gradients, reads = [], []
-    for checkpoint, pieces in ((False, 9999), (False, 1), (True, 9999)):
+    ways = ((False, 9999, False), (False, 1, False), (True, 9999, True), (False, 9999, True))
+    for checkpoint, pieces, whole in ways:
         torch.manual_seed(0)
         nlp = build(base, model={"adapter": adapter, "checkpoint": checkpoint, "batch_pieces": pieces})
         examples = make_examples(nlp)
         nlp.initialize(lambda own=examples: own)
         pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
         module = pipe.model.shims[0].module
+        assert module._rereads(1) == checkpoint  # here is no GPU
+        module._rereads = lambda _, whole=whole: whole
         block = next(m for m in module.plain.modules() if isinstance(m, torch.nn.ModuleList))[0]
         counted: Counter[str] = Counter()
         attention = block.attn if kind == "gpt2" else block.self_attn
@@ -93,13 +96,13 @@ def test_checkpoints_and_batches_change_memory_and_not_gradients(
         loss = pipe.update(examples[:3])["clinie_decoder_prompt"]
         gradients.append([loss, *(p.grad.clone() for p in module.parameters() if p.requires_grad)])
         reads.append(counted["reads"])
-    for way in (1, 2):
+    for way in (1, 2, 3):
         assert gradients[0][0] == pytest.approx(gradients[way][0], rel=1e-4)
         for one, other in zip(gradients[0][1:], gradients[way][1:], strict=True):
             assert torch.allclose(one, other, atol=1e-4 * float(one.abs().max()) + 1e-7)
-    # Without, the beginning is read once, and the rest of each batch; with, all of it twice.
+    # Without, the beginning is read once, and the rest of each batch; with, all of it twice; and as on a GPU, once.
     rows = len(list(pipe.lessons(examples[:3])))
-    assert reads == [2, 1 + rows, 2]
+    assert reads == [2, 1 + rows, 2, 1]
 
 
 def test_checkpoints_bound_what_is_read_at_once(tiny_decoder: str) -> None:
@@ -166,7 +169,7 @@ def test_lora_answers_without_what_it_needs_for_learning(tiny_decoder: str, make
     texts = [HOSTILE, "aspirin po bid and rash " * 8]
     reads: list[Any] = []
     for _ in range(3):
-        with patch("spacy_clinie.models.base.without_learning", lambda *_: nullcontext()):
+        with patch("spacy_clinie.models.causal.lean_lora", lambda *_: nullcontext()):
             expected = answers(nlp, texts)
         with patch.object(Linear, "forward", lambda *_: reads.append(1)):
             assert answers(nlp, texts) == expected
