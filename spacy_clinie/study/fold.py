@@ -82,13 +82,14 @@ def run_fold(fold: Fold, space: Workspace, key: str, stem_key: Optional[str]) ->
             shutil.rmtree(folder / "pipeline")
     else:
         nlp = spacy.load(cast(Path, pipeline))
-    test = [] if fold.stage == "multi" else load(space.part(fold.corpus, "test"))
+    tested = fold.stage != "multi" and not space.base(fold.base)[0].untrained
+    test = load(space.part(fold.corpus, "test")) if tested else []
     sizes = {"train": learnt.notes.values(), "offered": offered.values(), "test": test}
     record["data"] = {name: size_of(notes) for name, notes in sizes.items()}
     record["prediction"] = None
     if fold.stage == "multi":
         record["shown"] = sorted(shown)
-    else:
+    if tested:
         schema = str(space.whole(fold.corpus) / "schema.yml")
         record |= _tested(nlp, test, list(shown.values()), schema)
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None

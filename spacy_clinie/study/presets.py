@@ -39,6 +39,11 @@ class Preset:
         """What `find_preset` finds it by."""
         return self.name if self.name == self.base else f"{self.name}={self.base}"
 
+    @property
+    def untrained(self) -> bool:
+        """Whether it has the shape of a model and no weights of it: only what it costs means something."""
+        return self.base == RANDOM and PRESETS[self.name].base != RANDOM
+
 
 def _encoder(name: str, base: str, model_type: str, vocabulary: int, width: int, layers: int, heads: int) -> Preset:
     """An encoder of BERT's proportions, at the rates of arXiv 2509.04753: 1e-5 for tags, 2e-5 for questions."""

@@ -32,7 +32,8 @@ def write_random_model(folder: Path, kind: str, shape: Mapping[str, Any], texts:
             config = transformers.AutoConfig.for_model(**shape, pad_token_id=0, bos_token_id=1, eos_token_id=2)
             torch.manual_seed(seed)
             maker: Any = transformers.AutoModel if kind == "encoder" else transformers.AutoModelForCausalLM
-            maker.from_config(config).save_pretrained(temporary)
+            # Half of the disk; models of billions of weights are written here.
+            maker.from_config(config, torch_dtype=torch.bfloat16).save_pretrained(temporary)
             temporary.rename(folder)
     return str(folder)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 import typer
+from thinc.compat import has_cupy_gpu
 
 from ..errors import ClinieError
 from ..terminal import guarded
@@ -29,14 +30,14 @@ _PAUSE = 0.2
 class Process:
     """A fold that is being done by a process of this machine.
 
-    Where the system can, it is forked off a server that has imported everything and done nothing yet.
+    Where the system can, it is forked off a server that has imported everything and done nothing yet. With CuPy, thinc
+    asks for GPUs when it is imported, and what is forked off afterwards can use none.
 
     request (Path): See `fold.main`.
     """
 
-    _context: Any = multiprocessing.get_context(
-        "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    )
+    _forks = "forkserver" in multiprocessing.get_all_start_methods() and not has_cupy_gpu
+    _context: Any = multiprocessing.get_context("forkserver" if _forks else "spawn")
 
     def __init__(self, request: Path) -> None:
         self._process = self._context.Process(target=_work, args=(request,))
@@ -50,7 +51,7 @@ class Process:
         """
         os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
-        if cls._context.get_start_method() == "forkserver":
+        if cls._forks:
             cls._context.set_forkserver_preload(["spacy_clinie.study.fold"])
 
     def done(self) -> bool:

@@ -19,6 +19,7 @@ from spacy_clinie.notes import Note
 from spacy_clinie.study.data import SPLITS, Source, find_sources, load, stamp
 from spacy_clinie.study.fold import fold_config, run_fold
 from spacy_clinie.study.plan import Fold
+from spacy_clinie.study.presets import PRESETS
 from spacy_clinie.study.profiles import PROFILES
 from spacy_clinie.study.run import run_study
 from spacy_clinie.study.workspace import Workspace
@@ -46,6 +47,20 @@ def test_a_fold_tells_what_its_steps_read_and_not_what_there_was(tmp_path: Path)
     assert manifest["training"]["steps"] == manifest["data"]["train"]["documents"] == 2
     assert manifest["data"]["offered"]["documents"] == len(load(space.part("mine", "train"))) > 2
     assert "relations" not in manifest["results"]
+
+
+def test_the_shape_of_a_model_is_trained_and_not_tested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRESETS, "tiny-encoder", replace(PRESETS["tiny-encoder"], base="some/model"))
+    _own_corpus(tmp_path / "corpora" / "mine")
+    space = Workspace(tmp_path / "study", SMOKE)
+    prepare(space, find_sources(["mine"], tmp_path / "corpora")[0])
+    run_fold(Fold("cost", "encoder-tagger", "tiny-encoder=random", "mine", "full", 2), space, "key", None)
+    manifest = space.manifest("key")
+    assert manifest
+    assert manifest["training"]["steps"] == 2
+    assert manifest["training"]["disk_bytes"] > 0
+    assert "results" not in manifest
+    assert manifest["data"]["test"]["documents"] == 0
 
 
 def test_what_another_corpus_showed_counts_as_shown(tmp_path: Path) -> None:

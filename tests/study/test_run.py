@@ -296,6 +296,23 @@ run._work(Path(sys.argv[1]))
     assert "KeyError" in log
 
 
+@pytest.mark.parametrize(("gpu", "method"), [(True, "spawn"), (False, "forkserver")])
+def test_folds_are_not_forked_where_cupy_has_asked_for_gpus(gpu: bool, method: str) -> None:
+    """A process that is forked off one which has started CUDA cannot use it."""
+    script = f"""
+import spacy
+from thinc import compat
+
+compat.has_cupy_gpu = {gpu}
+from spacy_clinie.study.run import Process
+
+Process.share(2)
+print(Process._context.get_start_method())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [method]
+
+
 def test_killing_a_study_ends_its_folds(tmp_path: Path) -> None:
     """Of a study whose folds would never end."""
     patched = "import time, spacy_clinie.study.fold as fold\nfold.main = lambda _: time.sleep(600)\n"

@@ -29,7 +29,7 @@ def cost_section(study: Study) -> Section:
         "it used one, else of the whole process), seconds for a step of training, the trained pipeline's size on disk, "
         "and words read in a second at the test: means over folds, of memory the highest. F1 is strict and its "
         "mean over as many corpora as stand below it: compare those of the same corpora only. A base that ends in "
-        "=random has the shape of a model and no trained weights, so what it costs means something, and its F1 nothing."
+        "=random has the shape of a model and no trained weights: it says what training costs, and is not tested."
     ]
     if not groups:
         blocks.append("No finished fold has figures of a training.")
