@@ -16,7 +16,7 @@ from typing import Any
 
 from data import load, to_docs, words
 from runs import Row, Run, interval, main, number
-from training import CONCEPTS, PASSES, blank, notes_a_step, train
+from training import CONCEPTS, PASSES, WORDS, blank, notes_a_step, train
 
 Predict = Callable[[list[Any]], list[Any]]
 
@@ -26,7 +26,8 @@ def run_spacy_clinie(notes: dict[str, list[Any]], run: Run) -> Predict:
     model = {"@architectures": "spacy_clinie.EncoderTagger.v1", "precision": run.precision}
     model |= run.settings.get("model", {})
     nlp.add_pipe("clinie_ner_encoder", config={"model": model})
-    train(nlp, notes["train"], run.seed, run.settings.get("rate", CONCEPTS), averages=True)
+    rate, words_a_step = run.settings.get("rate", CONCEPTS), run.settings.get("words", WORDS)
+    train(nlp, notes["train"], run.seed, rate, words=words_a_step, averages=True)
     return lambda test: _spacy_notes(nlp, test)
 
 
@@ -60,7 +61,7 @@ def run_spacy(notes: dict[str, list[Any]], run: Run) -> Predict:
         "tok2vec": listener,
     }
     nlp.add_pipe("ner", config={"model": parser})
-    train(nlp, notes["train"], run.seed, run.settings.get("rate", 2e-4))
+    train(nlp, notes["train"], run.seed, run.settings.get("rate", 2e-4), words=run.settings.get("words", WORDS))
     return lambda test: _spacy_notes(nlp, test)
 
 
@@ -97,7 +98,7 @@ def run_edsnlp(notes: dict[str, list[Any]], run: Run) -> Predict:
         name="ner",
     )
     docs = to_docs(notes["train"], nlp.vocab)
-    size = notes_a_step(len(docs), sum(map(len, docs)))
+    size = notes_a_step(len(docs), sum(map(len, docs)), run.settings.get("words", WORDS))
     steps = PASSES * -(-len(docs) // size)
     ramp = {"@schedules": "linear", "warmup_rate": 0.1, "start_value": 0.0}
     optimizer = ScheduledOptimizer(
