@@ -137,7 +137,8 @@ def marked_pairs(
         the last one has the optimizer's.
     batch_pieces (int): Padded word pieces in one pass of the encoder; bounds memory.
     step_pieces (Optional[int]): Word pieces that a step of training reads at most; bounds its time, where lists of
-        concepts make thousands of candidates. Of more, candidates are drawn by chance; None learns from all.
+        concepts make thousands of candidates. Of more, some are drawn by chance, as many that are related as such that
+        are not; None learns from all.
     device (str): `auto` or a torch device.
     precision (str): `auto`, `fp32` or `bf16`.
     RETURNS (Model): `PairInput`s to probabilities of shape (candidates, 1 + relations) for each.

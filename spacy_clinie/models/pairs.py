@@ -4,6 +4,7 @@ Markers carry the types of head and tail. They are vectors of the head, not word
 as it is, and adapters stay small.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Optional
 
@@ -14,7 +15,7 @@ from torch import nn
 from ..errors import ClinieError
 from .encoder import EncoderModule, gather
 from .excerpts import Excerpt, PairInput, Ranges, mark_places, one_each, shared
-from .pieces import PiecedDoc, by_budget, make_pieces, pad
+from .pieces import PiecedDoc, by_budget, draw, make_pieces, pad
 
 _NEVER = -1e4
 
@@ -66,6 +67,15 @@ class PairModule(EncoderModule):
         """
         return item, gold
 
+    def related(self, excerpts: Sequence[Excerpt], right: Sequence[np.ndarray]) -> Optional[list[bool]]:  # noqa: ARG002
+        """Which excerpts are of a pair that is related, where each is of one pair.
+
+        excerpts (Sequence[Excerpt]): The excerpts.
+        right (Sequence[np.ndarray]): For each Doc the answer for each candidate, as in `thinned`.
+        RETURNS (Optional[list[bool]]): One for each excerpt; None where one has several pairs.
+        """
+        return None
+
     def classify(self, batch: list[Excerpt], read: Read) -> torch.Tensor:
         """Score the candidates of some excerpts.
 
@@ -89,13 +99,18 @@ class PairModule(EncoderModule):
 
         thinned = [self.thinned(*one) for one in zip(read.items, right, strict=True)]
         read, right = read._replace(items=[item for item, _ in thinned]), [answers for _, answers in thinned]
-        batches = list(self._batches(read, self.options["step_pieces"]))
+        excerpts = self._excerpts(read)
+        related = self.related(excerpts, right)
+        drawn = draw(self._lengths(excerpts, read), self.options["step_pieces"], related)
+        shift = _shift(related, drawn)
+        batches = list(self._batches([excerpts[i] for i in drawn], read))
         asked = sum(len(excerpt.pairs) for batch in batches for excerpt in batch)
 
         def losses() -> Iterator[torch.Tensor]:
             for batch in batches:
                 answers = np.concatenate([right[excerpt.doc][excerpt.pairs] for excerpt in batch])
                 scores = self._masked(self.classify(batch, read), batch, read.items)
+                scores = torch.cat([scores[:, :1] + shift, scores[:, 1:]], 1)
                 yield nn.functional.cross_entropy(scores, torch.from_numpy(answers).to(self.device), reduction="sum")
 
         return self.accumulate(losses(), asked)
@@ -113,7 +128,7 @@ class PairModule(EncoderModule):
         shapes = [(len(item.pairs), 1 + len(index)) for item, index in zip(items, columns, strict=True)]
         answers = [np.zeros(shape, dtype=np.float32) for shape in shapes]
         with torch.inference_mode():
-            for batch in self._batches(read):
+            for batch in self._batches(self._excerpts(read), read):
                 scores = self._masked(self.classify(batch, read), batch, read.items)
                 rows = scores.softmax(-1).cpu().numpy()
                 at = 0
@@ -141,21 +156,46 @@ class PairModule(EncoderModule):
         ranges = [Ranges(item, own) for item, own in zip(items, pieced, strict=True)]
         return Read([item for item, _ in known], pieced, ranges), [columns for _, columns in known]
 
-    def _batches(self, read: Read, most: Optional[int] = None) -> Iterator[list[Excerpt]]:
-        """Excerpts that are read together; of more than `most` pieces, some that are drawn."""
-        excerpts = [
+    def _excerpts(self, read: Read) -> list[Excerpt]:
+        return [
             excerpt
             for number, (item, ranges) in enumerate(zip(read.items, read.ranges, strict=True))
             if item.pairs
             for excerpt in self.excerpts(number, item, ranges)
         ]
-        lengths = [self.length(excerpt, read.items[excerpt.doc]) for excerpt in excerpts]
-        for batch in by_budget(lengths, self.options["batch_pieces"], most):
+
+    def _lengths(self, excerpts: Sequence[Excerpt], read: Read) -> list[int]:
+        return [self.length(excerpt, read.items[excerpt.doc]) for excerpt in excerpts]
+
+    def _batches(self, excerpts: Sequence[Excerpt], read: Read) -> Iterator[list[Excerpt]]:
+        """Excerpts that are read together."""
+        for batch in by_budget(self._lengths(excerpts, read), self.options["batch_pieces"]):
             yield [excerpts[i] for i in batch]
 
     def length(self, excerpt: Excerpt, item: PairInput) -> int:  # noqa: ARG002
         """How many pieces and markers the encoder reads."""
         return len(excerpt.pieces) + 2 * len(excerpt.concepts)
+
+
+def _shift(related: Optional[Sequence[bool]], drawn: Sequence[int]) -> float:
+    """What the score of "none" has more of in training than it will have, where few candidates are drawn: as many that
+    are related as such that are not, or a model would learn for long that nothing is. With it, scores become what they
+    would be if all were learnt from (prior correction: King and Zeng, "Logistic Regression in Rare Events Data",
+    Political Analysis 2001).
+
+    related (Optional[Sequence[bool]]): Whether each candidate is; None where they are not drawn by it.
+    drawn (Sequence[int]): Those that are learnt from.
+    RETURNS (float): The log of how much more probable it was that one with a relation was drawn, below 0 if it was.
+    """
+    if related is None:
+        return 0.0
+    shares = []
+    for side in (False, True):
+        number, all_ = sum(related[i] == side for i in drawn), sum(one == side for one in related)
+        if not number:
+            return 0.0
+        shares.append(number / all_)
+    return math.log(shares[0] / shares[1])
 
 
 class MarkedPairs(PairModule):
@@ -168,6 +208,9 @@ class MarkedPairs(PairModule):
 
     def excerpts(self, number: int, item: PairInput, ranges: Ranges) -> list[Excerpt]:
         return one_each(number, item, ranges, self.window_size(self.specials.single))
+
+    def related(self, excerpts: Sequence[Excerpt], right: Sequence[np.ndarray]) -> Optional[list[bool]]:
+        return [bool(right[excerpt.doc][excerpt.pairs[0]]) for excerpt in excerpts]
 
     def classify(self, batch: list[Excerpt], read: Read) -> torch.Tensor:
         sequences, positions = [], []

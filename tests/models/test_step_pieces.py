@@ -8,8 +8,10 @@ import pytest
 import spacy
 import torch
 
+from spacy_clinie.annotation import add_concepts, set_relations
 from spacy_clinie.models.causal import CausalModule
 from spacy_clinie.models.mrc import EncoderMRC
+from spacy_clinie.models.pairs import _shift
 from spacy_clinie.models.pieces import Sought
 from spacy_clinie.models.tagger import EncoderTagger
 from spacy_clinie.prompts.machines import Ask
@@ -92,3 +94,40 @@ def test_no_kind_of_prompt_crowds_out_another(tiny_decoder: str, monkeypatch: py
     for _ in range(10):
         module.learn(asks, [[14, 15, 16, 17]] * 21)
     assert sorted(read) == [(5, 6)] * 10 + [(5, 6, 7)] * 10
+
+
+def test_candidates_that_are_related_are_drawn_as_often_as_the_others(tiny_bert: str) -> None:
+    """One of twelve drugs is given for the pain, and every step learns that."""
+    nlp = spacy.blank("en")
+    model = {"@architectures": "spacy_clinie.MarkedPairs.v1", **tiny_settings(tiny_bert), "window": 24}
+    pipe: Any = nlp.add_pipe("clinie_rel", config={"schema": "n2c2_2018", "max_distance": 0, "model": model})
+    gold = nlp.make_doc("pain " + "aspirin " * 12)
+    add_concepts(gold, [(0, 1, "Reason", 1.0), *((i, i + 1, "Drug", 1.0) for i in range(1, 13))])
+    set_relations(gold, [(0, 1, "Reason-Drug", 1.0)])
+    example = spacy.training.Example(gold.copy(), gold)
+    nlp.initialize(lambda: [example])
+    module = pipe.model.shims[0].module
+    drawn: list[int] = []
+    classify = module.classify
+    module.classify = lambda batch, read: drawn.extend(one.pairs[0] for one in batch) or classify(batch, read)
+    module.options["step_pieces"] = 2 * 24
+    pair = pipe.candidates(gold, list(gold.spans["clinie"])).pairs.index((0, 1))
+    for _ in range(10):
+        drawn.clear()
+        pipe.update([example])
+        assert len(drawn) >= 2
+        assert drawn.count(pair) == 1
+
+
+@pytest.mark.parametrize("part", [0.01, 0.2, 0.5])
+def test_scores_are_what_they_would_be_if_nothing_were_drawn(part: float) -> None:
+    """A model that sees no difference says of a candidate how many are related; what it answers to half of either side
+    is no more than "none" plus the shift."""
+    related = [i < 1000 * part for i in range(1000)]
+    drawn = [*range(5), *range(995, 1000)]
+    assert 1 / (1 + np.exp(-_shift(related, drawn))) == pytest.approx(part)
+
+
+@pytest.mark.parametrize(("related", "drawn"), [(None, [0]), ([True, True], [0]), ([True, False], [0]), ([False], [0])])
+def test_nothing_is_shifted_where_nothing_was_chosen_by_it(related: Any, drawn: list[int]) -> None:
+    assert _shift(related, drawn) == 0.0
