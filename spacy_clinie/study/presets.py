@@ -128,8 +128,8 @@ PRESETS = {
                 "max_position_embeddings": 512,
             },
             {"encoder-tagger": 5e-4, "encoder-pairs": 3e-4, "encoder-mrc": 2e-4, "encoder-lora": 1e-3},
-            # Short windows and a fast head make a few hundred steps enough for questions (docs/roadmap.md).
-            {"encoder-mrc": {"window": 64, "head_rate": 10.0}},
+            # Short windows make a few hundred steps enough for pairs, with a fast head for questions (docs/roadmap.md).
+            {"encoder-mrc": {"window": 64, "head_rate": 10.0}, "encoder-pairs": {"window": 64}},
         ),
         Preset(
             "smollm2",
