@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Optional, Union
 
 from spacy.language import Language
 
-from .annotation import get_relations, register_extension, set_relations
+from .relations import get_relations, register_extension, set_relations
 
 if TYPE_CHECKING:
     from .schema import Schema

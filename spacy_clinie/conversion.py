@@ -5,21 +5,10 @@ from typing import Any, Optional
 
 from spacy.tokens import Doc
 
-from .annotation import (
-    ID_KEY,
-    cover,
-    foreign_entities,
-    get_details,
-    get_links,
-    get_relations,
-    get_scores,
-    get_spans,
-    relation_indexes,
-    set_concepts,
-    set_relations,
-)
+from .annotation import ID_KEY, cover, foreign_entities, get_details, get_links, get_scores, get_spans, set_concepts
 from .errors import ClinieError
 from .notes import Concept, Note, Relation
+from .relations import get_relations, relation_indexes, set_relations
 
 
 def doc_from_note(make_doc: Callable[[str], Doc], note: Note) -> tuple[Doc, list[Concept]]:

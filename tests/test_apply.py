@@ -11,13 +11,14 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from spacy_clinie import apply, set_relations
-from spacy_clinie.annotation import ID_KEY, add_concepts, get_relations, get_spans
+from spacy_clinie.annotation import ID_KEY, add_concepts, get_spans
 from spacy_clinie.apply import annotate
 from spacy_clinie.conversion import doc_from_note
 from spacy_clinie.corpora import brat, docbin
 from spacy_clinie.corpora.report import Report
 from spacy_clinie.errors import ClinieError, ClinieWarning
 from spacy_clinie.notes import Concept, Note
+from spacy_clinie.relations import get_relations
 from spacy_clinie.scoring.evaluate import evaluate
 
 TEXT = "Aspirin for headache and fever."

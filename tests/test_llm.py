@@ -10,10 +10,11 @@ import spacy
 from spacy.language import Language
 from spacy.training import Example
 
-from spacy_clinie.annotation import add_concepts, get_details, get_relations, get_scores, get_spans
+from spacy_clinie.annotation import add_concepts, get_details, get_scores, get_spans
 from spacy_clinie.corpora import jsonl
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.notes import Concept, Note
+from spacy_clinie.relations import get_relations
 from tests.tiny import make_decoder
 
 pytest.importorskip("spacy_llm")

@@ -11,7 +11,7 @@ from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Model
 
-from ..annotation import SCHEMA_KEY, get_spans, has_concepts, has_relations, relation_indexes
+from ..annotation import SCHEMA_KEY, get_spans, has_concepts
 from ..errors import ClinieError, warn
 from ..models.excerpts import Ranges, mark_places, shared
 from ..notes import Note
@@ -19,6 +19,7 @@ from ..prompts.concepts import Asked, ConceptPrompt, Question
 from ..prompts.examples import Examples
 from ..prompts.relations import Mark, Pair, RelationPrompt, RelationsAsked, Stretch, Triple
 from ..prompts.template import source_of
+from ..relations import has_relations, relation_indexes
 from ..schema import Schema
 from .base import ClinieComponent, gold_spans
 from .candidates import candidates, warn_of_no_candidates

@@ -15,9 +15,10 @@ from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer, set_dropout_rate
 
-from ..annotation import SCHEMA_KEY, cover, get_spans, register_extension
+from ..annotation import SCHEMA_KEY, cover, get_spans
 from ..conversion import note_from_doc
 from ..errors import ClinieError, warn
+from ..relations import register_extension
 from ..schema import Schema
 
 # What a model holds for each token while it reads (scores of all tags) takes about a kilobyte.

@@ -7,9 +7,10 @@ from typing import Optional
 import numpy as np
 from spacy.tokens import Doc, Span
 
-from ..annotation import ID_KEY, get_spans, relation_indexes
+from ..annotation import ID_KEY, get_spans
 from ..errors import warn
 from ..models.excerpts import PairInput
+from ..relations import relation_indexes
 from ..schema import Schema
 from ..windows import sentence_starts
 

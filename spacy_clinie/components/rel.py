@@ -11,19 +11,10 @@ from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Config, Model
 
-from ..annotation import (
-    SPANS_KEY,
-    get_all_spans,
-    get_details,
-    get_relations,
-    get_spans,
-    has_relations,
-    relation_indexes,
-    set_concepts,
-    set_relations,
-)
+from ..annotation import SPANS_KEY, get_all_spans, get_details, get_spans, set_concepts
 from ..errors import ClinieError, warn
 from ..models.excerpts import PairInput
+from ..relations import get_relations, has_relations, relation_indexes, set_relations
 from ..scoring.scorer import score_relations
 from .base import ClinieComponent, gold_spans, in_parts
 from .candidates import candidates, warn_of_no_candidates

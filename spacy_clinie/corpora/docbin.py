@@ -13,9 +13,10 @@ from typing import Any
 from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 
-from ..annotation import ENTS_KEY, RELATIONS_KEY, SPANS_KEY, relation_indexes, set_relations
+from ..annotation import ENTS_KEY, SPANS_KEY
 from ..conversion import doc_from_note, note_from_doc
 from ..notes import Note
+from ..relations import RELATIONS_KEY, relation_indexes, set_relations
 from ..tokenizer import make_tokenizer
 from .bundle import Ids, at_least_one, find_bundles, make_sound, replacing
 from .files import field_name

@@ -6,9 +6,10 @@ from typing import Any
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from ..annotation import SPANS_KEY, has_concepts, has_relations
+from ..annotation import SPANS_KEY, has_concepts
 from ..conversion import note_from_doc
 from ..notes import Note
+from ..relations import has_relations
 from .counts import Counts, count, rates
 from .match import Kind
 from .scores import check_texts

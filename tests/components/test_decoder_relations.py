@@ -10,10 +10,11 @@ from spacy.language import Language
 from spacy.tokens import Span
 from spacy.training import Example
 
-from spacy_clinie.annotation import get_relations, get_spans, set_concepts, set_relations
+from spacy_clinie.annotation import get_spans, set_concepts
 from spacy_clinie.components import asking
 from spacy_clinie.conversion import note_from_doc
 from spacy_clinie.prompts.concepts import Asked
+from spacy_clinie.relations import get_relations, set_relations
 from spacy_clinie.schema import Schema
 from tests.components.test_components import mark_concepts
 

@@ -13,9 +13,10 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from spacy_clinie.annotation import get_spans, set_concepts, set_relations
+from spacy_clinie.annotation import get_spans, set_concepts
 from spacy_clinie.errors import ClinieError, ClinieWarning
 from spacy_clinie.models.base import locate, pick_device
+from spacy_clinie.relations import set_relations
 from spacy_clinie.schema import Schema
 from spacy_clinie.windows import sentence_starts
 from tests.components.test_components import MODELS, build, train
