@@ -12,7 +12,7 @@ from .components.decoder_prompt import DecoderPrompt
 from .corpora.bundle import replacing
 from .corpora.files import keep_apart
 from .errors import ClinieError
-from .models.causal import Reader
+from .models.reader import Reader
 
 
 def export(config: Path, target: Path, overrides: dict[str, Any]) -> int:

@@ -20,12 +20,13 @@ from torch import nn
 from transformers import DynamicCache
 
 from ..errors import ClinieError, warn
-from ..prompts.codec import Codec
 from ..prompts.machines import Ask
 from . import base
 from .choices import Rows, choose
 from .lora import lean_lora
-from .pieces import PiecedDoc, by_budget, draw, make_pieces
+from .memory import Memory, copied, go_back, length_of, moved
+from .pieces import by_budget, draw
+from .reader import Reader
 
 # How many times more is read in one pass where nothing is learnt: one of few long rows takes nearly as long as one of
 # many. Short ones count as more than they are, as more than some 30 rows are no faster.
@@ -33,49 +34,6 @@ _UNLEARNT = 4
 _SHORTEST = 96
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
-# Layers' keys and values, each of shape (rows, heads, positions, width).
-_Read = Optional[tuple[tuple[torch.Tensor, torch.Tensor], ...]]
-
-
-class Reader:
-    """What prompts need to know of a language model.
-
-    tokenizer (PreTrainedTokenizerFast): Its tokenizer.
-    config (PretrainedConfig): Its configuration.
-    """
-
-    def __init__(self, tokenizer: Any, config: Any) -> None:
-        self.tokenizer = tokenizer
-        self.limit: int = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        base.read_as_text(self.tokenizer)
-
-    @functools.cached_property
-    def codec(self) -> Codec:
-        """The tokenizer for prompts.
-
-        RAISES (ClinieError): CIE323 and CIE324, see there.
-        """
-        return Codec(self.tokenizer)
-
-    @classmethod
-    def create(cls, name: str) -> "Reader":
-        """Load it without the model's weights.
-
-        name (str): See `base.locate`.
-        RETURNS (Reader): The reader.
-        """
-        return cls(base.load_tokenizer(name), base.load_config(name))
-
-    def read_texts(self, docs: Sequence[Any]) -> list[PiecedDoc]:
-        """Docs as the model's tokens.
-
-        docs (Sequence[Doc]): The Docs.
-        RETURNS (list[PiecedDoc]): One for each.
-        """
-        return make_pieces(docs, self.tokenizer)
 
 
 def _alone(method: _Method) -> _Method:
@@ -214,14 +172,14 @@ class CausalModule(nn.Module):
                 with self._computing():
                     read = self._begin(before)
             # What all rows begin with is read once, and goes back once: rows leave their gradients at a copy of it.
-            copy = _copied(read)
+            copy = copied(read)
             for batch in by_budget(reads, self.options["batch_pieces"]):
                 rows = [members[i] for i in batch]
                 with self._computing():
                     loss = self._loss(before, copy, [asks[i].rest for i in rows], [answers[i] for i in rows])
                 (loss / weight).backward()
                 total += loss.item()
-            _go_back(read, copy)
+            go_back(read, copy)
         return total / max(weight, 1)
 
     def _rereads(self, ids: int) -> bool:
@@ -261,7 +219,7 @@ class CausalModule(nn.Module):
             yield before, list(members)
 
     def _loss(
-        self, before: tuple[int, ...], read: _Read, asked: list[Sequence[int]], answers: list[Sequence[int]]
+        self, before: tuple[int, ...], read: Memory, asked: list[Sequence[int]], answers: list[Sequence[int]]
     ) -> torch.Tensor:
         # The last id of an answer has nothing to predict.
         sequences = [[*ids, *answer[:-1]] for ids, answer in zip(asked, answers, strict=True)]
@@ -269,7 +227,7 @@ class CausalModule(nn.Module):
         if read is None:
             logits = self._read_whole([[*before, *ids] for ids in sequences], wanted)
         else:
-            logits, _ = self._read_on(sequences, read, Rows(len(sequences), _length(read), self.device), wanted)
+            logits, _ = self._read_on(sequences, read, Rows(len(sequences), length_of(read), self.device), wanted)
         target = torch.tensor([one for answer in answers for one in answer], device=self.device)
         return nn.functional.cross_entropy(logits.float(), target, reduction="sum")
 
@@ -295,8 +253,8 @@ class CausalModule(nn.Module):
         if cut:
             warn("CIE326", count=cut, limit=self.reader.limit)
 
-    def _answer(self, read: _Read, asked: list[Sequence[int]], machines: list[Any]) -> None:
-        rows = Rows(len(asked), _length(read), self.device)
+    def _answer(self, read: Memory, asked: list[Sequence[int]], machines: list[Any]) -> None:
+        rows = Rows(len(asked), length_of(read), self.device)
         waiting = [list(ids) for ids in asked]
         while machines:
             guesses = [machine.guess(self.options["guess"]) for machine in machines]
@@ -319,9 +277,9 @@ class CausalModule(nn.Module):
             live = [row for row, machine in enumerate(machines) if not (machine.done or machine.cut or full[row])]
             machines, waiting = [machines[i] for i in live], [waiting[i] for i in live]
             if live:
-                read = _moved(read, *rows.settle(live))
+                read = moved(read, *rows.settle(live))
 
-    def _begin(self, before: tuple[int, ...]) -> _Read:
+    def _begin(self, before: tuple[int, ...]) -> Memory:
         """Read what a group of prompts begins with, once: one row."""
         virtual = self._virtual()
         if not before and virtual is None:
@@ -360,15 +318,15 @@ class CausalModule(nn.Module):
             yield
 
     def _read_on(
-        self, sequences: Sequence[Sequence[int]], read: _Read, rows: Rows, wanted: Sequence[int]
+        self, sequences: Sequence[Sequence[int]], read: Memory, rows: Rows, wanted: Sequence[int]
     ) -> tuple[torch.Tensor, Any]:
         """Read more of some rows.
 
         sequences (Sequence[Sequence[int]]): Ids for each row.
-        read (_Read): What was read before, of all rows or of one for all of them.
+        read (Memory): What was read before, of all rows or of one for all of them.
         rows (_Rows): Which of it counts; changed in place.
         wanted (Sequence[int]): How many of the last positions of each row get scores.
-        RETURNS (tuple[torch.Tensor, _Read]): Scores, shape (sum of `wanted`, vocabulary), and all that was read.
+        RETURNS (tuple[torch.Tensor, Memory]): Scores, shape (sum of `wanted`, vocabulary), and all that was read.
         """
         ids, real, scored = self._filled(sequences, wanted)
         positions = rows.append(real)
@@ -438,33 +396,3 @@ def _load(options: dict[str, Any]) -> Callable[[str], Any]:
     if options["four_bit"]:
         settings |= base.four_bit(precision, device)
     return lambda name: base.load_causal(name, settings)
-
-
-def _length(read: _Read) -> int:
-    return 0 if read is None else read[0][0].shape[2]
-
-
-def _moved(read: Any, rows: torch.Tensor, places: torch.Tensor) -> Any:
-    """What was read, from other rows and positions; see `Rows.settle`."""
-
-    def move(one: torch.Tensor) -> torch.Tensor:
-        return one.transpose(1, 2)[rows, places].transpose(1, 2)
-
-    return tuple((move(key), move(value)) for key, value in read)
-
-
-def _copied(read: _Read) -> _Read:
-    """The same keys and values, where gradients end."""
-
-    def copy(one: torch.Tensor) -> torch.Tensor:
-        return one.detach().requires_grad_(one.requires_grad)
-
-    return None if read is None else tuple((copy(key), copy(value)) for key, value in read)
-
-
-def _go_back(read: _Read, copy: _Read) -> None:
-    """Go on with the gradients that arrived at a copy."""
-    pairs = [pair for layers in zip(read or (), copy or (), strict=True) for pair in zip(*layers, strict=True)]
-    arrived = [(one, left.grad) for one, left in pairs if left.grad is not None]
-    if arrived:
-        torch.autograd.backward([one for one, _ in arrived], [gradient for _, gradient in arrived])
