@@ -134,7 +134,11 @@ def read_as_text(tokenizer: Any) -> None:
 
     tokenizer (PreTrainedTokenizerFast): The tokenizer, changed in place.
     """
-    tokenizer.backend_tokenizer.encode_special_tokens = True
+    from ..prompts.codec import is_control
+
+    backend = tokenizer.backend_tokenizer
+    backend.add_special_tokens([one for one in tokenizer.added_tokens_decoder.values() if is_control(one)])
+    backend.encode_special_tokens = True
 
 
 def load_config(name: str) -> Any:
@@ -269,11 +273,20 @@ def add_adapter(model: "PreTrainedModel", settings: dict[str, Any]) -> Any:
     kind = settings.get("peft_type", "LORA")
     try:
         config = PEFT_TYPE_TO_CONFIG_MAPPING[kind](**{k: v for k, v in settings.items() if k != "peft_type"})
-        return get_peft_model(model, config)
+        return _in_fp32(get_peft_model(model, config))
     except KeyError as error:
         raise ClinieError("CIE305", problem=f"there is no peft_type {kind!r}") from error
     except (TypeError, ValueError) as error:
         raise ClinieError("CIE305", problem=str(error)) from error
+
+
+def _in_fp32(model: Any) -> Any:
+    """A model whose weights that learn are in fp32: small steps would be lost in bf16. Of adapters peft sees to that,
+    and not of the base's own that learn with them."""
+    for weight in model.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()
+    return model
 
 
 def save_model(model: Any, tokenizer: Any, base: str, mark: str, folder: Path) -> None:
@@ -285,6 +298,8 @@ def save_model(model: Any, tokenizer: Any, base: str, mark: str, folder: Path) -
     mark (str): Fingerprint of the base model.
     folder (Path): An existing folder.
     """
+    for config in getattr(model, "peft_config", {}).values():
+        config.base_model_name_or_path = None  # or peft would ask the hub about it
     model.save_pretrained(folder, safe_serialization=True)
     if hasattr(model, "peft_config"):
         (folder / _BASE).write_text(json.dumps({"name": base, "fingerprint": mark}), encoding="utf8")
@@ -337,7 +352,7 @@ def load_adapter(model: "PreTrainedModel", tokenizer: Any, folder: Path) -> tupl
         trainable = not PeftConfig.from_pretrained(str(folder)).is_prompt_learning
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="Found missing adapter keys")
-            return PeftModel.from_pretrained(model, str(folder), is_trainable=trainable), found
+            return _in_fp32(PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)), found
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, UserWarning, SafetensorError) as error:
         raise ClinieError("CIE328", folder=folder, problem=f"peft raised a {type(error).__name__}") from error
 
@@ -378,7 +393,7 @@ def pick_precision(name: str, device: "torch.device") -> Optional["torch.dtype"]
     import torch
 
     if device.type == "cuda":
-        has_bf16 = torch.cuda.is_bf16_supported()
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         # Neither is public, and not every version of torch has them.
         asked = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))

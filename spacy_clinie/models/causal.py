@@ -75,8 +75,9 @@ class CausalModule(nn.Module):
         self.device = base.pick_device(options["device"])
         self.precision = base.pick_precision(options["precision"], self.device)
         tuned = getattr(model, "active_peft_config", None)
-        if tuned is not None and tuned.peft_type == "PREFIX_TUNING":
-            raise ClinieError("CIE305", problem="keys and values in front of every layer (PREFIX_TUNING) are not read")
+        problem = _unread(tuned)
+        if problem:
+            raise ClinieError("CIE305", problem=problem)
         self.reader = Reader(tokenizer, model.config)
         # What stands before every prompt.
         self._ahead = tuned.num_virtual_tokens if tuned is not None and tuned.is_prompt_learning else 0
@@ -380,6 +381,18 @@ class CausalModule(nn.Module):
         real = place < lengths
         scored = real & (place >= lengths - np.array(wanted)[:, None])
         return tuple(torch.from_numpy(one).to(self.device) for one in (table, real, scored))
+
+
+def _unread(tuned: Any) -> Optional[str]:
+    """Why adapters would do nothing or fail where the base is called, and not peft around it."""
+    if tuned is None:
+        return None
+    kind = getattr(tuned.peft_type, "value", tuned.peft_type)
+    virtual = tuned.is_prompt_learning and kind not in ("P_TUNING", "PROMPT_TUNING")
+    if virtual or kind in ("ADALORA", "POLY", "XLORA"):
+        return f"adapters of the kind {kind} are not read"
+    invoked = getattr(tuned, "alora_invocation_tokens", None)
+    return "adapters that an invocation turns on are not read" if invoked else None
 
 
 def _load(options: dict[str, Any]) -> Callable[[str], Any]:

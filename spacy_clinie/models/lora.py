@@ -90,7 +90,7 @@ class _Products(torch.autograd.Function):
         found = linear(rows, weight, bias).addmm_(inner, up.T)
         ctx.save_for_backward(rows, inner, weight, down, up)
         ctx.type = given.dtype
-        return found.view(*given.shape[:-1], -1)
+        return found.view(*given.shape[:-1], found.shape[-1])
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Optional[torch.Tensor], ...]:  # type: ignore[override]
@@ -99,5 +99,6 @@ class _Products(torch.autograd.Function):
         small = back @ up
         found = None
         if ctx.needs_input_grad[0]:
-            found = (back @ weight).addmm_(small, down).view(*gradient.shape[:-1], -1).to(ctx.type)
+            found = (back @ weight).addmm_(small, down).to(ctx.type)
+            found = found.view(*gradient.shape[:-1], found.shape[-1])
         return found, None, None, small.T @ rows, back.T @ inner

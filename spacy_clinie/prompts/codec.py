@@ -1,5 +1,6 @@
 """Between prompts and token ids, for one model's tokenizer."""
 
+import re
 from collections.abc import Sequence
 from typing import Any, Optional
 
@@ -9,8 +10,19 @@ from .template import Part, Prompt, cut_at
 
 # What a text may stand behind.
 _BEFORE = (CLOSE, "\n", "a")
+# What a control token looks like that is not marked as one.
+_CONTROL = re.compile(r"[<\[‹｜|]\S*[>\]›｜|]")
 # Some chat templates write the day into the prompt, which must not depend on it: what Llama's write if not told.
 _DAY = "26 Jul 2024"
+
+
+def is_control(token: Any) -> bool:
+    """Whether a token that was added to a vocabulary is a control token. Not all of them are marked as such.
+
+    token (AddedToken): The token.
+    RETURNS (bool): True for such, and for those that look like `<think>`, `<｜User｜>` or `[INST]`.
+    """
+    return token.special or bool(_CONTROL.fullmatch(str(token)))
 
 
 class Codec:
@@ -24,7 +36,7 @@ class Codec:
         self.tokenizer = tokenizer
         self._last: Optional[tuple[Prompt, tuple[list[int], list[int]]]] = None
         added = tokenizer.added_tokens_decoder.values()
-        self.controls = frozenset({str(one) for one in added if one.special} | set(tokenizer.all_special_tokens))
+        self.controls = frozenset({str(one) for one in added if is_control(one)} | set(tokenizer.all_special_tokens))
         self._chat = bool(tokenizer.chat_template)
         encoded = tokenizer.backend_tokenizer.encode("a")
         leading = 0

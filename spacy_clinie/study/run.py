@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 import typer
-from thinc.compat import has_cupy_gpu
+from thinc.compat import has_cupy_gpu, has_torch_cuda_gpu
 
 from ..errors import ClinieError
 from ..terminal import guarded
@@ -30,13 +30,13 @@ _PAUSE = 0.2
 class Process:
     """A fold that is being done by a process of this machine.
 
-    Where the system can, it is forked off a server that has imported everything and done nothing yet. With CuPy, thinc
-    asks for GPUs when it is imported, and what is forked off afterwards can use none.
+    Where the system can, it is forked off a server that has imported everything and done nothing yet. But thinc asks
+    for GPUs when it is imported, and what is forked off afterwards can use none.
 
     request (Path): See `fold.main`.
     """
 
-    _forks = "forkserver" in multiprocessing.get_all_start_methods() and not has_cupy_gpu
+    _forks = "forkserver" in multiprocessing.get_all_start_methods() and not (has_cupy_gpu or has_torch_cuda_gpu)
     _context: Any = multiprocessing.get_context("forkserver" if _forks else "spawn")
 
     def __init__(self, request: Path) -> None:

@@ -145,3 +145,59 @@ def test_virtual_tokens_take_room_of_prompts(tiny_decoder: str) -> None:
         nlp.initialize()
         limits.append(nlp.get_pipe("clinie_decoder_prompt").model.shims[0].module.reader.limit)
     assert limits[0] - limits[1] == 8
+
+
+@pytest.mark.parametrize(
+    "adapter",
+    [
+        {**LORA, "target_modules": ["q_proj", "lm_head"]},
+        {**LORA, "modules_to_save": ["lm_head"]},
+        {"peft_type": "LN_TUNING"},
+    ],
+)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_adapters_on_other_layers_learn_in_fp32(
+    adapter: dict[str, Any], precision: str, tiny_decoder: str, make_examples: Examples, tmp_path: Path
+) -> None:
+    nlp = build(tiny_decoder, model={"adapter": adapter, "precision": precision})
+    examples = make_examples(nlp)
+    sgd = nlp.initialize(lambda: examples)
+    module = nlp.get_pipe("clinie_decoder_prompt").model.shims[0].module  # type: ignore[attr-defined]
+    learnt = {name: weight.clone() for name, weight in module.named_parameters() if weight.requires_grad}
+    assert {str(weight.dtype) for weight in learnt.values()} == {"torch.float32"}
+    for _ in range(3):
+        nlp.update(examples, sgd=sgd)
+    moved = [name for name, weight in module.named_parameters() if name in learnt and not weight.equal(learnt[name])]
+    assert len(moved) == len(learnt)
+    nlp.to_disk(tmp_path / "model")
+    assert answers(spacy.load(tmp_path / "model"), [examples[0].text]) == answers(nlp, [examples[0].text])
+
+
+@pytest.mark.parametrize(
+    "adapter",
+    [
+        {**LORA, "alora_invocation_tokens": [5, 6]},
+        {"peft_type": "ADALORA", "total_step": 9, "target_modules": ["q_proj"]},
+        {"peft_type": "MULTITASK_PROMPT_TUNING", "num_virtual_tokens": 4, "num_tasks": 2},
+    ],
+)
+def test_adapters_that_would_do_nothing_are_refused(adapter: dict[str, Any], tiny_decoder: str) -> None:
+    with pytest.raises(ClinieError, match=r"CIE305.*not read"):
+        build(tiny_decoder, "n2c2_2018", model={"adapter": adapter}).initialize()
+
+
+def test_saving_adapters_asks_no_hub(
+    tiny_decoder: str, make_examples: Examples, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    nlp = build(tiny_decoder, model={"adapter": LORA})
+    examples = make_examples(nlp)
+    nlp.initialize(lambda: examples)
+    module = nlp.get_pipe("clinie_decoder_prompt").model.shims[0].module  # type: ignore[attr-defined]
+    for config in module.model.peft_config.values():
+        config.base_model_name_or_path = "somebody/base"  # as of one who trained it elsewhere
+    asked: list[str] = []
+    monkeypatch.setattr(
+        "peft.utils.save_and_load.check_file_exists_on_hf_hub", lambda *args, **_: asked.append(args[0])
+    )
+    nlp.to_disk(tmp_path / "model")
+    assert not asked

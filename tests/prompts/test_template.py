@@ -149,3 +149,21 @@ def test_a_template_that_is_not_there_is_named_with_those_that_are() -> None:
 def test_the_place_of_a_window_stays_itself_in_a_copy() -> None:
     assert pickle.loads(pickle.dumps(WINDOW)) is WINDOW
     assert copy.deepcopy(WINDOW) is WINDOW
+
+
+def test_control_tokens_that_are_not_marked_as_such_are_read_as_text(tiny_decoder: str) -> None:
+    """As `<think>` and `<tool_call>` are in vocabularies of Qwen."""
+    from tokenizers import AddedToken
+    from transformers import AutoTokenizer
+
+    from spacy_clinie.models.base import read_as_text
+
+    names = ["<think>", "<\uff5cUser\uff5c>", "[INST]"]
+    tokenizer = AutoTokenizer.from_pretrained(tiny_decoder)
+    tokenizer.add_tokens([AddedToken(name, special=False) for name in [*names, "aspirin"]])
+    ids = dict(zip([*names, "aspirin"], tokenizer.convert_tokens_to_ids([*names, "aspirin"]), strict=True))
+    read_as_text(tokenizer)
+    for name in names:
+        assert ids[name] not in tokenizer.backend_tokenizer.encode(f"took {name} today").ids
+    assert ids["aspirin"] in tokenizer.backend_tokenizer.encode("took aspirin today").ids
+    assert set(names) <= Codec(tokenizer).controls

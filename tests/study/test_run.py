@@ -296,14 +296,16 @@ run._work(Path(sys.argv[1]))
     assert "KeyError" in log
 
 
-@pytest.mark.parametrize(("gpu", "method"), [(True, "spawn"), (False, "forkserver")])
-def test_folds_are_not_forked_where_cupy_has_asked_for_gpus(gpu: bool, method: str) -> None:
+@pytest.mark.parametrize(
+    ("finds", "method"), [("has_cupy_gpu", "spawn"), ("has_torch_cuda_gpu", "spawn"), ("has_torch", "forkserver")]
+)
+def test_folds_are_not_forked_where_gpus_were_asked_for(finds: str, method: str) -> None:
     """A process that is forked off one which has started CUDA cannot use it."""
     script = f"""
 import spacy
 from thinc import compat
 
-compat.has_cupy_gpu = {gpu}
+compat.{finds} = True
 from spacy_clinie.study.run import Process
 
 Process.share(2)
