@@ -300,6 +300,10 @@ MESSAGES = {
         "{component}: {count} concepts of this batch cross others of one question or lie too deep within others, so "
         "the answer that is learnt leaves them out. With a question for each type (each = true) they seldom do."
     ),
+    "CIE478": (
+        "{component}: {count} concepts of this batch are whole in no window of the prompts, so no answer that is "
+        "learnt has them. A larger window, or a larger overlap of the windows, holds them."
+    ),
     "CIE466": (
         "{count} relations in the training data of {component} have an end that is no concept of their Doc: they "
         "cannot be learnt, and scoring counts them as missed."

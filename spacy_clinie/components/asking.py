@@ -191,14 +191,20 @@ class AskingComponent(ClinieComponent):
             ends = [(*_units(own, span), names.index(span.label_)) for span in given]
             gold.append([(start, stop, kind) for start, stop, kind in ends if start < stop])
         unwritten = 0
+        missing: dict[int, set[tuple[int, int, int]]] = {}
         for one in self.concepts_asked(docs, pieced):
             if not has_concepts(examples[one.doc].reference):
                 continue
+            left = missing.setdefault(one.doc, set(gold[one.doc]))
+            left -= {span for span in left if one.holds(span)}
             answer, left_out = cast(ConceptPrompt, self.concepts).right(one, gold[one.doc], codec)
             yield one, answer
             unwritten += left_out
         if unwritten:
             warn("CIE467", component=self.name, count=unwritten)
+        cut_off = sum(len(spans) for spans in missing.values())
+        if cut_off:
+            warn("CIE478", component=self.name, count=cut_off)
         related = [self._triples(example.reference) for example in examples]
         for question in self.relations_asked(docs, pieced, spans):
             if not has_relations(examples[question.doc].reference):

@@ -60,6 +60,14 @@ class Asked(NamedTuple):
         """The prompt as text."""
         return self.question.prompt.text(self.text)
 
+    def holds(self, span: Span) -> bool:
+        """Whether a concept is whole in the window.
+
+        span (Span): The concept, by units of the Doc.
+        RETURNS (bool): False for one that begins before or ends behind it.
+        """
+        return span[0] >= self.first and span[1] - self.first <= len(self.ids.firsts)
+
     @property
     def ask(self) -> Ask:
         """The prompt as ids."""
@@ -157,11 +165,10 @@ class ConceptPrompt:
         RETURNS (tuple[list[int], int]): Ids; and how many concepts of the window cannot be written.
         """
         kinds = {kind: i for i, kind in enumerate(asked.question.kinds)}
-        size = len(asked.ids.firsts)
         inside = [
             (start - asked.first, stop - asked.first, kinds[kind])
             for start, stop, kind in spans
-            if kind in kinds and start >= asked.first and stop - asked.first <= size
+            if kind in kinds and asked.holds((start, stop, kind))
         ]
         labels, alphabet = asked.question.labels, codec.alphabet
         # A mark of the note's own beside a concept is taken for one of the answer's, or the other way round.

@@ -1,6 +1,7 @@
 """The component that asks a language model, with tiny random ones."""
 
 import shutil
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -252,6 +253,21 @@ def test_concepts_that_cannot_be_written_are_counted(tiny_decoder: str, make_exa
     set_concepts(doc, [Span(doc, 0, 2, label="Drug"), Span(doc, 1, 3, label="Drug")])
     with pytest.warns(UserWarning, match="CIE467.* 1 concepts"):
         nlp.update(examples[:1], sgd=None)
+
+
+def test_concepts_that_no_window_holds_are_counted(tiny_decoder: str) -> None:
+    nlp = build(tiny_decoder, "n2c2_2018", window=24, overlap=4)
+    nlp.initialize()
+    gold = nlp.make_doc("aspirin po bid and rash " * 10)
+    whole = [Span(gold, i, i + 1, label="Drug") for i in range(0, 50, 5)]
+    for more, expected in ([], 0), ([Span(gold, 3, 43, label="ADE"), Span(gold, 4, 44, label="ADE")], 2):
+        set_concepts(gold, [*whole, *more])
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            nlp.update([Example(nlp.make_doc(gold.text), gold)], sgd=None)
+        told = [str(one.message) for one in caught if "CIE478" in str(one.message)]
+        assert len(told) == (expected > 0)
+        assert all(f" {expected} concepts" in one for one in told)
 
 
 def test_settings_of_another_kind_are_refused_by_name(tiny_decoder: str) -> None:
