@@ -110,7 +110,7 @@ class PairModule(EncoderModule):
             for batch in batches:
                 answers = np.concatenate([right[excerpt.doc][excerpt.pairs] for excerpt in batch])
                 scores = self._masked(self.classify(batch, read), batch, read.items)
-                scores = torch.cat([scores[:, :1] + shift, scores[:, 1:]], 1)
+                scores[:, 0] += shift
                 yield nn.functional.cross_entropy(scores, torch.from_numpy(answers).to(self.device), reduction="sum")
 
         return self.accumulate(losses(), asked)
@@ -185,7 +185,7 @@ def _shift(related: Optional[Sequence[bool]], drawn: Sequence[int]) -> float:
 
     related (Optional[Sequence[bool]]): Whether each candidate is; None where they are not drawn by it.
     drawn (Sequence[int]): Those that are learnt from.
-    RETURNS (float): The log of how much more probable it was that one with a relation was drawn, below 0 if it was.
+    RETURNS (float): Log of the share of those without a relation that were drawn, less that of those with one.
     """
     if related is None:
         return 0.0
