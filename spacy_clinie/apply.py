@@ -10,7 +10,7 @@ Those that a language model left questions of unanswered are listed too, but are
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from spacy.vocab import Vocab
 from tqdm import tqdm
 
 from . import __version__
-from .annotation import ID_KEY, REJECTED_KEY, UNANSWERED
+from .annotation import ID_KEY, REJECTED_KEY
 from .components.asking import AskingComponent
 from .components.base import ClinieComponent
 from .conversion import doc_from_note, note_from_doc
@@ -60,6 +60,8 @@ class Summary:
     failed (int): Notes, files and lines that could not be read or annotated.
     errors (Optional[Path]): The file that lists them; None if there are none.
     report (Report): What was changed in the input (half characters, double ids) or left out of it (hidden files).
+    rejected (Mapping[str, int]): What a language model named and was not taken, and questions that it did not answer,
+        by reason.
     """
 
     notes: int
@@ -69,6 +71,7 @@ class Summary:
     failed: int
     errors: Optional[Path]
     report: Report
+    rejected: Mapping[str, int]
 
 
 def annotate(
@@ -116,8 +119,8 @@ def annotate(
     most = ASKED_CHARACTERS if asking else BATCH_CHARACTERS
     with closing(Part(target, {"pipeline": fingerprint, "input": input_hash})) as part:
         failures.begin()
-        for note_id, questions in part.unanswered.items():
-            failures.incomplete(note_id, questions)
+        for note_id, counts in part.rejected.items():
+            failures.reject(note_id, counts)
         resumed = len(part.done)
         # In a log file every update is a line of its own.
         pause = 0.5 if sys.stderr.isatty() else 30
@@ -136,7 +139,7 @@ def annotate(
             part.remove()
             listed = f" (listed in {failures.path.name})" if failures.count else ""
             raise ClinieError("CIE440", source=source, failed=failures.count, listed=listed)
-        summary = Summary(0, 0, 0, resumed, failures.count, failures.path if failures.count else None, failures)
+        summary = Summary(0, 0, 0, resumed, failures.count, failures.listed_in, failures, failures.rejected)
         try:
             _writer(source, target, nlp)(_counted(part.notes(order), summary), target)
         except (ClinieError, OSError) as error:
@@ -201,10 +204,9 @@ def _process(nlp: Language, notes: list[Note], failures: Failures) -> dict[str, 
         found[note.id] = Note.from_dict(annotated.to_dict())
     records = {note_id: note.to_dict() for note_id, note in found.items()}
     for note, doc in zip(worded, docs, strict=True):
-        unanswered = doc.user_data.get(REJECTED_KEY, {}).get(UNANSWERED, 0)
-        if unanswered:
-            failures.incomplete(note.id, unanswered)
-            records[note.id][UNANSWERED] = unanswered  # for a job that goes on from here
+        if rejected := doc.user_data.get(REJECTED_KEY):
+            failures.reject(note.id, rejected)
+            records[note.id][REJECTED_KEY] = rejected  # for a job that goes on from here
     return {note_id: json.dumps(record) for note_id, record in records.items()}
 
 

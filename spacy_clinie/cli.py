@@ -260,6 +260,9 @@ def annotate(
     typer.echo(f"{summary.notes:,} notes, {summary.concepts:,} concepts, {summary.relations:,} relations")
     if summary.resumed:
         typer.echo(f"{summary.resumed:,} of the notes had been done by an earlier job")
+    if summary.rejected:
+        counts = ", ".join(f"{reason} {count:,}" for reason, count in sorted(summary.rejected.items()))
+        typer.echo(f"Not taken of what the model answered: {counts}")
     for title, kind in _TITLES:
         for line in _remarks(title, summary.report.remarks(kind)):
             typer.echo(line)

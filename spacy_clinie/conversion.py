@@ -96,8 +96,10 @@ def note_from_doc(doc: Doc, note_id: str = "", *, entities: bool = False) -> Not
 
 
 def _attributes(link: str, detail: Mapping[str, Any]) -> dict[str, str]:
-    """A concept's attributes; what an entity linker found is one of them."""
+    """A concept's attributes; what an entity linker found and how a language model's mention was placed are some."""
     linked = {"kb_id": link} if link else {}
+    if "status" in detail:
+        linked["status"] = str(detail["status"])
     return linked | {str(name): str(value) for name, value in detail.get("attributes", {}).items()}
 
 

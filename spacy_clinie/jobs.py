@@ -3,12 +3,13 @@
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Optional, Union
 
-from .annotation import UNANSWERED
+from .annotation import REJECTED_KEY, UNANSWERED
 from .corpora.bundle import replacing
 from .corpora.report import Report
 from .errors import ClinieError, place_of, warn
@@ -20,7 +21,7 @@ _CODE = re.compile(r"\[([A-Z]+[0-9]+)\]")
 
 class Failures(Report):
     """What could not be read (`drop`) or annotated (`fail`), each in a line of a file, without any text: at once, from
-    `begin` on.
+    `begin` on. `rejected` counts what a language model named and was not taken, by reason.
 
     path (Path): The file.
     """
@@ -30,7 +31,13 @@ class Failures(Report):
         self.path = path
         self.count = 0
         self.last = ""  # kind and place of the last error of the pipeline
+        self.rejected: Counter[str] = Counter()
         self._held: Optional[list[dict[str, Any]]] = []
+
+    @property
+    def listed_in(self) -> Optional[Path]:
+        """The file, if there is something in it."""
+        return self.path if self.count else None
 
     def begin(self) -> None:
         """Put the file in the place of one that an earlier job left: not before it is clear that there is a job."""
@@ -60,14 +67,17 @@ class Failures(Report):
             }
         )
 
-    def incomplete(self, note_id: str, questions: int) -> None:
-        """List a note that is annotated, but for some questions that a language model did not answer.
+    def reject(self, note_id: str, counts: Mapping[str, int]) -> None:
+        """Count what was not taken of a language model's answers about a note that is annotated; list the note if it
+        did not answer all questions.
 
         note_id (str): Its id.
-        questions (int): How many.
+        counts (Mapping[str, int]): How often, by reason, as in `doc.user_data["clinie_rejected"]`.
         """
-        super().drop("question to the model that is not answered", note_id, None, questions)
-        self._list({"id": note_id, "problem": "questions not answered", "count": questions})
+        self.rejected.update(counts)
+        if questions := counts.get(UNANSWERED, 0):
+            super().drop("question to the model that is not answered", note_id, None, questions)
+            self._list({"id": note_id, "problem": "questions not answered", "count": questions})
 
     def _list(self, record: dict[str, Any]) -> None:
         self.count += 1
@@ -94,7 +104,7 @@ class Part:
         self.path = part_path(target)
         self.header = target.with_name(target.name + ".part.json")
         self.done: set[str] = set()
-        self.unanswered: dict[str, int] = {}  # questions to a language model, by the id of the note
+        self.rejected: dict[str, dict[str, int]] = {}  # of a language model's answers, by the id of the note
         self.path.parent.mkdir(parents=True, exist_ok=True)
         was_there = self.path.exists()
         self._file = self.path.open("a+b")
@@ -194,9 +204,9 @@ class Part:
             try:
                 record = json.loads(line)
                 self.done.add(record["id"])
-                if UNANSWERED in record:
-                    self.unanswered[record["id"]] = int(record[UNANSWERED])
-            except (ValueError, KeyError, TypeError):
+                if REJECTED_KEY in record:
+                    self.rejected[record["id"]] = {name: int(value) for name, value in record[REJECTED_KEY].items()}
+            except (ValueError, KeyError, TypeError, AttributeError):
                 break
             good += len(line)
         self._file.truncate(good)

@@ -374,7 +374,7 @@ def test_questions_without_an_answer_are_listed(pipeline: Path, tmp_path: Path) 
     source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT}), tmp_path / "out.jsonl"
     with pytest.warns(ClinieWarning, match="CIE436"):
         summary = annotate(tmp_path / "silent", source, target)
-    assert (summary.notes, summary.failed) == (1, 1)
+    assert (summary.notes, summary.failed, summary.rejected) == (1, 1, {"unanswered": 2, "concept": 1})
     assert read_lines(tmp_path / "out.jsonl.errors.jsonl") == [
         {"id": "a", "problem": "questions not answered", "count": 2}
     ]

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import spacy
+from spacy.language import Language
+from spacy.tokens import Doc
 from typer.testing import CliRunner
 
 from spacy_clinie import cli
@@ -338,6 +340,20 @@ def test_annotate_tells_what_it_could_not_read(tmp_path: Path, pipeline: Path) -
     assert (status, "bad.jsonl:2" in output) == (0, True), output
     status, output = run("annotate", pipeline, tmp_path / "bad.jsonl", tmp_path / "out.jsonl", "--strict")
     assert (status, "[CIE437]" in output) == (1, True), output
+
+
+@Language.component("clinie_test_rejecting")
+def reject(doc: Doc) -> Doc:
+    doc.user_data["clinie_rejected"] = {"unlikely": 2, "text": 1}
+    return doc
+
+
+def test_annotate_tells_what_a_model_said_in_vain(tmp_path: Path, notes: Path, pipeline: Path) -> None:
+    nlp = spacy.load(pipeline)
+    nlp.add_pipe("clinie_test_rejecting")
+    nlp.to_disk(tmp_path / "rejecting")
+    status, output = run("annotate", tmp_path / "rejecting", notes, tmp_path / "out.jsonl", "--strict")
+    assert (status, "Not taken of what the model answered: text 2, unlikely 4\n" in output) == (0, True), output
 
 
 def test_a_drafted_schema_can_be_used_at_once(tmp_path: Path, notes: Path) -> None:

@@ -225,7 +225,7 @@ def test_a_note_that_is_done_later_keeps_its_place(
 
 @Language.component("clinie_test_silent_once")
 def silent_once(doc: Doc) -> Doc:
-    doc.user_data["clinie_rejected"] = {"unanswered": 2} if doc.text == TEXT else {}
+    doc.user_data["clinie_rejected"] = {"unanswered": 2} if doc.text == TEXT else {"unlikely": 1}
     return doc
 
 
@@ -247,8 +247,9 @@ def test_questions_without_an_answer_are_told_by_the_job_that_goes_on(
         patch.setattr(apply, "_annotate", interrupted)
         with pytest.raises(KeyboardInterrupt):
             annotate(tmp_path / "silent", source, target, batch_size=1)
-    with pytest.raises(ClinieError, match="CIE437"):
-        annotate(tmp_path / "silent", source, target, batch_size=1, strict=True)
+    with pytest.warns(ClinieWarning, match="CIE436"):
+        summary = annotate(tmp_path / "silent", source, target, batch_size=1)
+    assert (summary.resumed, summary.rejected) == (1, {"unanswered": 2, "unlikely": 1})
     assert read_lines(tmp_path / "out.jsonl.errors.jsonl") == [
         {"id": "a", "problem": "questions not answered", "count": 2}
     ]

@@ -108,7 +108,8 @@ class DecoderPrompt(AskingComponent):
     """Writes concepts to `doc.spans["clinie"]`, with their scores, and the flat part of them to `doc.ents`; relations
     with their scores to `doc._.rel`. `doc.user_data["clinie_rejected"]` counts what was rejected: what free answers
     named and the text does not hold, and what was unlikely; and questions that were not answered to the end since they
-    or their answers are longer than the model reads. `rejected` sums it up over all Docs."""
+    or their answers are longer than the model reads. `rejected` sums it up over all Docs that this process wrote: with
+    `n_process`, add up those of the Docs."""
 
     finds = "answers"
 

@@ -243,11 +243,13 @@ def _quiet() -> Iterator[None]:
 
 
 def fingerprint(model: "PreTrainedModel", tokenizer: Any) -> str:
-    """Tell base models apart: a hash of their kind and sizes, the vocabulary and the first weights.
+    """Tell base models apart: a hash of their kind and sizes, the vocabulary and the first weights, and behind a hyphen
+    one of some weights of every layer, which tells a base from one that was tuned on from it. Where weights are packed
+    into 4 bits, the second is not there.
 
     model (PreTrainedModel): The base, without an adapter.
     tokenizer (PreTrainedTokenizerFast): Its tokenizer.
-    RETURNS (str): 64 hexadecimal digits.
+    RETURNS (str): 64 hexadecimal digits, or twice as many and the hyphen.
     """
     import torch
 
@@ -255,8 +257,24 @@ def fingerprint(model: "PreTrainedModel", tokenizer: Any) -> str:
     told = ("model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
     digest = hashlib.sha256(json.dumps([getattr(model.config, name, None) for name in told]).encode())
     digest.update(json.dumps(sorted(tokenizer.get_vocab().items())).encode("utf8", "surrogatepass"))
-    digest.update(next(model.parameters()).detach()[:64].to(torch.bfloat16).float().cpu().numpy().tobytes())
-    return digest.hexdigest()
+    first, *others = (weight.detach() for weight in model.parameters())
+
+    def as_bytes(weight: torch.Tensor) -> bytes:
+        return weight.to(torch.bfloat16).float().cpu().numpy().tobytes()
+
+    digest.update(as_bytes(first[:64]))
+    matrices = [weight for weight in others if weight.dim() > 1]
+    if not all(weight.is_floating_point() for weight in matrices):
+        return digest.hexdigest()
+    # Sorted, since versions of transformers order layers in their own way.
+    rows = sorted(hashlib.sha256(as_bytes(weight[0])).digest() for weight in matrices)
+    return f"{digest.hexdigest()}-{hashlib.sha256(b''.join(rows)).hexdigest()}"
+
+
+def _differs(expected: str, found: str) -> Optional[tuple[str, str]]:
+    """What two fingerprints differ in, as far as both tell; None if they are of the same base."""
+    parts = zip(expected.split("-"), found.split("-"), strict=False)
+    return next((pair for pair in parts if pair[0] != pair[1]), None)
 
 
 def add_adapter(model: "PreTrainedModel", settings: dict[str, Any]) -> Any:
@@ -343,8 +361,8 @@ def load_adapter(model: "PreTrainedModel", tokenizer: Any, folder: Path) -> tupl
     found = fingerprint(model, tokenizer)
     if (folder / _BASE).exists():
         name, expected = _base_of(folder)
-        if found != expected:
-            raise ClinieError("CIE306", name=name, expected=expected[:12], found=found[:12])
+        if differing := _differs(expected, found):
+            raise ClinieError("CIE306", name=name, expected=differing[0][:12], found=differing[1][:12])
     if not (folder / _ADAPTER).is_file():  # peft would look for it on a hub
         raise ClinieError("CIE328", folder=folder, problem=f"it holds no {_ADAPTER}")
     try:

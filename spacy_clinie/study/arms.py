@@ -33,6 +33,8 @@ def arm_config(arm: str, preset: Preset, base: str, profile: Profile, *, relatio
         config["training"]["optimizer"]["learn_rate"]["initial_rate"] = preset.rates[arm]
     for component in config["components"].values():
         component["model"]["step_pieces"] = profile.step_pieces
+        if profile.batch_pieces is not None:
+            component["model"]["batch_pieces"] = profile.batch_pieces
         if preset.kind == "encoder":
             component["model"].update(encoder=base, window=preset.window)
         else:

@@ -28,6 +28,7 @@ class Profile:
     step_words (int): Words of each step: a note is not cut, but see `step_pieces`.
     step_pieces (Optional[int]): Word pieces that each component reads in a step at most. Where notes are long, or a
         question for each head and type makes many pieces of few words, some are drawn. None for all.
+    batch_pieces (Optional[int]): Word pieces of a batch, which bounds memory; None for what the architectures take.
     shots (tuple[int, ...]): Documents of few-shot training.
     draws (int): How often these are drawn.
     seeds (int): How often everything is done.
@@ -42,6 +43,7 @@ class Profile:
     steps: Mapping[str, Mapping[str, int]]
     step_words: int
     step_pieces: Optional[int]
+    batch_pieces: Optional[int]
     shots: tuple[int, ...]
     draws: int
     seeds: int
@@ -64,6 +66,7 @@ PROFILES = {
             steps={kind: {"full": 2, "multi": 2, "shots": 2} for kind in ("encoder", "decoder")},
             step_words=400,
             step_pieces=None,
+            batch_pieces=None,
             shots=(2,),
             draws=1,
             seeds=1,
@@ -83,6 +86,7 @@ PROFILES = {
             },
             step_words=100,
             step_pieces=500,
+            batch_pieces=None,
             shots=(5, 20, 50),
             draws=2,
             seeds=1,
@@ -95,8 +99,10 @@ PROFILES = {
             bases=("minilm", "smollm2"),
             arms=ARMS,
             steps={kind: {"full": 1500, "multi": 3000, "shots": 200} for kind in ("encoder", "decoder")},
-            step_words=400,
-            step_pieces=None,
+            step_words=100,
+            step_pieces=8_000,
+            # A GPU computes a large batch in next to the time of a small one.
+            batch_pieces=8_192,
             shots=(5, 10, 20, 50),
             draws=3,
             seeds=1,

@@ -1,5 +1,6 @@
 """Adapters of language models: trained here or elsewhere, saved, and put on the base that they belong to."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,25 @@ def test_an_adapter_refuses_another_base(make_examples: Examples, tmp_path: Path
     record.unlink()
     with pytest.raises(ClinieError, match=r"CIE328.*base\.json.* is missing"):
         spacy.load(tmp_path / "model")
+
+
+def test_an_adapter_refuses_a_base_that_was_tuned_on(make_examples: Examples, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    nlp = build(make_decoder(base), model={"adapter": LORA})
+    nlp.initialize(lambda: make_examples(nlp))
+    nlp.to_disk(tmp_path / "model")
+    [record] = (tmp_path / "model").rglob("base.json")
+    written = json.loads(record.read_text("utf8"))
+    [weights] = base.glob("*.safetensors")
+    tuned = load_file(weights)
+    name = next(name for name in tuned if name.endswith("layers.1.self_attn.v_proj.weight"))
+    tuned[name] += 0.01
+    save_file(tuned, weights, {"format": "pt"})
+    with pytest.raises(ClinieError, match="CIE306"):
+        spacy.load(tmp_path / "model")
+    # What was trained on packed weights knows nothing of the layers.
+    record.write_text(json.dumps(written | {"fingerprint": written["fingerprint"].partition("-")[0]}), "utf8")
+    spacy.load(tmp_path / "model")
 
 
 def test_keys_and_values_in_front_of_layers_are_refused(tiny_decoder: str) -> None:

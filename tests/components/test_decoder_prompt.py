@@ -20,6 +20,7 @@ from thinc.config import ConfigValidationError
 from transformers import AutoModelForCausalLM
 
 from spacy_clinie.annotation import get_scores, get_spans, set_concepts
+from spacy_clinie.conversion import note_from_doc
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.prompts.machines import Free, Listed
 from spacy_clinie.schema import Schema
@@ -176,6 +177,7 @@ def test_what_a_free_answer_makes_up_is_counted(tiny_decoder: str, monkeypatch: 
     found = [(span.text, span.label_, details[span.id_]["status"]) for span in get_spans(doc)]
     assert found == [("aspirin", "Drug", "exact"), ("rash", "ADE", "spelling")]
     assert doc.user_data["clinie_rejected"] == {"text": 2, "label": 1} == pipe.rejected
+    assert [one.attributes for one in note_from_doc(doc).concepts] == [{"status": "exact"}, {"status": "spelling"}]
 
 
 def test_the_loss_is_that_of_the_answers_alone(tiny_decoder: str, make_examples: Examples) -> None:
