@@ -1,6 +1,7 @@
 """Readers for `spacy train`: a corpus that names its schema, a part of it drawn by seed, a mix of several, and batches
 of one schema."""
 
+import functools
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,10 +13,12 @@ from typing import Any, Optional, Union
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 from spacy.training import Example
+from spacy.vocab import Vocab
 
 from ..annotation import ID_KEY, SCHEMA_KEY
 from ..errors import ClinieError, warn
 from .bundle import find_bundles
+from .docbin import codecs_found_once
 from .report import Report
 from .splits import overlapping, ranked
 
@@ -47,9 +50,9 @@ def corpus(
     named = None if schema is None else str(Path(schema).resolve() if Path(schema).is_file() else schema)
 
     def read(nlp: Language) -> Iterator[Example]:
-        docs = _docs(nlp, path)
-        others = [] if apart_from is None else _docs(nlp, apart_from)
-        shared = set(overlapping((doc.text for doc in docs), (doc.text for doc in others)))
+        files = _files(path)
+        docs = _docs(files, nlp.vocab)
+        shared = frozenset[int]() if apart_from is None else _shared(files, _files(apart_from))
         if shared:
             warn("CIE469", count=len(shared), path=Path(path).name)
             docs = [doc for i, doc in enumerate(docs) if i not in shared]
@@ -123,11 +126,29 @@ def batch_by_schema(
     return batch
 
 
-def _docs(nlp: Language, path: Path) -> list[Doc]:
+# A file, when it was written, and its size.
+_Stamp = tuple[Path, int, int]
+
+
+def _files(path: Path) -> tuple[_Stamp, ...]:
+    files = [file for file, _ in find_bundles(Path(path), (".spacy",), Report())]
+    return tuple((file, file.stat().st_mtime_ns, file.stat().st_size) for file in files)
+
+
+def _docs(files: Iterable[_Stamp], vocab: Vocab) -> list[Doc]:
     docs: list[Doc] = []
-    for file, _ in find_bundles(Path(path), (".spacy",), Report()):
+    for file, *_ in files:
         try:
-            docs += DocBin().from_disk(file).get_docs(nlp.vocab)
+            with codecs_found_once():
+                docs += DocBin().from_disk(file).get_docs(vocab)
         except Exception as error:  # a damaged file can raise anything
             raise ClinieError("CIE439", file=file.name, problem=type(error).__name__) from error
     return docs
+
+
+@functools.lru_cache(maxsize=64)
+def _shared(files: tuple[_Stamp, ...], others: tuple[_Stamp, ...]) -> frozenset[int]:
+    """Indexes of the Docs that share text with others. It is kept: to find them takes longer than to read the Docs, and
+    spaCy reads a corpus several times before the first step of training, and once for each pass."""
+    texts = ((doc.text for doc in _docs(part, Vocab())) for part in (files, others))
+    return frozenset(overlapping(*texts))

@@ -52,7 +52,7 @@ class Process:
         os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
         if cls._forks:
-            cls._context.set_forkserver_preload(["spacy_clinie.study.fold"])
+            cls._context.set_forkserver_preload(["spacy_clinie.study.imported"])
 
     def done(self) -> bool:
         """Whether it has ended."""

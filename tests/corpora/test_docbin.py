@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 import spacy
+import srsly
+from catalogue import Registry
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy.tokens import Doc, DocBin, Span
@@ -190,3 +192,23 @@ def test_what_only_components_need_is_not_written(notes: list[Note], tmp_path: P
     docbin.write(notes, tmp_path / "a.spacy")
     docs = list(DocBin().from_disk(tmp_path / "a.spacy").get_docs(Vocab()))
     assert {key for doc in docs for key in doc.user_data} == {"clinie_id", "clinie_rel", "clinie_length"}
+
+
+def test_packages_are_searched_once_for_a_file_and_not_for_each_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes = [Note(f"n{i}", "Took aspirin.", [Concept("C1", 5, 12, "Drug")]) for i in range(20)]
+    searched: list[str] = []
+    search = Registry.get_all
+
+    def count(self: Registry) -> dict[str, Any]:
+        searched.append(self.namespace[-1])
+        return search(self)
+
+    monkeypatch.setattr(Registry, "get_all", count)
+    docbin.write(notes, tmp_path / "notes.spacy")
+    assert [note.id for note in read(tmp_path)[0]] == [f"n{i}" for i in range(20)]
+    assert len([one for one in searched if one.startswith("msgpack")]) < 10
+    before = len(searched)
+    srsly.msgpack_dumps({})
+    assert searched[before:] == ["msgpack_encoders"]

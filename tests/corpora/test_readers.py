@@ -12,7 +12,7 @@ from spacy import registry
 from spacy.language import Language
 
 from spacy_clinie.annotation import ID_KEY, SCHEMA_KEY
-from spacy_clinie.corpora import docbin
+from spacy_clinie.corpora import docbin, readers
 from spacy_clinie.corpora.readers import corpus, mixed
 from spacy_clinie.errors import ClinieError, ClinieWarning
 from spacy_clinie.notes import Concept, Note
@@ -103,6 +103,31 @@ def test_what_is_tested_on_elsewhere_is_not_trained_on(nlp: Language, tmp_path: 
     with pytest.warns(ClinieWarning, match="CIE469.*1 of"):
         assert ids(corpus(path=tmp_path / "a.spacy", apart_from=tmp_path / "b.spacy"), nlp) == ["a-1"]
     assert ids(corpus(path=tmp_path / "a.spacy"), nlp) == ["a-0", "a-1"]
+
+
+def test_what_is_tested_on_is_looked_at_once_unless_it_changes(
+    nlp: Language, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+    find = readers.overlapping
+
+    def count(*texts: Any) -> list[int]:
+        looked.append(1)
+        return find(*texts)
+
+    monkeypatch.setattr(readers, "overlapping", count)
+    text = "One two three four five six seven eight nine ten eleven twelve."
+    docbin.write([Note("a-0", text), Note("a-1", "Something else.")], tmp_path / "a.spacy")
+    docbin.write([Note("b-0", "Of other things.")], tmp_path / "b.spacy")
+    settings: Any = {"path": tmp_path / "a.spacy", "apart_from": tmp_path / "b.spacy"}
+    reader = corpus(**settings)
+    assert ids(reader, nlp) == ids(reader, nlp) == ids(corpus(**settings), nlp) == ["a-0", "a-1"]
+    assert len(looked) == 1
+    docbin.write([Note("b-0", f"Once more: {text}")], tmp_path / "b.spacy")
+    for _ in range(2):
+        with pytest.warns(ClinieWarning, match="CIE469"):
+            assert ids(reader, nlp) == ["a-1"]
+    assert len(looked) == 2
 
 
 def test_a_short_text_that_is_tested_on_is_found_in_a_longer_one(nlp: Language, tmp_path: Path) -> None:
