@@ -330,6 +330,10 @@ MESSAGES = {
         "{file} of the component {component!r} is missing or cannot be read: the pipeline was copied in part, or saved "
         "by another version of spacy_clinie. Copy it once more, or train again."
     ),
+    "CIE479": (
+        "Training ends after {patience} steps without a better score (patience), and is evaluated every {every} "
+        "(eval_frequency), so it ends at step {patience}. Evaluate more often, or set patience to 0."
+    ),
     "CIE400": (
         "The texts of note {note!r} differ between gold ({expected} characters) and prediction ({found} characters), "
         "so their offsets cannot be compared. Predict on the text of the gold files, line ends included."

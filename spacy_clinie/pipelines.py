@@ -87,8 +87,8 @@ def _load(pipeline: Union[str, Path]) -> Language:
 
 def before_init() -> Callable[[Language], Language]:
     """Write out the variables in the optimizer's settings: `nlp.resume_training` and `spacy debug data` make an
-    optimizer of them without looking further. Registered as `spacy_clinie.before_init.v1`, for
-    `[initialize.before_init]`.
+    optimizer of them without looking further. And warn where training would end before its second evaluation (CIE479).
+    Registered as `spacy_clinie.before_init.v1`, for `[initialize.before_init]`.
 
     RETURNS (Callable[[Language], Language]): Changes the pipeline's config in place.
     """
@@ -96,7 +96,11 @@ def before_init() -> Callable[[Language], Language]:
 
 
 def _write_out(nlp: Language) -> Language:
-    nlp.config["training"]["optimizer"] = nlp.config.interpolate()["training"]["optimizer"]
+    settings = nlp.config.interpolate()["training"]
+    nlp.config["training"]["optimizer"] = settings["optimizer"]
+    patience, steps, every = (int(settings.get(name) or 0) for name in ("patience", "max_steps", "eval_frequency"))
+    if 0 < patience < every and not 0 < steps <= patience:
+        warn("CIE479", patience=patience, every=every)
     return nlp
 
 

@@ -1,6 +1,7 @@
 """Loading of pipelines, and other types than a pipeline was trained for."""
 
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from spacy_clinie.apply import annotate
 from spacy_clinie.corpora import jsonl
 from spacy_clinie.corpora.report import Report
 from spacy_clinie.errors import ClinieError, ClinieWarning
-from spacy_clinie.pipelines import before_to_disk, bundled
+from spacy_clinie.pipelines import before_init, before_to_disk, bundled
 from spacy_clinie.schema import Schema
 from tests.components.test_components import build
 from tests.components.test_decoder_prompt import build as build_decoder
@@ -216,3 +217,18 @@ def test_a_knowledge_base_that_holds_words_of_notes_is_told() -> None:
     nlp.add_pipe("entity_linker")
     with pytest.warns(ClinieWarning, match="CIE475.*entity_linker"):
         before_to_disk()(nlp)
+
+
+@pytest.mark.parametrize(
+    ("patience", "max_steps", "every", "ends_early"),
+    [(10, 20, 20, True), (10, 0, 11, True), (10, 10, 20, False), (10, 50, 10, False), (0, 0, 9, False)],
+)
+def test_training_that_would_end_before_its_second_evaluation_is_told(
+    patience: int, max_steps: int, every: int, ends_early: bool
+) -> None:
+    training = {"patience": patience, "max_steps": max_steps, "eval_frequency": every}
+    nlp = spacy.blank("en", config={"training": training})
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        before_init()(nlp)
+    assert [f"at step {patience}" in str(one.message) for one in told] == [True] * ends_early
