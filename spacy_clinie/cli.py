@@ -198,7 +198,8 @@ def evaluate(
     """Score predicted concepts and relations.
 
     Precision, recall and F1 with confidence intervals, per type as well. Strict asks for the same type and the same
-    offsets, lenient for the same type and any overlap. Notes are matched by their ids.
+    offsets, lenient for the same type and any overlap. Offsets are those of the whole stretch, whatever its fragments;
+    concepts of one note with the same type and offsets count once. Notes are matched by their ids.
 
     \b
     Example:

@@ -334,6 +334,10 @@ MESSAGES = {
         "Training ends after {patience} steps without a better score (patience), and is evaluated every {every} "
         "(eval_frequency), so it ends at step {patience}. Evaluate more often, or set patience to 0."
     ),
+    "CIE482": (
+        "{count} concepts in the training data of {component} overlap a longer one of their type: tags can hold one of "
+        "them alone, so they are not learnt, and scoring counts them as missed. spacy_clinie.EncoderMRC.v1 learns them."
+    ),
     "CIE400": (
         "The texts of note {note!r} differ between gold ({expected} characters) and prediction ({found} characters), "
         "so their offsets cannot be compared. Predict on the text of the gold files, line ends included."
@@ -395,6 +399,15 @@ MESSAGES = {
     "CIE497": (
         "{name!r} is a path, but a study names its corpora by their folders. Give --corpora the folder that holds "
         "yours, and --use its name."
+    ),
+    "CIE483": (
+        "{file} is the plan of a study with the profile {of}, whose folds the report would forget. Name another folder "
+        "for {profile}."
+    ),
+    "CIE484": "No cluster of Ray answers at {address!r}. Start one (`ray start --head`), or leave --ray out.",
+    "CIE499": (
+        "Nothing is left to learn from in {corpora}: every document of train has {words} words in a row in common with "
+        "one of test, as where all notes have the same header. Take such stretches out of the notes."
     ),
     "CIE498": "Another command works on {folder}. Let it end, then start this one again, or name another folder.",
     "CIE500": "{file}: {problem}. Check that the path is right, that you may use it, and that the disk is not full.",

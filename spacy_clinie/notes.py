@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
+from math import nan
 from typing import Any, Optional
 
 from .errors import ClinieError
@@ -51,7 +52,7 @@ class Concept:
 
         record (Any): What stands in JSON, of whatever kind.
         default (str): The id, if there is none.
-        RETURNS (Concept): The concept, not yet checked against a text.
+        RETURNS (Concept): The concept, not yet checked against a text. A score that is no number is nan.
         RAISES (ValueError): If it is not one; the message names the key, without its value.
         """
         record = _object(record)
@@ -89,7 +90,7 @@ class Relation:
         """Read one of the relations that `Note.to_dict` wrote.
 
         record (Any): What stands in JSON, of whatever kind.
-        RETURNS (Relation): The relation, not yet checked against concepts.
+        RETURNS (Relation): The relation, not yet checked against concepts. A score that is no number is nan.
         RAISES (ValueError): If it is not one; the message names the key, without its value.
         """
         record = _object(record)
@@ -265,9 +266,10 @@ def _score(record: Mapping[str, Any]) -> Optional[float]:
     value = record.get("score")
     if value is None:
         return None
+    # No reason to lose a concept: it is for readers to leave such a score out, as any other that is out of range.
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError("score is not a number")
+        return nan
     try:
         return float(value)
     except OverflowError:
-        raise ValueError("score is not a number") from None
+        return nan

@@ -78,6 +78,16 @@ def get_relations(doc: Doc) -> list[Rel]:
     return found
 
 
+def relations_fit(doc: Doc) -> bool:
+    """Whether the relations of a Doc were set on the text that it has. Those of a longer Doc that it was cut out of
+    were not.
+
+    doc (Doc): The Doc.
+    RETURNS (bool): True also where none were set.
+    """
+    return doc.user_data.get(_LENGTH_KEY, _length(doc)) == _length(doc)
+
+
 def relation_indexes(doc: Doc) -> list[tuple[End, End, str, Optional[float]]]:
     """The relations of a Doc by the places of their ends.
 
@@ -85,7 +95,7 @@ def relation_indexes(doc: Doc) -> list[tuple[End, End, str, Optional[float]]]:
     RETURNS (list[tuple[End, End, str, Optional[float]]]): Head, tail, label, score. An end is an index into
         `get_spans(doc)`, or first character, one past the last, and label of what is no concept (any longer).
     """
-    if doc.user_data.get(_LENGTH_KEY, _length(doc)) != _length(doc):
+    if not relations_fit(doc):
         warn("CIE007")
         return []
     records = doc.user_data.get(RELATIONS_KEY)

@@ -339,7 +339,8 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _short(cell: str, longest: int = 40) -> str:
-    if _width(cell) <= longest:
+    cell, whole = cell[: 2 * longest], cell  # what takes no columns, but for a few marks, is not worth a second look
+    if cell == whole and _width(cell) <= longest:
         return cell
     while _width(cell) > longest - 1:
         cell = cell[:-1]

@@ -295,6 +295,9 @@ def test_table_is_aligned_and_safe_for_terminals() -> None:
     ]
     assert lines[-1].split() == ["発熱", "rel", "→", "e\u0301patite", "1.00"]
     assert len(table(Note("n", ""))) == 2
+    long = "x" * 1_000_000  # of which every look takes a second
+    (line,) = table(Note("n", "rash", [Concept("C1", 0, 4, long)]))[2:]
+    assert line.split() == ["rash", "x" * 39 + "…", "–"]
 
 
 def find_browser() -> str:

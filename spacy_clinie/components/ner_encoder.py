@@ -1,17 +1,23 @@
 """`clinie_ner_encoder`: concepts by an encoder."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Optional, Union
 
 from spacy.language import Language
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 from spacy.training import Example
+from spacy.util import filter_spans
 from thinc.api import Config, Model
 
 from ..annotation import add_concepts, get_spans, has_concepts
+from ..errors import warn
 from ..models.pieces import Sought
 from .base import ClinieComponent, gold_spans, in_parts
+
+# The model that finds concepts of one type within each other.
+_NESTS = "clinie_encoder_mrc"
 
 DEFAULT_CONFIG = """
 [model]
@@ -90,6 +96,11 @@ class NerEncoder(ClinieComponent):
         for doc, found in zip(docs, predictions, strict=True):
             add_concepts(doc, found)
 
+    def settle(self, examples: list[Example], labels: Optional[dict[str, Any]] = None) -> None:
+        super().settle(examples, labels)
+        if self.model.name != _NESTS and (left_out := sum(_left_out(example.reference) for example in examples)):
+            warn("CIE482", component=self.name, count=left_out)
+
     def is_annotated(self, gold: Doc) -> bool:
         return has_concepts(gold)
 
@@ -111,3 +122,11 @@ class NerEncoder(ClinieComponent):
         """A Doc with what is looked for in it, which another may name."""
         concepts = self.schema_of(named).concepts
         return Sought(doc, tuple(concepts), tuple(concept.question for concept in concepts.values()))
+
+
+def _left_out(gold: Doc) -> int:
+    """How many concepts of a Doc no chain of tags can hold, as a longer one of their type overlaps them."""
+    by_type = defaultdict(list)
+    for start, end, label in {(span.start, span.end, span.label_) for span in get_spans(gold)}:
+        by_type[label].append(Span(gold, start, end))
+    return sum(len(spans) - len(filter_spans(spans)) for spans in by_type.values())

@@ -35,11 +35,24 @@ from .source import SourcedNote
 SUFFIXES = (".xml", ".json")
 TYPE, SCORE = "type", "score"
 _TAIL_ROLES = {"tail", "arg2", "object", "target"}
+_ROLES = _TAIL_ROLES | {"head", "arg1", "subject", "source", ""}
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # More blanks than this between passages are no text, but a wrong offset.
 _MOST_BLANKS = 1_000_000
-# What the library asks for although it may be left out: attributes in XML, keys in JSON.
-_ATTRIBUTES = {"annotation": ("id",), "relation": ("id",), "node": ("refid", "role")}
+# What stands in XML as attributes and as elements, other than infons and `_PARTS`.
+_ATTRIBUTES = {
+    "annotation": ("id",),
+    "relation": ("id",),
+    "node": ("refid", "role"),
+    "location": ("offset", "length"),
+}
+_ELEMENTS = {
+    "document": ("id",),
+    "passage": ("offset", "text"),
+    "sentence": ("offset", "text"),
+    "annotation": ("text",),
+}
+# What the library asks for although JSON may leave it out.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "document": {"infons": {}},
     "passage": {"infons": {}},
@@ -51,7 +64,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 }
 # What an object may hold beside that and its `_PARTS`.
 _FURTHER = {"document": {"id"}, "passage": {"offset", "text"}, "sentence": {"offset"}}
-# Elements that hold text and nothing else. The library reads it up to the first tag.
+# Elements that hold text and nothing else. It is read up to the first tag.
 _TEXTS = ("id", "infon", "text", "date", "key", "source")
 _PARTS: dict[str, dict[str, str]] = {
     "document": {"passages": "passage", "annotations": "annotation", "relations": "relation"},
@@ -81,7 +94,8 @@ def read(path: Path, report: Report) -> Iterator[SourcedNote]:
     """Read documents. Gaps between passages are filled with blanks and a line break.
 
     path (Path): A file, or a folder with `.xml` and `.json` files.
-    report (Report): Counts what cannot be used.
+    report (Report): Counts what cannot be used. The line is the one where the document begins; in JSON, it is the
+        number of the document in the file.
     YIELDS (SourcedNote): Notes.
     RAISES (ClinieError): CIE200, CIE201, CIE250 if there is nothing to read.
     """
@@ -126,24 +140,46 @@ def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
 
 def _xml_documents(file: Path, report: Report) -> Iterator[tuple[BioCDocument, int | None]]:
     try:
-        for _, element in etree.iterparse(str(file), tag=("document", "infon"), no_network=True):
+        # Without the parser's limits, texts may be of any length, but so may what entities expand to.
+        huge = not _declares_entities(file)
+        for _, element in etree.iterparse(str(file), tag=("document", "infon"), no_network=True, huge_tree=huge):
             line = element.sourceline
             if element.tag == "infon":
                 parent = element.getparent()
                 if parent is not None and parent.tag == "collection":
                     _leave_out([("collection", {element.get("key"): element.text})], report, file, line)
                 continue
-            _complete_xml(element, report, file)
-            text = etree.tostring(element, encoding="unicode", with_tail=False)
-            element.clear()
+            _settle_xml(element, report, file)
             try:
-                yield biocxml.loads(f"<collection>{text}</collection>").documents[0], line
-            except (KeyError, ValueError, TypeError):
+                yield biocjson.fromJSON(_record(element, "document"), "BioCDocument"), line
+            except (ValueError, TypeError):
                 report.drop("document that is not BioC", file, line)
+            element.clear()
     except OSError:
         report.drop("file cannot be opened", file)
     except etree.XMLSyntaxError as error:
         report.drop("file is not XML, or breaks off", file, error.lineno)
+
+
+def _declares_entities(file: Path) -> bool:
+    with file.open("rb") as content:
+        _, root = next(etree.iterparse(content, events=("start",), no_network=True))
+        dtd = root.getroottree().docinfo.internalDTD
+        return dtd is not None and bool(dtd.entities())
+
+
+def _record(element: Any, kind: str) -> dict[str, Any]:
+    """What stands in BioC JSON for an element of BioC XML."""
+    record: dict[str, Any] = {key: element.get(key, "") for key in _ATTRIBUTES.get(kind, ())}
+    record |= {key: element.findtext(key) for key in _ELEMENTS.get(kind, ())}
+    if kind == "location":  # its annotation has no place if one is wrong
+        return {key: int(value) if _INTEGER.fullmatch(value) else -1 for key, value in record.items()}
+    if "offset" in record:
+        record["offset"] = int(record["offset"])
+    record["infons"] = {infon.get("key"): infon.text for infon in element.findall("infon")}
+    return record | {
+        key: [_record(child, part) for child in element.findall(part)] for key, part in _PARTS[kind].items()
+    }
 
 
 def _json_documents(file: Path, report: Report) -> Iterator[tuple[BioCDocument, int | None]]:
@@ -162,15 +198,16 @@ def _json_documents(file: Path, report: Report) -> Iterator[tuple[BioCDocument, 
         report.drop("file is not a BioC collection", file)
         return
     _leave_out([("collection", part.get("infons")) for part in parts], report, file, None)
-    for document in documents:
+    for number, document in enumerate(documents, start=1):
         try:
-            yield biocjson.fromJSON(_complete_json(document, "document", report, file), "BioCDocument"), None
+            record = _complete_json(document, "document", report, file, number)
+            yield biocjson.fromJSON(record, "BioCDocument"), number
         except (KeyError, TypeError, AttributeError):
-            report.drop("document that is not BioC", file)
+            report.drop("document that is not BioC", file, number)
 
 
-def _complete_xml(document: Any, report: Report, file: Path) -> None:
-    """Put what the DTD lets go without, but the library asks for, and keep what the library would lose."""
+def _settle_xml(document: Any, report: Report, file: Path) -> None:
+    """Make whole what would be lost or read in part, and count what is lost."""
     for element in document.iter(_TEXTS):
         if len(element):
             report.mend("tags or comments within a text were left out", file, element.sourceline)
@@ -179,19 +216,11 @@ def _complete_xml(document: Any, report: Report, file: Path) -> None:
     for parent in document.iter("passage", "sentence"):
         for text in parent.findall("text")[1:]:
             report.drop("second text of a passage or sentence", file, text.sourceline)
-    for name, keys in _ATTRIBUTES.items():
-        for element in document.iter(name):
-            for key in keys:
-                element.set(key, element.get(key, ""))
-    for location in document.iter("location"):
-        for key in ("offset", "length"):
-            if not _INTEGER.fullmatch(location.get(key, "")):
-                location.set(key, "-1")  # its annotation has no place then
-    _complete_infons(document, report, file)
+    _join_infons(document, report, file)
 
 
-def _complete_infons(document: Any, report: Report, file: Path) -> None:
-    """Put together the values of one key, of which the library would keep the last."""
+def _join_infons(document: Any, report: Report, file: Path) -> None:
+    """Put together the values of one key, of which the last would be kept."""
     for parent in {infon.getparent() for infon in document.iter("infon")}:
         first: dict[str, Any] = {}
         for infon in parent.findall("infon"):
@@ -209,21 +238,21 @@ def _complete_infons(document: Any, report: Report, file: Path) -> None:
             parent.remove(infon)
 
 
-def _complete_json(value: Any, kind: str, report: Report, file: Path) -> Any:
+def _complete_json(value: Any, kind: str, report: Report, file: Path, number: int) -> Any:
     """What the library asks for and tools leave out, at every level of a document."""
     if not isinstance(value, dict):
         return value
     parts, defaults = _PARTS[kind], _DEFAULTS.get(kind, {})
     for key in value.keys() - parts.keys() - defaults.keys() - _FURTHER.get(kind, set()) - {"bioctype"}:
-        report.leave_out(f"field that this format does not have: {kind}.{field_name(key)}", file)
+        report.leave_out(f"field that this format does not have: {kind}.{field_name(key)}", file, number)
     found = {**defaults, **value}
     for key, inner in parts.items():
         items = found.get(key)
         if isinstance(items, list):
             objects = [item for item in items if isinstance(item, dict)]
             if len(objects) < len(items):
-                report.drop(f"{inner} that is no object", file, None, len(items) - len(objects))
-            found[key] = [_complete_json(item, inner, report, file) for item in objects]
+                report.drop(f"{inner} that is no object", file, number, len(items) - len(objects))
+            found[key] = [_complete_json(item, inner, report, file, number) for item in objects]
         else:
             found[key] = items or []
     return found
@@ -266,6 +295,7 @@ def _note(document: BioCDocument, report: Report, file: Path, line: int | None) 
         found = _relation(relation, unused)
         if found:
             note.relations.append(found)
+            _leave_out_roles(relation, report, file, line)
         else:
             report.drop("relation without a type, or not between two annotations", file, line)
     _leave_out(unused, report, file, line)
@@ -358,18 +388,28 @@ def _relation(relation: BioCRelation, unused: list[tuple[str, Any]]) -> Relation
     if label is None:
         return None
     head, tail = relation.nodes
-    if str(head.role).lower() in _TAIL_ROLES:
+    if _role(head) in _TAIL_ROLES:
         head, tail = tail, head
     score = _take_score(infons)
     unused.append(("relation", infons))
     return Relation(str(head.refid), str(tail.refid), label, score)
 
 
+def _role(node: BioCNode) -> str:
+    return "" if node.role is None else str(node.role).lower()
+
+
+def _leave_out_roles(relation: BioCRelation, report: Report, file: Path, line: int | None) -> None:
+    for role in map(_role, relation.nodes):
+        if role not in _ROLES:
+            report.leave_out(f"role in a relation: {field_name(role)}", file, line)
+
+
 def _leave_out(unused: list[tuple[str, Any]], report: Report, file: Path, line: int | None) -> None:
     for what, infons in unused:
         for key, value in infons.items() if isinstance(infons, dict) else ():
             if value not in (None, ""):
-                report.leave_out(f"infon of a {what}: {clean(str(key))[0]}", file, line)
+                report.leave_out(f"infon of a {what}: {field_name(str(key))}", file, line)
 
 
 def _take_score(infons: dict[str, str]) -> float | None:

@@ -18,7 +18,7 @@ from srsly.msgpack import msgpack_decoders, msgpack_encoders
 from ..annotation import ENTS_KEY, SPANS_KEY
 from ..conversion import doc_from_note, note_from_doc
 from ..notes import Note
-from ..relations import RELATIONS_KEY, relation_indexes, set_relations
+from ..relations import RELATIONS_KEY, relation_indexes, relations_fit, set_relations
 from ..tokenizer import make_tokenizer
 from .bundle import Ids, at_least_one, find_bundles, make_sound, replacing
 from .files import field_name
@@ -93,7 +93,7 @@ def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
                 continue
             others = {key: len(spans) for key, spans in doc.spans.items() if key != SPANS_KEY and len(spans)}
             for key, count in others.items():
-                report.leave_out(f"spans of another group: {key}", file, number, count)
+                report.leave_out(f"spans of another group: {field_name(str(key))}", file, number, count)
             for what in _unread(doc):
                 report.leave_out(what, file, number)
             make_sound(note, report, file, number)
@@ -116,9 +116,12 @@ def _docs(file: Path, report: Report) -> Iterator[Doc]:
 
 def _note(doc: Doc, number: int, report: Report, file: Path) -> Note | None:
     name = f"{file.stem}-{number}"
-    lost = _settle_relations(doc)
-    if lost:
-        report.drop("relation in an unknown shape, or of what is no concept", file, number, lost)
+    for reason, lost in (
+        ("relation of a longer document that this one was cut out of", _clear_outdated_relations(doc)),
+        ("relation in an unknown shape, or of what is no concept", _settle_relations(doc)),
+    ):
+        if lost:
+            report.drop(reason, file, number, lost)
     try:
         return note_from_doc(doc, name, entities=True)
     except _DAMAGED:
@@ -133,6 +136,18 @@ def _unread(doc: Doc) -> Iterator[str]:
     for key in doc.user_data:
         if isinstance(key, tuple) and key[:1] == ("._.",) and key != _FOREIGN_KEY:
             yield f"extension: {field_name(str(key[1]))}"
+
+
+def _clear_outdated_relations(doc: Doc) -> int:
+    """Take from a Doc the relations that were set on another text.
+
+    RETURNS (int): How many.
+    """
+    outdated = doc.user_data.get(RELATIONS_KEY)
+    if outdated is None or relations_fit(doc):
+        return 0
+    set_relations(doc, [])
+    return len(_apart(outdated))
 
 
 def _settle_relations(doc: Doc) -> int:

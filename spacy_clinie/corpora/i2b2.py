@@ -28,12 +28,14 @@ from .report import Report
 from .source import SourcedNote
 
 _NUMBER = r"[0-9]{1,9}"
+_NUMBERS = rf'"[ \t]+{_NUMBER}:{_NUMBER}[ \t]+{_NUMBER}:{_NUMBER}'
 _PLACE = rf'c="(.*)"[ \t]+({_NUMBER}):({_NUMBER})[ \t]+({_NUMBER}):({_NUMBER})'
 _BAR = r"[ \t]*\|\|[ \t]*"
 # The quoted text may hold quotes and bars of its own; what follows it cannot, so the last of each counts.
 _CON = re.compile(rf'{_PLACE}{_BAR}t="([^"]+)"')
 _AST = re.compile(rf'{_PLACE}{_BAR}t="([^"]+)"{_BAR}a="([^"]+)"')
-_REL = re.compile(rf'{_PLACE}{_BAR}r="([^"]+)"{_BAR}{_PLACE}')
+# Looking at the end first keeps a hostile line from being tried at every pair of quotes.
+_REL = re.compile(rf'(?=.*{_NUMBERS}\Z){_PLACE}{_BAR}r="([^"]+)"{_BAR}{_PLACE}')
 _HOLDABLE = re.compile(r'[^"\r\n]+')
 _FOLDERS = {".con": "concept", ".rel": "rel", ".ast": "ast"}
 

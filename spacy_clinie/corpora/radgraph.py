@@ -159,6 +159,8 @@ class _RecordReader:
             if concept is not None:
                 note.concepts.append(concept)
                 links += [(key, link) for link in entity.get("relations") or ()]
+            elif isinstance(entity, dict) and isinstance(lost := entity.get("relations"), list) and lost:
+                self.report.drop("relation of an entity that was dropped", self.file, self.line, len(lost))
         note.relations = self._relations(links, {concept.id for concept in note.concepts})
         return note
 

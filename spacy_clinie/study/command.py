@@ -54,7 +54,7 @@ Bases = Annotated[
 ]
 Arms = Annotated[Optional[list[str]], typer.Option("--arm", help=f"Arm: {', '.join(ARMS)}. Repeatable.")]
 Seeds = Annotated[Optional[int], typer.Option(min=1, help="How often everything is done, each time with another seed.")]
-Jobs = Annotated[int, typer.Option(min=1, help="Folds that are done side by side.")]
+Jobs = Annotated[int, typer.Option(min=1, help="Folds that are done side by side, on a cluster as well.")]
 RayAddress = Annotated[Optional[str], typer.Option("--ray", help="Address of a Ray cluster that does them, or auto.")]
 SkipMissing = Annotated[bool, typer.Option("--skip-missing", help="Go on without corpora that are not there.")]
 

@@ -6,19 +6,21 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
 import typer
 from thinc.compat import has_cupy_gpu, has_torch_cuda_gpu
 
+from ..corpora.splits import SHARED_WORDS
 from ..errors import ClinieError
 from ..terminal import guarded
 from .data import Missing, Source, find_sources
 from .plan import ASKING, Fold, Known, Study, plan
+from .plan_file import write_plan
 from .presets import find_preset
 from .profiles import PROFILES, Profile
 from .workspace import Workspace
@@ -49,7 +51,9 @@ class Process:
 
         jobs (int): How many do.
         """
-        os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
+        # Those that this process may use: a cluster gives a job some of a machine's.
+        there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, there // jobs)))
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
         if cls._forks:
             cls._context.set_forkserver_preload(["spacy_clinie.study.imported"])
@@ -166,6 +170,12 @@ def run_study(
         for one in missing:
             say(f"Not there: {one.corpus}: {one.how}")
         data = {source.name: space.data(source.name) for source in sources}
+        for name, own in data.items():
+            if own["shared"]:
+                there = own["parts"]["train"]["documents"]
+                say(f"{name}: {own['shared']:,} of {there:,} documents of train share text with test: left out")
+        if nothing := [name for name, own in data.items() if _documents(own) <= 0]:
+            raise ClinieError("CIE499", corpora=", ".join(nothing), words=SHARED_WORDS)
         known = {name: Known(space.has_relations(name), _documents(own)) for name, own in data.items()}
         planned = plan(study, settled, known, presets)
         _check(study, planned, arms, [preset.title for preset in presets] if bases else [])
@@ -173,7 +183,12 @@ def run_study(
             if too_many := [str(k) for k in settled.shots if k > few.documents]:
                 say(f"{name} has {few.documents} documents to learn from: no folds of {', '.join(too_many)} shots")
         folds = {space.key(fold): fold for fold in planned}
-        _write_plan(space, study, folds, data, missing, command)
+        forgotten = write_plan(space, study, folds, data, missing, command)
+        if forgotten:
+            say(
+                f"{forgotten:,} folds of earlier commands leave plan and report: they would be otherwise today, or "
+                "what they need is gone"
+            )
         done = {key for key in folds if space.manifest(key)}
         # What is needed once more has to be there; of a study that was copied without it, or tidied up, it is not.
         stems = [stem for key, fold in folds.items() if key not in done and (stem := space.stem(fold))]
@@ -304,58 +319,12 @@ def _settled(name: str, arms: Sequence[str], seeds: Optional[int]) -> Profile:
     return replace(profile, arms=tuple(arms) or profile.arms, seeds=seeds or profile.seeds)
 
 
-def _write_plan(
-    space: Workspace,
-    study: Study,
-    folds: dict[str, Fold],
-    data: dict[str, dict[str, Any]],
-    missing: Sequence[Missing],
-    command: str,
-) -> None:
-    path = space.folder / f"{study}.json"
-    before = _plan_before(path, space.profile.name)
-    new = {fold.place for fold in folds.values()}
-    kept = {key: fold for key, fold in _still_valid(space, before) if fold.place not in new}
-    commands = [*before["commands"], command] if kept else [command]
-    bases: dict[str, str] = {}
-    for fold in (kept | folds).values():
-        if bases.setdefault(fold.system.model, fold.base) != fold.base:
-            raise ClinieError("CIE489", first=bases[fold.system.model], second=fold.base)
-    record = {
-        "study": study,
-        "profile": space.profile.name,
-        "commands": list(dict.fromkeys(commands)),
-        "folds": [{"key": key, "fold": fold.to_dict()} for key, fold in (kept | folds).items()],
-        "data": [*(one for one in before["data"] if kept and one["corpus"] not in data), *data.values()],
-        "missing": [asdict(one) for one in missing],
-    }
-    space.write(path, record)
-
-
-def _plan_before(path: Path, profile: str) -> dict[str, Any]:
-    """The plan that a command adds to; an empty one if there is none of that profile."""
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if record["profile"] == profile and {"commands", "folds", "data"} <= record.keys():
-            return record
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # cut off, or of an earlier version: its folds are manifests of no plan then, which the report tells
-    return {"commands": [], "folds": [], "data": []}
-
-
-def _still_valid(space: Workspace, plan: dict[str, Any]) -> Iterator[tuple[str, Fold]]:
-    """Folds of an earlier command, say of other base models, that would be done no differently today. Those that failed
-    or are not done yet stay, so that the report does not forget them."""
-    for one in plan["folds"]:
-        with suppress(ClinieError, OSError, KeyError, TypeError):  # its corpus or its weights are gone; or it is none
-            fold = Fold.from_dict(one["fold"])
-            if space.key(fold) == one["key"]:
-                yield one["key"], fold
-
-
 def _connect(address: str) -> None:
     try:
         import ray
     except ImportError:
         raise ClinieError("CIE490") from None
-    ray.init(address=address, ignore_reinit_error=True)
+    try:
+        ray.init(address=address, ignore_reinit_error=True)
+    except ConnectionError:
+        raise ClinieError("CIE484", address=address) from None

@@ -212,7 +212,9 @@ class Workspace:
 
         place = locate(base)
         if not Path(place).is_dir():
-            return f"{place} {getattr(load_config(base), '_commit_hash', None)}"
+            if place not in self._marks:  # a hub is asked over the network
+                self._marks[place] = f"{place} {getattr(load_config(base), '_commit_hash', None)}"
+            return self._marks[place]
         return " ".join(self._mark(file) for file in all_files(Path(place)))
 
 

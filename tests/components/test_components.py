@@ -1,5 +1,6 @@
 """What every component owes its pipeline, for each component and architecture."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -359,6 +360,20 @@ def test_initialized_once_more_nothing_is_left_of_what_was_learnt(
     assert nlp.evaluate(examples)["concepts_f"] > 0.5
     nlp.initialize(lambda: examples)
     assert nlp.evaluate(examples)["concepts_f"] < 0.2
+
+
+@pytest.mark.parametrize("kind", ["crf", "mrc"])
+def test_nested_concepts_of_a_type_that_tags_cannot_hold_are_counted(kind: str, tiny_bert: str) -> None:
+    nlp = build(kind, tiny_bert)
+    doc = nlp.make_doc("Pain in the left knee and hip.")
+    set_concepts(
+        doc, [Span(doc, *place) for place in ((0, 7, "P"), (0, 5, "P"), (6, 7, "P"), (3, 5, "Q"), (4, 5, "Q"))]
+    )
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        nlp.initialize(lambda: [Example(nlp.make_doc(doc.text), doc)])
+    counts = [str(one.message) for one in told if "CIE482" in str(one.message)]
+    assert [one.partition(" concepts")[0] for one in counts] == (["[CIE482] 3"] if kind == "crf" else [])
 
 
 @pytest.mark.parametrize("kind", MODELS)

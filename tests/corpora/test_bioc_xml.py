@@ -353,3 +353,63 @@ def test_values_of_one_infon_are_joined_once(tmp_path: Path) -> None:
 def test_fields_that_json_does_not_have_are_counted(tmp_path: Path) -> None:
     (_,), report = read_json(tmp_path, {"documents": [json_document(doi="10.1") | {"bioctype": "BioCDocument"}]})
     assert [r.reason for r in report.remarks("left_out")] == ["field that this format does not have: passage.doi"]
+
+
+def test_a_text_of_any_length_is_read(tmp_path: Path) -> None:
+    long = TEXT + " " * 10_000_001
+    found, report = read(tmp_path, document(passage(0, long, DRUG)), document(passage(0, TEXT), key="n2"))
+    assert [(note.id, len(note.text)) for note in found] == [("n1", len(long)), ("n2", len(TEXT))]
+    assert found[0].concepts == [Concept("b", 11, 18, "Drug")]
+    assert report.problems == 0
+
+
+@pytest.mark.parametrize(
+    ("root", "text"), [("<collection>", "&e9;"), ("<collection>", '<b at="&e9;"/>'), ('<collection at="&e9;">', "x")]
+)
+def test_entities_do_not_expand_beyond_measure(tmp_path: Path, root: str, text: str) -> None:
+    entities = '<!ENTITY e0 "zyxomab">' + "".join(f'<!ENTITY e{i} "{f"&e{i - 1};" * 10}">' for i in range(1, 10))
+    content = f"<!DOCTYPE collection [{entities}]>{root}{document(passage(0, text))}</collection>"
+    (tmp_path / "a.xml").write_text(content)
+    with pytest.raises(ClinieError, match="CIE250") as error:
+        read_again(tmp_path)
+    assert "zyxomab" not in str(error.value)
+
+
+def test_an_entity_of_the_file_is_read(tmp_path: Path) -> None:
+    head = '<!DOCTYPE collection [<!ENTITY drug "zyxomab">]>'
+    content = document(passage(0, "Rash after &drug;.", DRUG))
+    (tmp_path / "a.xml").write_text(f"{head}<collection>{content}</collection>")
+    (note,), report = read_again(tmp_path)
+    assert (note.text, note.concepts) == (TEXT, [Concept("b", 11, 18, "Drug")])
+    assert report.problems == 0
+
+
+def test_the_line_of_a_remark_on_json_is_the_number_of_the_document(tmp_path: Path) -> None:
+    bad = json_document(annotations=[7], doi="10.1", sentences=[{"offset": 0, "text": "Other."}])
+    found, report = read_json(
+        tmp_path,
+        [{"documents": [json_document()]}, {"documents": [bad | {"id": "n2"}, {"id": 7, "passages": [[]]}, 7]}],
+    )
+    assert [note.id for note in found] == ["n1", "n2", "7"]
+    assert {r.reason: r.examples for kind in ("dropped", "left_out") for r in report.remarks(kind)} == {
+        "annotation that is no object": ["a.json:2"],
+        "sentence whose text is not in its passage": ["a.json:2"],
+        "field that this format does not have: passage.doi": ["a.json:2"],
+        "passage that is no object": ["a.json:3"],
+        "document that is not BioC": ["a.json:4"],
+    }
+
+
+def test_keys_and_roles_that_may_be_text_are_not_told(tmp_path: Path) -> None:
+    link = relation(("a", "Rash after zyxomab"), ("b", "Patient")).replace(
+        "<node", '<infon key="x y">z</infon><node', 1
+    )
+    (note,), report = read(tmp_path, document('<infon key="Rash after">x</infon>', passage(0, TEXT, RASH, DRUG), link))
+    assert note.relations == [Relation("a", "b", "ADE-Drug")]
+    assert [(r.reason, r.count) for r in report.remarks("left_out")] == [
+        ("infon of a document: (no name)", 1),
+        ("infon of a relation: (no name)", 1),
+        ("role in a relation: (no name)", 1),
+        ("role in a relation: patient", 1),
+    ]
+    assert report.problems == 0

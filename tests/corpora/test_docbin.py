@@ -1,4 +1,5 @@
 import json
+import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,8 +16,9 @@ from spacy.vocab import Vocab
 from spacy_clinie.annotation import set_concepts
 from spacy_clinie.corpora import docbin
 from spacy_clinie.corpora.report import Report
-from spacy_clinie.errors import ClinieError
+from spacy_clinie.errors import ClinieError, ClinieWarning
 from spacy_clinie.notes import Concept, Note, Relation
+from spacy_clinie.relations import set_relations
 
 FOREIGN: Any = ("._.", "rel", None, None)
 TEXT = "Rash after zyxomab now"
@@ -212,3 +214,25 @@ def test_packages_are_searched_once_for_a_file_and_not_for_each_note(
     before = len(searched)
     srsly.msgpack_dumps({})
     assert searched[before:] == ["msgpack_encoders"]
+
+
+def test_relations_of_the_doc_that_one_was_cut_out_of_are_counted(tmp_path: Path) -> None:
+    doc = foreign_doc()
+    set_relations(doc, [(doc.ents[0], doc.ents[1], "ADE-Drug"), (doc.ents[1], doc.ents[0], "ADE-Drug")])
+    put(tmp_path / "a.spacy", doc, doc[1:3].as_doc(copy_user_data=True))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        notes, report = read(tmp_path)
+    assert [len(note.relations) for note in notes] == [2, 0]
+    assert [(r.reason, r.count, r.examples) for r in report.remarks("dropped")] == [
+        ("relation of a longer document that this one was cut out of", 2, ["a.spacy:2"])
+    ]
+    assert not [one for one in caught if issubclass(one.category, ClinieWarning)]
+
+
+def test_a_name_of_a_group_that_may_be_text_is_not_told(tmp_path: Path) -> None:
+    doc = foreign_doc()
+    doc.spans["Rash after zyxomab"] = list(doc.ents)
+    put(tmp_path / "a.spacy", doc)
+    _, report = read(tmp_path)
+    assert [(r.reason, r.count) for r in report.remarks("left_out")] == [("spans of another group: (no name)", 2)]

@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -342,3 +343,18 @@ def test_a_folder_of_which_nothing_can_be_read_is_an_error(tmp_path: Path) -> No
     put(tmp_path, "a", txt=b"Caf\xe9", con="")
     with pytest.raises(ClinieError, match="CIE250"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        ("rel", 'c="x" 1:0 1:0||r="T"||' * 8000),
+        ("rel", 'c="x" 1:0 1:0||r="T"||' * 8000 + 'c="x" 1:0 1:0 '),
+        ("con", 'c="x" 1:0 1:0||t="T"||' * 8000),
+        ("ast", 'c="x" 1:0 1:0||t="T"||a="T"||' * 8000),
+    ],
+)
+def test_a_line_takes_no_longer_than_its_length_allows(tmp_path: Path, kind: str, line: str) -> None:
+    begin = time.process_time()
+    read_one(tmp_path, **({"txt": TEXT, "con": CON} | {kind: line}))
+    assert time.process_time() - begin < 1

@@ -80,8 +80,6 @@ def test_a_bad_line_is_counted_and_the_others_are_read(tmp_path: Path, line: Any
         (DRUG | {"start": True}, "concept is not usable: start is missing or not an integer"),
         ({"start": 0, "label": "ADE"}, "concept is not usable: end is missing or not an integer"),
         (DRUG | {"label": None}, "concept is not usable: label is missing or not a string"),
-        (DRUG | {"score": "high"}, "concept is not usable: score is not a number"),
-        (DRUG | {"score": 10**400}, "concept is not usable: score is not a number"),
         (DRUG | {"fragments": [1]}, "concept is not usable: fragments is not a list of pairs"),
         (DRUG | {"attributes": ["zyxomab"]}, "concept is not usable: not an object"),
         (DRUG | {"end": 20}, "concept outside the text"),
@@ -125,8 +123,20 @@ def test_half_characters_doubled_ids_and_scores_without_value_are_mended(tmp_pat
     assert set(remarks(report)) == {
         "half a character (lone surrogate) was replaced",
         "two notes with one id: the later one got a number behind it",
-        "score that is not a number was left out",
+        "score that is not a number from 0 to 1 was left out",
     }
+    assert not report.remarks("dropped")
+
+
+@pytest.mark.parametrize("score", ["0.97", "high", True, [0.5], 10**400, 1.5, -0.1, float("nan"), float("inf")])
+def test_a_score_without_value_takes_nothing_along(tmp_path: Path, score: Any) -> None:
+    scored = record(concepts=[RASH, DRUG | {"score": score}], relations=[LINK | {"score": score}])
+    (note,), report = read(tmp_path, scored)
+    assert note.concepts == [Concept("a", 0, 4, "ADE"), Concept("b", 11, 18, "Drug")]
+    assert note.relations == [Relation("a", "b", "ADE-Drug")]
+    assert [(r.reason, r.count) for r in report.remarks("mended")] == [
+        ("score that is not a number from 0 to 1 was left out", 2)
+    ]
     assert not report.remarks("dropped")
 
 

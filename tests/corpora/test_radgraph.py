@@ -273,6 +273,16 @@ def test_what_is_written_is_read_back(written: list[Note]) -> None:
     assert report.problems == 0
 
 
+@pytest.mark.parametrize(("key", "start"), [("2", 99), ("2", "3"), ("", 3)])
+def test_relations_of_an_entity_that_is_dropped_are_counted(tmp_path: Path, key: str, start: Any) -> None:
+    bad = entity("left", "X", start, 3, ["modify", "1"], ["located_at", "1"])
+    put(tmp_path / "x.json", {"a": {"text": TEXT, "entities": {"1": entity("Small", "Y", 2, 2), key: bad}}})
+    (sourced,), report = read(tmp_path)
+    assert sourced.note.relations == []
+    assert {r.reason: r.count for r in report.remarks("dropped")}["relation of an entity that was dropped"] == 2
+    assert report.problems == 3
+
+
 def test_attributes_are_kept_and_other_fields_counted(tmp_path: Path) -> None:
     marked = {**entity("Small", "OBS", 2, 2), "attributes": {"normality": "abnormal"}, "colour": "x"}
     put(tmp_path / "a.json", {"a": {"text": TEXT, "entities": {"1": marked}, "comment": "y", "a note of words": 1}})

@@ -246,6 +246,75 @@ def test_wrong_names(changed: dict[str, Any], code: str, tmp_path: Path) -> None
         run_study("single", tmp_path / "study", **{"profile": "smoke", "corpora": tmp_path, **changed})
 
 
+def test_what_leaves_a_plan_is_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    settings: dict[str, Any] = {"corpora": tmp_path, "arms": ["encoder-tagger"], "say": said.append}
+    use: dict[str, Any] = {"profile": "smoke", "use": ["synthetic-drugs"]}
+    best = tmp_path / "best"
+    write_random_model(best, "encoder", PRESETS["tiny-encoder"].shape, ["aspirin for pain"])
+    with patch("spacy_clinie.study.run._work_off", return_value={}):
+        run_study("single", tmp_path / "study", **settings, **use, bases=[f"minilm={best}"])
+        shutil.rmtree(best)
+        run_study("single", tmp_path / "study", **settings, **use, bases=["tiny-encoder"])
+        assert [line for line in said if line.startswith("1 folds of earlier commands leave")]
+        run_study("single", tmp_path / "study", **settings, **use, bases=["tiny-encoder"])
+        assert len([line for line in said if "of earlier commands leave" in line]) == 1
+        with pytest.raises(ClinieError, match="CIE483"):
+            run_study("single", tmp_path / "study", **settings, **{**use, "profile": "cpu"}, bases=["tiny-encoder"])
+    assert json.loads((tmp_path / "study" / "single.json").read_text())["profile"] == "smoke"
+
+
+def test_a_corpus_that_is_missing_is_not_forgotten_by_the_next_command(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "arms": ["encoder-tagger"]}
+    with patch("spacy_clinie.study.run._work_off", return_value={}):
+        run_study("single", tmp_path / "study", **settings, use=["synthetic-drugs", "n2c2_2018"], skip_missing=True)
+        run_study("single", tmp_path / "study", **settings, use=["synthetic-problems"])
+    plan = json.loads((tmp_path / "study" / "single.json").read_text())
+    assert [one["corpus"] for one in plan["missing"]] == ["n2c2_2018"]
+    assert {one["fold"]["corpus"] for one in plan["folds"]} == {"synthetic-drugs", "synthetic-problems"}
+
+
+def test_notes_that_all_begin_alike_are_told(tmp_path: Path) -> None:
+    header = "Dictated but not read. The author takes no responsibility for errors of this kind."
+    for split, numbers in {"train": range(4), "dev": range(4, 6), "test": range(6, 9)}.items():
+        folder = tmp_path / "alike" / split
+        folder.mkdir(parents=True)
+        for number in numbers:
+            text = f"{header} Took aspirin {number}." if number else "Took aspirin."
+            at = text.index("aspirin")
+            (folder / f"{number}.txt").write_text(text)
+            (folder / f"{number}.ann").write_text(f"T1\tDrug {at} {at + 7}\taspirin\n")
+    (tmp_path / "alike" / "schema.yml").write_text("name: alike\nconcepts:\n  Drug: {}\n")
+    settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "use": ["alike"], "arms": ["encoder-tagger"]}
+    said: list[str] = []
+    with patch("spacy_clinie.study.run._work_off", return_value={}):
+        run_study("single", tmp_path / "study", **settings, say=said.append)
+        assert "alike: 3 of 4 documents of train share text with test: left out" in said
+        for file in (tmp_path / "alike" / "train").glob("0.*"):
+            file.unlink()
+        with pytest.raises(ClinieError, match=r"CIE499.*alike.*12 words"):
+            run_study("single", tmp_path / "study", **settings, say=said.append)
+
+
+def test_a_hub_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("spacy_clinie.models.base.load_config", asked.append)
+    space = Workspace(tmp_path, SMOKE)
+    assert space._fingerprint("some/model") == space._fingerprint("some/model")
+    assert asked == ["some/model"]
+
+
+def test_threads_that_a_user_set_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    run.Process.share(2)
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    run.Process.share(2)
+    assert os.environ["OMP_NUM_THREADS"] == "2"
+
+
 def test_two_commands_do_not_share_a_study(tmp_path: Path) -> None:
     space = Workspace(tmp_path / "study", SMOKE)
     settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path}

@@ -58,8 +58,9 @@ def loo_section(study: Study) -> Section:
         "(full), the ceiling. All figures are strict F1; results.csv has the lenient ones. The small figures are the "
         "range over draws of the few documents, or the 95 % interval of a single test. The better of each two are in "
         "bold. The gain is what the multi-task stage adds, over the draws that both have, with a 95 % interval "
-        "(bootstrap over documents of the test; that another seed would train another model is not in it). With and "
-        "without that stage, few documents are learnt in equally many steps (see what training read), so the stage "
+        "(bootstrap over documents of the test; that another seed would train another model, or another draw take "
+        "other documents, is not in it, and of fewer than some 20 documents it is too narrow). With and without that "
+        "stage, few documents are learnt in equally many steps (see what training read), so the stage "
         "adds its own steps, too. The last row is of the corpora that have all figures, and counts those that gain."
     ]
     for task, title in TASKS.items():

@@ -38,7 +38,8 @@ def significance_section(study: Study) -> Section:
         f"chance alone would set them as far apart: paired approximate randomization over documents with {LEAST:,} "
         "seeded shuffles, or more where there are many comparisons (Noreen 1989; Yeh 2000). The p-values are corrected "
         f"by Holm's method (1979) for all comparisons of a task. Differences in bold are significant at {LEVEL} after "
-        "that. It is about other documents; that another seed would train another model is not in it."
+        "that. It is about other documents; that another seed would train another model is not in it. Where there are "
+        "several seeds, it is the first that both arms have, and not the mean of the tables above."
     ]
     outcomes = [one.outcome for one in study.of("single") if one.outcome]
     for task, title in TASKS.items():

@@ -36,7 +36,7 @@ def training_table(study: Study) -> Table:
         records.append({**facts, "multitask": multitask, "folds": len(outcomes), "steps": steps, **record})
     columns = [Column("Arm and base", words=True), Column("Stage", words=True), Column("Folds"), Column("Steps")]
     columns += [Column(title) for title in ("Documents read", "Words read", "Seconds")]
-    return Table("training", "What training read, of what there was", columns, rows, records)
+    return Table("training", "What training read, of what there was, wholly or in part", columns, rows, records)
 
 
 def _read(outcomes: Sequence[Outcome]) -> tuple[list[Cell], Record]:
