@@ -6,6 +6,7 @@ depends neither on the order of the files nor on any version of a random number 
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..notes import Note
@@ -13,6 +14,8 @@ from ..notes import Note
 # Words in a row that make two texts one document. Sentences of the open corpora share fewer by chance. A text of fewer
 # words than the second number says nothing that another may not say as well.
 SHARED_WORDS, FEWEST_WORDS = 12, 6
+# What stands in more texts than this is a header or a disclaimer, unless it is half of a text.
+_REPEATED, _PART = 3, 0.5
 
 
 def splits_of(notes: Iterable[tuple[str, str | None]], group: str | None = None) -> dict[str, str]:
@@ -76,7 +79,8 @@ def overlapping(texts: Iterable[str], others: Iterable[str]) -> list[int]:
     texts (Iterable[str]): Texts.
     others (Iterable[str]): Other texts.
     RETURNS (list[int]): Indexes of the texts that share `SHARED_WORDS` words in a row with one of the others. Where one
-        of the two has fewer, but at least `FEWEST_WORDS`, all of it stands in the other. Capitals and the signs between
+        of the two has fewer, but at least `FEWEST_WORDS`, all of it stands in the other. What more than three of the
+        texts have, as headers of notes, counts only where it is half of a text and more. Capitals and the signs between
         words make no difference.
     """
     words = [_words(text) for text in texts]
@@ -93,8 +97,10 @@ def overlapping(texts: Iterable[str], others: Iterable[str]) -> list[int]:
             known.setdefault(length, set()).update(_runs(other, length))
         for length, wanted in short.items():
             found.update(i for run in wanted.keys() & _runs(other, length) for i in wanted[run])
-    for i, own in enumerate(words):
-        if any(not runs.isdisjoint(_runs(own, length)) for length, runs in known.items()):
+    shared = [{run for length, runs in known.items() for run in runs & _runs(own, length)} for own in words]
+    texts_with = Counter(run for runs in shared for run in runs)
+    for i, (own, runs) in enumerate(zip(words, shared, strict=True)):
+        if any(texts_with[run] <= _REPEATED for run in runs) or (runs and _covered(own, runs) >= _PART * len(own)):
             found.add(i)
     return sorted(found)
 
@@ -105,6 +111,16 @@ def _words(text: str) -> list[str]:
 
 def _runs(words: list[str], length: int) -> set[tuple[str, ...]]:
     return {tuple(words[i : i + length]) for i in range(len(words) - length + 1)}
+
+
+def _covered(words: list[str], runs: set[tuple[str, ...]]) -> int:
+    """How many words of a text stand in some of the runs."""
+    places: set[int] = set()
+    for length in set(map(len, runs)):
+        for i in range(len(words) - length + 1):
+            if tuple(words[i : i + length]) in runs:
+                places.update(range(i, i + length))
+    return len(places)
 
 
 def _shares(ids: Sequence[str], group: str | None, shares: Mapping[str, float]) -> dict[str, str]:

@@ -91,3 +91,18 @@ LONG = "She was seen at home. Rash followed two doses of Amoxicillin, and went a
 )
 def test_texts_that_stand_in_others(text: str, other: str, shared: bool) -> None:
     assert overlapping(["Something else.", text], ["Nothing of it.", other]) == ([1] if shared else [])
+
+
+def test_a_header_that_many_notes_have_does_not_make_them_one() -> None:
+    header = "Sex: M Service: MEDICINE Allergies: Patient recorded as having No Known Allergies to Drugs Attending"
+    course = "Patient {0} took drug {0} on day {0}, had rash {0}, fever {0}, cough {0} and pain {0}, and went home {0}."
+    texts = [f"{header} {course.format(i)}" for i in range(4)]
+    tested = [f"{header} {course.format(99)}"]
+    assert overlapping(texts, tested) == []
+    # Of few notes it cannot be known; and what else they share counts.
+    assert overlapping(texts[:3], tested) == [0, 1, 2]
+    assert overlapping([*texts, f"{header} {course.format(99)}"], tested) == [4]
+    # A copy of a whole note is one, however often it is there.
+    assert overlapping([*texts, *tested * 5], tested) == [4, 5, 6, 7, 8]
+    # So is a note that says little but that.
+    assert overlapping([*texts, f"{header} Went home."], tested) == [4]
