@@ -107,7 +107,7 @@ def annotate(
         raise ClinieError("CIE433", target=target)
     errors = target.with_name(target.name + ".errors.jsonl")
     _check_target(source, target, errors)
-    failures = Failures(errors)
+    failures = Failures(errors, source)
     files = _files(source, failures)
     nlp = load(pipeline, schema, code)
     if _is_folder(target):

@@ -24,10 +24,11 @@ class Failures(Report):
     `begin` on. `rejected` counts what a language model named and was not taken, by reason.
 
     path (Path): The file.
+    root (Path): The input.
     """
 
-    def __init__(self, path: Path) -> None:
-        super().__init__()
+    def __init__(self, path: Path, root: Path) -> None:
+        super().__init__(root)
         self.path = path
         self.count = 0
         self.last = ""  # kind and place of the last error of the pipeline

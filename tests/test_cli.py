@@ -334,6 +334,12 @@ def test_annotate_tells_what_it_left_out(tmp_path: Path, pipeline: Path) -> None
     assert (status, "1 notes" in output, "README.txt" in output) == (0, True, True), output
 
 
+def test_annotate_names_files_by_their_folders(tmp_path: Path, pipeline: Path) -> None:
+    put(tmp_path / "in", {"a.txt": TEXT, "sub/a.txt": TEXT})
+    status, output = run("annotate", pipeline, tmp_path / "in", tmp_path / "out.jsonl")
+    assert (status, "(a.txt, sub/a.txt)" in output) == (0, True), output
+
+
 def test_annotate_tells_what_it_could_not_read(tmp_path: Path, pipeline: Path) -> None:
     put(tmp_path, {"bad.jsonl": lines(LINE) + "{broken"})
     status, output = run("annotate", pipeline, tmp_path / "bad.jsonl", tmp_path / "out.jsonl")
