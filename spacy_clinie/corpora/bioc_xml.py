@@ -8,7 +8,7 @@ annotation records its text, the unit is taken that makes recorded and real text
 
 import re
 from collections.abc import Iterable, Iterator
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -285,10 +285,7 @@ def _note(document: BioCDocument, report: Report, file: Path, line: int | None) 
     if reading is None:
         report.drop("document whose passages lie over each other or far apart", file, line)
         return None
-    if reading.unit is not _UNITS[0]:
-        report.mend(f"offsets count {reading.unit.name}, not characters", file, line)
-    if reading.differing:
-        report.mend("recorded string differs from the text at its offsets", file, line, reading.differing)
+    reading.tell(report, file, line)
     concepts = [_concept(annotation, reading) for annotation in usable]
     note = Note(str(document.id), reading.buffer.decode(reading.unit.encoding), concepts)
     for relation in relations:
@@ -306,23 +303,27 @@ class _Reading(NamedTuple):
     """A document's text under the assumption that offsets count a certain unit.
 
     unit (_Unit): The unit.
+    end (str): How lines end. XML makes one character of what were two in the text that was annotated.
     buffer (bytes): The text in the unit's encoding.
     differing (int): Annotations that record another text than stands at their offsets.
     """
 
     unit: _Unit
+    end: str
     buffer: bytes
     differing: int
 
     @classmethod
     def best(cls, pieces: list[tuple[int, str]], annotations: list[BioCAnnotation]) -> "_Reading | None":
         """The reading that fits what annotations record; None if passages cannot be put together in any."""
-        ascii_only = all(text.isascii() for _, text in pieces)
+        whole = "".join(text for _, text in pieces)
+        units = _UNITS[:1] if whole.isascii() else _UNITS
+        ends = ("\n", "\r\n") if "\n" in whole and "\r" not in whole else ("\n",)
         found = []
-        for unit in _UNITS[:1] if ascii_only else _UNITS:
-            buffer = _join(pieces, unit)
+        for unit, end in product(units, ends):
+            buffer = _join([(offset, text.replace("\n", end)) for offset, text in pieces], unit)
             if buffer is not None:
-                reading = cls(unit, buffer, 0)
+                reading = cls(unit, end, buffer, 0)
                 differing = sum(not reading.agrees(annotation) for annotation in annotations)
                 found.append(reading._replace(differing=differing))
         return min(found, key=lambda reading: reading.differing, default=None)
@@ -333,7 +334,17 @@ class _Reading(NamedTuple):
             return True
         location = annotation.locations[0]
         first, last = location.offset * self.unit.size, (location.offset + location.length) * self.unit.size
-        return self.buffer[first:last] == clean(str(annotation.text))[0].encode(self.unit.encoding)
+        recorded = clean(str(annotation.text))[0].replace("\n", self.end)
+        return self.buffer[first:last] == recorded.encode(self.unit.encoding)
+
+    def tell(self, report: Report, file: Path, line: int | None) -> None:
+        """Say what had to be taken otherwise."""
+        if self.unit is not _UNITS[0]:
+            report.mend(f"offsets count {self.unit.name}, not characters", file, line)
+        if self.end != "\n":
+            report.mend("offsets count line ends as two characters", file, line)
+        if self.differing:
+            report.mend("recorded string differs from the text at its offsets", file, line, self.differing)
 
     def character(self, offset: int) -> int:
         """The character at an offset; past the end it goes on as if there were more."""

@@ -108,6 +108,22 @@ def test_the_unit_of_offsets_is_found_out(tmp_path: Path, encoding: str, size: i
     assert counts(report) == ({reason: 1} if reason else {})
 
 
+@pytest.mark.parametrize("width", [1, 2])
+def test_offsets_may_count_line_ends_as_two(tmp_path: Path, width: int) -> None:
+    both = annotation("a", 0, 9 + width, text="Fever\r\nrash")
+    rash = annotation("b", 5 + width, 4, text="rash")
+    drug = annotation("c", 15 + width, 7, text="zyxomab")
+    (note,), report = read(
+        tmp_path, document(passage(0, "Fever\r\nrash", both, rash), passage(15 + width, "zyxomab", drug))
+    )
+    assert [note.text[slice(*concept.offsets)].split() for concept in note.concepts] == [
+        ["Fever", "rash"],
+        ["rash"],
+        ["zyxomab"],
+    ]
+    assert counts(report) == ({"offsets count line ends as two characters": 1} if width == 2 else {})
+
+
 @pytest.mark.parametrize(
     ("inner", "reason"),
     [
