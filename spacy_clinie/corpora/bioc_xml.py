@@ -23,59 +23,22 @@ from bioc import (
     biocjson,
     biocxml,
 )
-from lxml import etree
 
 from ..errors import ClinieError
-from ..notes import Concept, Note, Relation, attributes_of, joined
+from ..notes import Concept, Note, Relation, attributes_of
+from .bioc_documents import TYPE, json_documents, leave_out_infons, xml_documents
 from .bundle import Ids, at_least_one, find_bundles, make_sound, replacing
-from .files import clean, field_name, load_json, read_text
+from .files import clean, field_name
 from .report import Report
 from .source import SourcedNote
 
 SUFFIXES = (".xml", ".json")
-TYPE, SCORE = "type", "score"
+SCORE = "score"
 _TAIL_ROLES = {"tail", "arg2", "object", "target"}
 _ROLES = _TAIL_ROLES | {"head", "arg1", "subject", "source", ""}
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # More blanks than this between passages are no text, but a wrong offset.
 _MOST_BLANKS = 1_000_000
-# What stands in XML as attributes and as elements, other than infons and `_PARTS`.
-_ATTRIBUTES = {
-    "annotation": ("id",),
-    "relation": ("id",),
-    "node": ("refid", "role"),
-    "location": ("offset", "length"),
-}
-_ELEMENTS = {
-    "document": ("id",),
-    "passage": ("offset", "text"),
-    "sentence": ("offset", "text"),
-    "annotation": ("text",),
-}
-# What the library asks for although JSON may leave it out.
-_DEFAULTS: dict[str, dict[str, Any]] = {
-    "document": {"infons": {}},
-    "passage": {"infons": {}},
-    "sentence": {"infons": {}, "text": ""},
-    "annotation": {"infons": {}, "text": "", "id": ""},
-    "relation": {"infons": {}, "id": ""},
-    "node": {"refid": "", "role": ""},
-    "location": {"offset": -1, "length": -1},  # its annotation has no place then
-}
-# What an object may hold beside that and its `_PARTS`.
-_FURTHER = {"document": {"id"}, "passage": {"offset", "text"}, "sentence": {"offset"}}
-# Elements that hold text and nothing else. It is read up to the first tag.
-_TEXTS = ("id", "infon", "text", "date", "key", "source")
-_PARTS: dict[str, dict[str, str]] = {
-    "document": {"passages": "passage", "annotations": "annotation", "relations": "relation"},
-    "passage": {"sentences": "sentence", "annotations": "annotation", "relations": "relation"},
-    "sentence": {"annotations": "annotation", "relations": "relation"},
-    "annotation": {"locations": "location"},
-    "relation": {"nodes": "node"},
-    "location": {},
-    "node": {},
-}
-_INTEGER = re.compile("[0-9]{1,9}")
 _RELATION_TYPES = (TYPE, "relation type", "relation")
 
 
@@ -127,7 +90,7 @@ def write(notes: Iterable[Note], path: Path) -> None:
 def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
     ids = Ids(report)
     for file, split in find_bundles(path, SUFFIXES, report):
-        documents = _json_documents if file.suffix.lower() == ".json" else _xml_documents
+        documents = json_documents if file.suffix.lower() == ".json" else xml_documents
         for document, line in documents(file, report):
             note = _note(document, report, file, line)
             if note is None:
@@ -136,126 +99,6 @@ def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
             note.id = ids.unique(note.id, file, line)
             lines = {} if line is None else dict.fromkeys((concept.id for concept in note.concepts), line)
             yield SourcedNote(note, file, split, lines)
-
-
-def _xml_documents(file: Path, report: Report) -> Iterator[tuple[BioCDocument, int | None]]:
-    try:
-        # Without the parser's limits, texts may be of any length, but so may what entities expand to.
-        huge = not _declares_entities(file)
-        for _, element in etree.iterparse(str(file), tag=("document", "infon"), no_network=True, huge_tree=huge):
-            line = element.sourceline
-            if element.tag == "infon":
-                parent = element.getparent()
-                if parent is not None and parent.tag == "collection":
-                    _leave_out([("collection", {element.get("key"): element.text})], report, file, line)
-                continue
-            _settle_xml(element, report, file)
-            try:
-                yield biocjson.fromJSON(_record(element, "document"), "BioCDocument"), line
-            except (ValueError, TypeError):
-                report.drop("document that is not BioC", file, line)
-            element.clear()
-    except OSError:
-        report.drop("file cannot be opened", file)
-    except etree.XMLSyntaxError as error:
-        report.drop("file is not XML, or breaks off", file, error.lineno)
-
-
-def _declares_entities(file: Path) -> bool:
-    with file.open("rb") as content:
-        _, root = next(etree.iterparse(content, events=("start",), no_network=True))
-        dtd = root.getroottree().docinfo.internalDTD
-        return dtd is not None and bool(dtd.entities())
-
-
-def _record(element: Any, kind: str) -> dict[str, Any]:
-    """What stands in BioC JSON for an element of BioC XML."""
-    record: dict[str, Any] = {key: element.get(key, "") for key in _ATTRIBUTES.get(kind, ())}
-    record |= {key: element.findtext(key) for key in _ELEMENTS.get(kind, ())}
-    if kind == "location":  # its annotation has no place if one is wrong
-        return {key: int(value) if _INTEGER.fullmatch(value) else -1 for key, value in record.items()}
-    if "offset" in record:
-        record["offset"] = int(record["offset"])
-    record["infons"] = {infon.get("key"): infon.text for infon in element.findall("infon")}
-    return record | {
-        key: [_record(child, part) for child in element.findall(part)] for key, part in _PARTS[kind].items()
-    }
-
-
-def _json_documents(file: Path, report: Report) -> Iterator[tuple[BioCDocument, int | None]]:
-    text = read_text(file, report)
-    if text is None:
-        return
-    try:
-        value = load_json(text.removeprefix("\ufeff"), file, report)
-        # PubMed Central hands out lists of collections.
-        parts = value if isinstance(value, list) else [value]
-        documents = [doc for part in parts for doc in part["documents"]]
-    except (ValueError, RecursionError):
-        report.drop("file is not JSON, or breaks off", file)
-        return
-    except (KeyError, TypeError):
-        report.drop("file is not a BioC collection", file)
-        return
-    _leave_out([("collection", part.get("infons")) for part in parts], report, file, None)
-    for number, document in enumerate(documents, start=1):
-        try:
-            record = _complete_json(document, "document", report, file, number)
-            yield biocjson.fromJSON(record, "BioCDocument"), number
-        except (KeyError, TypeError, AttributeError):
-            report.drop("document that is not BioC", file, number)
-
-
-def _settle_xml(document: Any, report: Report, file: Path) -> None:
-    """Make whole what would be lost or read in part, and count what is lost."""
-    for element in document.iter(_TEXTS):
-        if len(element):
-            report.mend("tags or comments within a text were left out", file, element.sourceline)
-            etree.strip_elements(element, etree.Comment, etree.ProcessingInstruction, with_tail=False)
-            etree.strip_tags(element, "*")
-    for parent in document.iter("passage", "sentence"):
-        for text in parent.findall("text")[1:]:
-            report.drop("second text of a passage or sentence", file, text.sourceline)
-    _join_infons(document, report, file)
-
-
-def _join_infons(document: Any, report: Report, file: Path) -> None:
-    """Put together the values of one key, of which the last would be kept."""
-    for parent in {infon.getparent() for infon in document.iter("infon")}:
-        first: dict[str, Any] = {}
-        for infon in parent.findall("infon"):
-            key = infon.get("key")
-            if key is not None and key not in first:
-                first[key] = infon
-                continue
-            if key is None:
-                report.drop("infon without a key", file, infon.sourceline)
-            elif key == TYPE:
-                report.drop("second type of one thing", file, infon.sourceline)
-            elif (both := joined(first[key].text or "", infon.text or "")) != (first[key].text or ""):
-                report.mend("infon with several values, joined by |", file, infon.sourceline)
-                first[key].text = both
-            parent.remove(infon)
-
-
-def _complete_json(value: Any, kind: str, report: Report, file: Path, number: int) -> Any:
-    """What the library asks for and tools leave out, at every level of a document."""
-    if not isinstance(value, dict):
-        return value
-    parts, defaults = _PARTS[kind], _DEFAULTS.get(kind, {})
-    for key in value.keys() - parts.keys() - defaults.keys() - _FURTHER.get(kind, set()) - {"bioctype"}:
-        report.leave_out(f"field that this format does not have: {kind}.{field_name(key)}", file, number)
-    found = {**defaults, **value}
-    for key, inner in parts.items():
-        items = found.get(key)
-        if isinstance(items, list):
-            objects = [item for item in items if isinstance(item, dict)]
-            if len(objects) < len(items):
-                report.drop(f"{inner} that is no object", file, number, len(items) - len(objects))
-            found[key] = [_complete_json(item, inner, report, file, number) for item in objects]
-        else:
-            found[key] = items or []
-    return found
 
 
 def _note(document: BioCDocument, report: Report, file: Path, line: int | None) -> Note | None:
@@ -295,7 +138,7 @@ def _note(document: BioCDocument, report: Report, file: Path, line: int | None) 
             _leave_out_roles(relation, report, file, line)
         else:
             report.drop("relation without a type, or not between two annotations", file, line)
-    _leave_out(unused, report, file, line)
+    leave_out_infons(unused, report, file, line)
     return note
 
 
@@ -414,13 +257,6 @@ def _leave_out_roles(relation: BioCRelation, report: Report, file: Path, line: i
     for role in map(_role, relation.nodes):
         if role not in _ROLES:
             report.leave_out(f"role in a relation: {field_name(role)}", file, line)
-
-
-def _leave_out(unused: list[tuple[str, Any]], report: Report, file: Path, line: int | None) -> None:
-    for what, infons in unused:
-        for key, value in infons.items() if isinstance(infons, dict) else ():
-            if value not in (None, ""):
-                report.leave_out(f"infon of a {what}: {field_name(str(key))}", file, line)
 
 
 def _take_score(infons: dict[str, str]) -> float | None:
