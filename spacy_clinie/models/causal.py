@@ -21,7 +21,7 @@ from transformers import DynamicCache
 
 from ..errors import ClinieError, warn
 from ..prompts.machines import Ask
-from . import base
+from . import adapters, base
 from .choices import Rows, choose
 from .lora import lean_lora
 from .memory import Memory, copied, go_back, length_of, moved
@@ -105,10 +105,10 @@ class CausalModule(nn.Module):
         model, tokenizer = _load(options)(options["base"]), base.load_tokenizer(options["base"])
         mark = ""
         if isinstance(options["adapter"], str):
-            model, mark = base.load_adapter(model, tokenizer, Path(options["adapter"]))
+            model, mark = adapters.load_adapter(model, tokenizer, Path(options["adapter"]))
         elif options["adapter"] is not None:
-            mark = base.fingerprint(model, tokenizer)
-            model = base.add_adapter(model, {"task_type": "CAUSAL_LM", **options["adapter"]})
+            mark = adapters.fingerprint(model, tokenizer)
+            model = adapters.add_adapter(model, {"task_type": "CAUSAL_LM", **options["adapter"]})
         return cls(model, tokenizer, mark, options)
 
     @classmethod
@@ -119,7 +119,7 @@ class CausalModule(nn.Module):
         options (dict[str, Any]): See the class.
         RETURNS (CausalModule): The trained module.
         """
-        return cls(*base.restore_model(folder / "model", options["base"], _load(options)), options).eval()
+        return cls(*adapters.restore_model(folder / "model", options["base"], _load(options)), options).eval()
 
     def save(self, folder: Path) -> None:
         """Write everything that `restore` needs.
@@ -127,7 +127,7 @@ class CausalModule(nn.Module):
         folder (Path): An existing folder.
         """
         (folder / "model").mkdir(exist_ok=True)
-        base.save_model(self.model, self.tokenizer, self.options["base"], self.fingerprint, folder / "model")
+        adapters.save_model(self.model, self.tokenizer, self.options["base"], self.fingerprint, folder / "model")
 
     def rate_groups(self) -> list[tuple[list[nn.Parameter], float]]:
         """Parameters, and the factor of their learning rate."""

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ..errors import ClinieError
-from . import base
+from . import adapters, base
 from .pieces import Specials, pad
 
 
@@ -67,8 +67,8 @@ class EncoderModule(nn.Module):
         encoder, tokenizer = base.load_encoder(options["encoder"]), base.load_tokenizer(options["encoder"])
         fingerprint = ""
         if options["lora"] is not None:
-            fingerprint = base.fingerprint(encoder, tokenizer)
-            encoder = base.add_adapter(encoder, options["lora"])
+            fingerprint = adapters.fingerprint(encoder, tokenizer)
+            encoder = adapters.add_adapter(encoder, options["lora"])
         return cls(encoder, tokenizer, fingerprint, schema, options)
 
     @classmethod
@@ -80,7 +80,9 @@ class EncoderModule(nn.Module):
         RETURNS (EncoderModule): The trained module.
         """
         schema = json.loads((folder / "schema.json").read_text(encoding="utf8"))
-        encoder, tokenizer, fingerprint = base.restore_model(folder / "encoder", options["encoder"], base.load_encoder)
+        encoder, tokenizer, fingerprint = adapters.restore_model(
+            folder / "encoder", options["encoder"], base.load_encoder
+        )
         module = cls(encoder, tokenizer, fingerprint, schema, options)
         module.head.load_state_dict(load_file(folder / "head.safetensors"))
         return module.eval()
@@ -91,7 +93,7 @@ class EncoderModule(nn.Module):
         folder (Path): An existing folder.
         """
         (folder / "encoder").mkdir(exist_ok=True)
-        base.save_model(self.encoder, self.tokenizer, self.options["encoder"], self.fingerprint, folder / "encoder")
+        adapters.save_model(self.encoder, self.tokenizer, self.options["encoder"], self.fingerprint, folder / "encoder")
         save_file({k: v.contiguous() for k, v in self.head.state_dict().items()}, folder / "head.safetensors")
         (folder / "schema.json").write_text(json.dumps(self.schema, ensure_ascii=False), encoding="utf8")
 

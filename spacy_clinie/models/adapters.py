@@ -1,0 +1,162 @@
+"""Models that are saved and come back: whole, or as adapters with the fingerprint of their base."""
+
+import hashlib
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+from safetensors import SafetensorError
+
+from ..errors import ClinieError
+from .base import load_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# Beside adapters: name and fingerprint of their base.
+_BASE = "base.json"
+_ADAPTER = "adapter_config.json"
+
+
+def fingerprint(model: "PreTrainedModel", tokenizer: Any) -> str:
+    """Tell base models apart: a hash of their kind and sizes, the vocabulary and the first weights, and behind a hyphen
+    one of some weights of every layer, which tells a base from one that was tuned on from it. Where weights are packed
+    into 4 bits, the second is not there.
+
+    model (PreTrainedModel): The base, without an adapter.
+    tokenizer (PreTrainedTokenizerFast): Its tokenizer.
+    RETURNS (str): 64 hexadecimal digits, or twice as many and the hyphen.
+    """
+    import torch
+
+    # Not the whole configuration: other versions of transformers add to it, and so do other ways of loading one base.
+    told = ("model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+    digest = hashlib.sha256(json.dumps([getattr(model.config, name, None) for name in told]).encode())
+    digest.update(json.dumps(sorted(tokenizer.get_vocab().items())).encode("utf8", "surrogatepass"))
+    first, *others = (weight.detach() for weight in model.parameters())
+
+    def as_bytes(weight: torch.Tensor) -> bytes:
+        return weight.to(torch.bfloat16).float().cpu().numpy().tobytes()
+
+    digest.update(as_bytes(first[:64]))
+    matrices = [weight for weight in others if weight.dim() > 1]
+    if not all(weight.is_floating_point() for weight in matrices):
+        return digest.hexdigest()
+    # Sorted, since versions of transformers order layers in their own way.
+    rows = sorted(hashlib.sha256(as_bytes(weight[0])).digest() for weight in matrices)
+    return f"{digest.hexdigest()}-{hashlib.sha256(b''.join(rows)).hexdigest()}"
+
+
+def _differs(expected: str, found: str) -> Optional[tuple[str, str]]:
+    """What two fingerprints differ in, as far as both tell; None if they are of the same base."""
+    parts = zip(expected.split("-"), found.split("-"), strict=False)
+    return next((pair for pair in parts if pair[0] != pair[1]), None)
+
+
+def add_adapter(model: "PreTrainedModel", settings: dict[str, Any]) -> Any:
+    """Freeze a model and put adapters on it, through peft.
+
+    model (PreTrainedModel): The base.
+    settings (dict[str, Any]): Arguments of one of peft's configs, such as `r`, `lora_alpha`, `target_modules` for
+        LoRA (Hu et al. 2021, arXiv 2106.09685); `peft_type` names another one, such as `P_TUNING`.
+    RETURNS (PeftModel): The adapted model; only the adapters are trainable.
+    RAISES (ClinieError): CIE305 if peft refuses the settings.
+    """
+    from peft import PEFT_TYPE_TO_CONFIG_MAPPING, get_peft_model
+
+    kind = settings.get("peft_type", "LORA")
+    try:
+        config = PEFT_TYPE_TO_CONFIG_MAPPING[kind](**{k: v for k, v in settings.items() if k != "peft_type"})
+        return _in_fp32(get_peft_model(model, config))
+    except KeyError as error:
+        raise ClinieError("CIE305", problem=f"there is no peft_type {kind!r}") from error
+    except (TypeError, ValueError) as error:
+        raise ClinieError("CIE305", problem=str(error)) from error
+
+
+def _in_fp32(model: Any) -> Any:
+    """A model whose weights that learn are in fp32: small steps would be lost in bf16. Of adapters peft sees to that,
+    and not of the base's own that learn with them."""
+    for weight in model.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()
+    return model
+
+
+def save_model(model: Any, tokenizer: Any, base: str, mark: str, folder: Path) -> None:
+    """Write a model: all of it, or only the adapters beside the name and fingerprint of their base.
+
+    model (PreTrainedModel | PeftModel): The model.
+    tokenizer (PreTrainedTokenizerFast): Its tokenizer.
+    base (str): Name of the base model.
+    mark (str): Fingerprint of the base model.
+    folder (Path): An existing folder.
+    """
+    for config in getattr(model, "peft_config", {}).values():
+        config.base_model_name_or_path = None  # or peft would ask the hub about it
+    model.save_pretrained(folder, safe_serialization=True)
+    if hasattr(model, "peft_config"):
+        (folder / _BASE).write_text(json.dumps({"name": base, "fingerprint": mark}), encoding="utf8")
+        # peft writes a card for a model hub, which would carry the base's path and nothing of use.
+        (folder / "README.md").unlink(missing_ok=True)
+    else:
+        tokenizer.save_pretrained(folder)
+
+
+def restore_model(folder: Path, base: str, load: Callable[[str], Any]) -> tuple[Any, Any, str]:
+    """Load what `save_model` wrote. Needs no hub, unless the base of adapters has to come from one.
+
+    folder (Path): The folder.
+    base (str): Where the base of adapters is now; its fingerprint tells whether it is the right one.
+    load (Callable[[str], PreTrainedModel]): `load_encoder` or `load_causal`.
+    RETURNS (tuple[PreTrainedModel | PeftModel, PreTrainedTokenizerFast, str]): Model, tokenizer, fingerprint of the
+        base ("" where no adapter depends on it).
+    RAISES (ClinieError): What `load_adapter` raises.
+    """
+    if not (folder / _BASE).exists():
+        if (folder / _ADAPTER).exists():
+            raise ClinieError("CIE328", folder=folder, problem=f"{_BASE}, which names it, is missing")
+        return load(str(folder)), load_tokenizer(str(folder)), ""
+    tokenizer = load_tokenizer(base)
+    model, found = load_adapter(load(base), tokenizer, folder)
+    return model, tokenizer, found
+
+
+def load_adapter(model: "PreTrainedModel", tokenizer: Any, folder: Path) -> tuple[Any, str]:
+    """Put adapters on a model that lie in a folder as peft saves them, ours or trained elsewhere.
+
+    model (PreTrainedModel): The base.
+    tokenizer (PreTrainedTokenizerFast): Its tokenizer.
+    folder (Path): The folder.
+    RETURNS (tuple[PeftModel, str]): The adapted model, and the fingerprint of the base.
+    RAISES (ClinieError): CIE306 if the base is not the one that the adapters were trained on, as far as the folder
+        tells; CIE328 if they cannot be put on it.
+    """
+    from peft import PeftConfig, PeftModel
+
+    found = fingerprint(model, tokenizer)
+    if (folder / _BASE).exists():
+        name, expected = _base_of(folder)
+        if differing := _differs(expected, found):
+            raise ClinieError("CIE306", name=name, expected=differing[0][:12], found=differing[1][:12])
+    if not (folder / _ADAPTER).is_file():  # peft would look for it on a hub
+        raise ClinieError("CIE328", folder=folder, problem=f"it holds no {_ADAPTER}")
+    try:
+        # What p-tuning and prompt tuning saved is the outcome, without the layers that led to it: it cannot be trained.
+        trainable = not PeftConfig.from_pretrained(str(folder)).is_prompt_learning
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Found missing adapter keys")
+            return _in_fp32(PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)), found
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, UserWarning, SafetensorError) as error:
+        raise ClinieError("CIE328", folder=folder, problem=f"peft raised a {type(error).__name__}") from error
+
+
+def _base_of(folder: Path) -> tuple[str, str]:
+    """Name and fingerprint of the base that adapters belong to."""
+    try:
+        record = json.loads((folder / _BASE).read_text(encoding="utf8"))
+        return str(record["name"]), str(record["fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ClinieError("CIE328", folder=folder, problem=f"{_BASE} cannot be read") from error
