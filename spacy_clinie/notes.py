@@ -266,7 +266,7 @@ def _score(record: Mapping[str, Any]) -> Optional[float]:
     value = record.get("score")
     if value is None:
         return None
-    # No reason to lose a concept: it is for readers to leave such a score out, as any other that is out of range.
+    # No reason to lose a concept: readers leave such a score out, and count it.
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return nan
     try:

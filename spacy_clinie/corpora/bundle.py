@@ -2,6 +2,7 @@
 and files that are written whole or not at all."""
 
 import glob
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -157,8 +158,8 @@ def make_sound(note: Note, report: Report, file: Path, line: int | None = None) 
     note.relations = relations
     items: list[Concept | Relation] = [*note.concepts, *note.relations]
     for item in items:
-        if item.score is not None and not 0 <= item.score <= 1:
-            report.mend("score that is not a number from 0 to 1 was left out", file, line)
+        if item.score is not None and not math.isfinite(item.score):
+            report.mend("score that is not a number was left out", file, line)
             item.score = None
 
 

@@ -139,7 +139,7 @@ def test_a_note_is_made_sound_and_everything_is_counted() -> None:
     assert counts(report, "mended") == {
         "fragments that do not fit their concept were left out": 1,
         "half a character (lone surrogate) was replaced": 2,
-        "score that is not a number from 0 to 1 was left out": 2,
+        "score that is not a number was left out": 2,
         "two concepts with one id: relations go to the first": 1,
     }
     assert {place for remark in report.remarks("mended") for place in remark.examples} == {"notes.jsonl:3"}

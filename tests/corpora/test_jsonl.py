@@ -123,21 +123,26 @@ def test_half_characters_doubled_ids_and_scores_without_value_are_mended(tmp_pat
     assert set(remarks(report)) == {
         "half a character (lone surrogate) was replaced",
         "two notes with one id: the later one got a number behind it",
-        "score that is not a number from 0 to 1 was left out",
+        "score that is not a number was left out",
     }
     assert not report.remarks("dropped")
 
 
-@pytest.mark.parametrize("score", ["0.97", "high", True, [0.5], 10**400, 1.5, -0.1, float("nan"), float("inf")])
+@pytest.mark.parametrize("score", ["0.97", "high", True, [0.5], 10**400, float("nan"), float("inf")])
 def test_a_score_without_value_takes_nothing_along(tmp_path: Path, score: Any) -> None:
     scored = record(concepts=[RASH, DRUG | {"score": score}], relations=[LINK | {"score": score}])
     (note,), report = read(tmp_path, scored)
     assert note.concepts == [Concept("a", 0, 4, "ADE"), Concept("b", 11, 18, "Drug")]
     assert note.relations == [Relation("a", "b", "ADE-Drug")]
-    assert [(r.reason, r.count) for r in report.remarks("mended")] == [
-        ("score that is not a number from 0 to 1 was left out", 2)
-    ]
+    assert [(r.reason, r.count) for r in report.remarks("mended")] == [("score that is not a number was left out", 2)]
     assert not report.remarks("dropped")
+
+
+@pytest.mark.parametrize("score", [95.0, -0.1])
+def test_a_score_of_another_range_is_kept(tmp_path: Path, score: float) -> None:
+    (note,), report = read(tmp_path, record(concepts=[DRUG | {"score": score}], relations=[]))
+    assert note.concepts[0].score == score
+    assert not report.problems
 
 
 def test_neither_report_nor_error_holds_text(tmp_path: Path) -> None:
