@@ -297,8 +297,10 @@ MESSAGES = {
     "CIE471": "{key!r} of a Doc holds a {kind}. Give the name or the file of a schema.",
     "CIE473": "{name!r} of a mix is no reader. Give it a block with @readers, such as spacy_clinie.Corpus.v1.",
     "CIE467": (
-        "{component}: {count} concepts of this batch cross others of one question or lie too deep within others, so "
-        "the answer that is learnt leaves them out. With a question for each type (each = true) they seldom do."
+        "{component}: {count} concepts of this batch cannot be written at their places in the answer that is learnt. "
+        "Marks cannot hold what crosses another concept or lies too deep within others (with a question for each type, "
+        "each = true, little does), nor what begins or ends at a « or » of the note; a list (MentionList) names the "
+        "first place of words that come again."
     ),
     "CIE478": (
         "{component}: {count} concepts of this batch are whole in no window of the prompts, so no answer that is "

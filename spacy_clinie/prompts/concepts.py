@@ -3,10 +3,12 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
+from ..annotation import UNANSWERED
 from ..errors import ClinieError
 from ..notes import Note
 from ..schema import Schema
@@ -162,7 +164,8 @@ class ConceptPrompt:
         asked (Asked): The question.
         spans (Sequence[Span]): Concepts of the Doc, by units.
         codec (Codec): The model's tokenizer.
-        RETURNS (tuple[list[int], int]): Ids; and how many concepts of the window cannot be written.
+        RETURNS (tuple[list[int], int]): Ids; and how many concepts of the window are not in them, or would be read at
+            another place.
         """
         kinds = {kind: i for i, kind in enumerate(asked.question.kinds)}
         inside = [
@@ -170,25 +173,25 @@ class ConceptPrompt:
             for start, stop, kind in spans
             if kind in kinds and asked.holds((start, stop, kind))
         ]
-        labels, alphabet = asked.question.labels, codec.alphabet
+        write = partial(self.format.write, asked.ids, labels=asked.question.labels, alphabet=codec.alphabet)
         # A mark of the note's own beside a concept is taken for one of the answer's, or the other way round.
-        if {alphabet.open, alphabet.close}.intersection(asked.ids.list):
-            permitted = [span for span in inside if self._permits(asked, span, alphabet)]
-        else:
-            permitted = inside
-        ids, left_out = self.format.write(asked.ids, permitted, labels, alphabet)
-        return ids, left_out + len(inside) - len(permitted)
+        has_marks = bool({codec.alphabet.open, codec.alphabet.close}.intersection(asked.ids.list))
+        readable = inside
+        if has_marks:
+            readable = [one for one in inside if self._read_back(asked, write([one]), codec, has_marks).done]
+        ids = write(readable)
+        found = self._read_back(asked, ids, codec, has_marks).found
+        return ids, len(set(inside) - {one[:3] for one in found})
 
-    def _permits(self, asked: Asked, span: Span, alphabet: Alphabet) -> bool:
-        """Whether a concept can be written so that it can be read."""
-        labels = asked.question.labels
-        machine = self.format.machine(asked.ids, labels, alphabet)
-        for one in self.format.write(asked.ids, [span], labels, alphabet)[0]:
-            allowed = machine.allowed()
+    def _read_back(self, asked: Asked, answer: Sequence[int], codec: Codec, has_marks: bool) -> Machine:
+        """What takes a right answer, as far as it permits that."""
+        machine = self.format.machine(asked.ids, asked.question.labels, codec.alphabet)
+        for one in answer:
+            allowed = machine.allowed() if has_marks else None
             if allowed is not None and one not in allowed:
-                return False
+                break
             machine.take(one, 0.0)
-        return True
+        return machine
 
     def spelled(self, asked: Asked, answer: Sequence[int], names: Sequence[str], codec: Codec) -> str:
         """A right answer as text, with the words of the window as they stand in the prompt: a tokenizer may put a blank
@@ -218,7 +221,8 @@ class ConceptPrompt:
         codec (Codec): The model's tokenizer.
         RETURNS (tuple[list[Mention], Counter[str]]): Mentions by units of the Doc, with the index of the concept type,
             only those that begin where the window answers for the text; and how many were rejected, by reason:
-            `unlikely` below the threshold, or what `grounding.ground` says.
+            `unlikely` below the threshold; of free answers what `grounding.ground` says, and `unanswered` for a copy
+            that is broken off.
         """
         found, rejected, least = machine.found, Counter[str](), self.threshold
         if isinstance(machine, Free):
@@ -242,7 +246,10 @@ class ConceptPrompt:
         """Find the words of a free answer in the window."""
         labels = [names[kind] for kind in asked.question.kinds]
         answer = codec.decode(machine.found)
-        found, rejected = ground(asked.text, self.format.parse(answer, labels), labels)
+        said = self.format.parse(answer, asked.text, labels)
+        found, rejected = ground(asked.text, said.mentions, labels)
+        if machine.done and not said.whole:
+            rejected[UNANSWERED] += 1
         mentions = []
         for one in found:
             start = int(np.searchsorted(asked.units[:, 1], one.start, side="right"))

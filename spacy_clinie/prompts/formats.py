@@ -5,9 +5,11 @@ is learnt and read by places; `text` and `parse` are for examples in a prompt, o
 there is only one label, it is not written.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from .copies import Copied, read_copy
+from .grounding import Named
 from .machines import DEEPEST, Inline, Labels, Listed, Machine, WindowIds
 
 OPEN, CLOSE = "«", "»"
@@ -53,17 +55,15 @@ class Format(Protocol):
     def machine(self, window: WindowIds, labels: Labels, alphabet: Alphabet) -> Machine:
         """What an answer about a window may look like."""
 
-    def write(
-        self, window: WindowIds, spans: Iterable[Span], labels: Labels, alphabet: Alphabet
-    ) -> tuple[list[int], int]:
+    def write(self, window: WindowIds, spans: Iterable[Span], labels: Labels, alphabet: Alphabet) -> list[int]:
         """The right answer.
 
         window (WindowIds): The window.
         spans (Iterable[Span]): Its concepts, by units.
         labels (Labels): From `label_ids`.
         alphabet (Alphabet): The marks.
-        RETURNS (tuple[list[int], int]): Ids that the machine permits, unless a mark of the window's own stands beside
-            a concept; and how many concepts cannot be written so.
+        RETURNS (list[int]): Ids that the machine permits, unless a mark of the window's own stands beside a concept.
+            What it then has found tells which concepts cannot be written so.
         """
 
     def text(self, words: str, spans: Iterable[Span], labels: Sequence[str]) -> str:
@@ -75,12 +75,13 @@ class Format(Protocol):
         RETURNS (str): The answer.
         """
 
-    def parse(self, answer: str, labels: Sequence[str]) -> Iterator[tuple[str, str]]:
+    def parse(self, answer: str, words: str, labels: Sequence[str]) -> Copied:
         """Read an answer in free text.
 
         answer (str): The answer, whatever it is.
+        words (str): The text of the window.
         labels (Sequence[str]): The labels.
-        YIELDS (tuple[str, str]): Words and label of each mention in its order, whether they are known or not.
+        RETURNS (Copied): What it names.
         """
 
 
@@ -97,23 +98,20 @@ class InlineMarks:
     def machine(self, window: WindowIds, labels: Labels, alphabet: Alphabet) -> Machine:
         return Inline(window, labels, (alphabet.open, alphabet.close), alphabet.end)
 
-    def write(
-        self, window: WindowIds, spans: Iterable[Span], labels: Labels, alphabet: Alphabet
-    ) -> tuple[list[int], int]:
-        events, left_out = nest(spans)
+    def write(self, window: WindowIds, spans: Iterable[Span], labels: Labels, alphabet: Alphabet) -> list[int]:
         ids: list[int] = []
         at = 0
-        for place, opens, kind in events:
+        for place, opens, kind in nest(spans):
             target = int(window.firsts[place] if opens else window.lasts[place - 1])
             ids += window.list[at:target]
             ids += [alphabet.open] if opens else [alphabet.close, *labels.ids[kind]]
             at = target
-        return [*ids, *window.list[at:], alphabet.end], left_out
+        return [*ids, *window.list[at:], alphabet.end]
 
     def text(self, words: str, spans: Iterable[Span], labels: Sequence[str]) -> str:
         parts: list[str] = []
         at = 0
-        for place, opens, kind in nest(spans)[0]:
+        for place, opens, kind in nest(spans):
             # A token has its blank before it, so the mark stands before the blank.
             target = place - (opens and place > at and words[place - 1] == " ")
             label = "" if len(labels) == 1 else f"{labels[kind]}{CLOSE}"
@@ -121,28 +119,8 @@ class InlineMarks:
             at = target
         return "".join([*parts, words[at:]])
 
-    def parse(self, answer: str, labels: Sequence[str]) -> Iterator[tuple[str, str]]:
-        copied, at = "", 0
-        opened: list[int] = []
-        found: list[tuple[int, int, str, str]] = []
-        while at < len(answer):
-            sign = answer[at]
-            at += 1
-            if sign == OPEN:
-                if len(opened) < DEEPEST:
-                    opened.append(len(copied))
-            elif sign == CLOSE and opened:
-                label = labels[0]
-                if len(labels) > 1:
-                    stop = answer.find(CLOSE, at)
-                    stop = len(answer) if stop < 0 else stop
-                    label, at = answer[at:stop], stop + 1
-                start = opened.pop()
-                found.append((start, len(found), copied[start:].strip(), label.strip()))
-            else:
-                copied += sign
-        for _, _, words, label in sorted(found):
-            yield words, label
+    def parse(self, answer: str, words: str, labels: Sequence[str]) -> Copied:
+        return read_copy(answer, words, labels, (OPEN, CLOSE))
 
 
 class MentionList:
@@ -158,14 +136,12 @@ class MentionList:
     def machine(self, window: WindowIds, labels: Labels, alphabet: Alphabet) -> Machine:
         return Listed(window, labels, alphabet.close, alphabet.end)
 
-    def write(
-        self, window: WindowIds, spans: Iterable[Span], labels: Labels, alphabet: Alphabet
-    ) -> tuple[list[int], int]:
+    def write(self, window: WindowIds, spans: Iterable[Span], labels: Labels, alphabet: Alphabet) -> list[int]:
         ids: list[int] = []
         for start, stop, kind in sorted(set(spans)):
             words = window.list[int(window.firsts[start]) : int(window.lasts[stop - 1])]
             ids += [*words, alphabet.close, *labels.ids[kind]]
-        return [*ids, alphabet.end], 0
+        return [*ids, alphabet.end]
 
     def text(self, words: str, spans: Iterable[Span], labels: Sequence[str]) -> str:
         lines = []
@@ -174,12 +150,12 @@ class MentionList:
             lines.append(f"{words[start:stop]}{CLOSE}{label}\n")
         return "".join(lines)
 
-    def parse(self, answer: str, labels: Sequence[str]) -> Iterator[tuple[str, str]]:
+    def parse(self, answer: str, words: str, labels: Sequence[str]) -> Copied:  # noqa: ARG002
         # Words may run over lines, so a mark ends them, not a line break.
         *parts, _ = answer.split(CLOSE) if len(labels) == 1 else [*_lines(answer), ""]
-        for part in parts:
-            words, _, label = (part, "", labels[0]) if len(labels) == 1 else part.rpartition(CLOSE)
-            yield words.strip(), label.strip()
+        split = [(part, "", labels[0]) if len(labels) == 1 else part.rpartition(CLOSE) for part in parts]
+        # A list does not tell where it would end.
+        return Copied([Named(mention.strip(), label.strip()) for mention, _, label in split], whole=True)
 
 
 def _lines(answer: str) -> list[str]:
@@ -193,25 +169,23 @@ def _lines(answer: str) -> list[str]:
     return [line for line in lines if line.strip()]
 
 
-def nest(spans: Iterable[Span]) -> tuple[list[tuple[int, bool, int]], int]:
+def nest(spans: Iterable[Span]) -> list[tuple[int, bool, int]]:
     """Put marks into the order of the text.
 
     spans (Iterable[Span]): In any order.
-    RETURNS (tuple[list[tuple[int, bool, int]], int]): Place, whether it opens, and index of the label; and how many
-        spans are left out because they cross one that begins before them, or lie too deep within others.
+    RETURNS (list[tuple[int, bool, int]]): Place, whether it opens, and index of the label. Spans that cross one that
+        begins before them, or lie too deep within others, are left out.
     """
     events: list[tuple[int, bool, int]] = []
     stack: list[Span] = []
-    left_out = 0
     for span in sorted(set(spans), key=lambda one: (one[0], -one[1], one[2])):
         start, stop, kind = span
         while stack and stack[-1][1] <= start:
             events.append((stack[-1][1], False, stack.pop()[2]))
         if len(stack) == DEEPEST or (stack and stack[-1][1] < stop):
-            left_out += 1
             continue
         stack.append(span)
         events.append((start, True, kind))
     while stack:
         events.append((stack[-1][1], False, stack.pop()[2]))
-    return events, left_out
+    return events

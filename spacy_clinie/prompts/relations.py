@@ -197,7 +197,7 @@ class _Numbered:
         paired = {kind for pair in product(kinds, kinds) if schema.allowed(*pair) for kind in pair}
         usable = [one for one in note.concepts if one.label in paired]
         concepts = sorted(usable, key=lambda one: (one.start, -one.end, one.label))
-        events, _ = nest((one.start, one.end, i) for i, one in enumerate(concepts))
+        events = nest((one.start, one.end, i) for i, one in enumerate(concepts))
         opened = [i for _, opens, i in events if opens]
         self.numbers = {concepts[i].id: number for number, i in enumerate(opened, start=1)}
         self.words = {one.id: note.text[one.start : one.end] for one in concepts}

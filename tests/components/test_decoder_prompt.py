@@ -164,7 +164,7 @@ def test_what_a_free_answer_makes_up_is_counted(tiny_decoder: str, monkeypatch: 
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
     module = pipe.model.shims[0].module
     codec = module.reader.codec
-    answer = codec.text("aspirin»Drug\nibuprofen»Drug\nmg»Form\nRASH»ADE\naspirin»Pill\n")
+    answer = codec.text("aspirin»Drug\nibuprofen»Drug\nspirin»Form\nRASH»ADE\naspirin»Pill\n")
 
     def say(_: Any, machines: Any) -> None:
         for machine in machines:
@@ -255,6 +255,15 @@ def test_concepts_that_cannot_be_written_are_counted(tiny_decoder: str, make_exa
     set_concepts(doc, [Span(doc, 0, 2, label="Drug"), Span(doc, 1, 3, label="Drug")])
     with pytest.warns(UserWarning, match="CIE467.* 1 concepts"):
         nlp.update(examples[:1], sgd=None)
+
+
+def test_concepts_that_a_list_cannot_place_are_counted(tiny_decoder: str) -> None:
+    nlp = build(tiny_decoder, "n2c2_2018", format={"@misc": "spacy_clinie.MentionList.v1"})
+    nlp.initialize()
+    gold = nlp.make_doc("Denies rash. Later a rash and a rash.")
+    set_concepts(gold, [Span(gold, 5, 6, label="ADE"), Span(gold, 8, 9, label="ADE")])
+    with pytest.warns(UserWarning, match="CIE467.* 1 concepts"):
+        nlp.update([Example(nlp.make_doc(gold.text), gold)], sgd=None)
 
 
 def test_concepts_that_no_window_holds_are_counted(tiny_decoder: str) -> None:
