@@ -123,8 +123,10 @@ def set_concepts(
     details (Optional[Mapping[str, Mapping[str, Any]]]): By concept id, see the module's description.
     """
     foreign = foreign_entities(doc) if SPANS_KEY in doc.spans else list(doc.ents)
+    # What others keep there is theirs.
+    there = doc.spans[SPANS_KEY].attrs if SPANS_KEY in doc.spans else {}
+    attrs = {key: value for key, value in there.items() if key not in ("scores", "details")}
     doc.spans[SPANS_KEY] = list(spans)
-    attrs: dict[str, Any] = {}
     if scores is not None:
         attrs["scores"] = [None if score is None else float(score) for score in scores]
     if details:

@@ -30,8 +30,10 @@ def export(config: Path, target: Path, overrides: dict[str, Any]) -> int:
     try:
         settings = util.load_config(config, overrides=overrides)
         nlp = util.load_model_from_config(settings, auto_fill=True)
-        resolved = util.registry.resolve(nlp.config.interpolate()["training"], schema=ConfigSchemaTraining)
-        [train] = util.resolve_dot_names(nlp.config.interpolate(), [resolved["train_corpus"]])
+        whole = nlp.config.interpolate()
+        resolved = util.registry.resolve(whole["training"], schema=ConfigSchemaTraining)
+        given = util.registry.resolve(whole["initialize"]["components"])
+        [train] = util.resolve_dot_names(whole, [resolved["train_corpus"]])
         examples = list(train(nlp))
     except ClinieError:
         raise
@@ -43,7 +45,7 @@ def export(config: Path, target: Path, overrides: dict[str, Any]) -> int:
     lines = 0
     with replacing(target) as temporary, temporary.open("w", encoding="utf-8") as out:
         for component in components:
-            component.settle(examples)
+            component.settle(examples, given.get(component.name, {}).get("labels"))
             component.reader = Reader.create(_base(nlp, component))
             for record in component.instructions(examples):
                 out.write(json.dumps(record, ensure_ascii=False) + "\n")

@@ -83,7 +83,7 @@ class _Task:
     concepts (Optional[ConceptPrompt]): How concepts are asked for.
     relations (Optional[RelationPrompt]): How relations are asked for.
     examples (Optional[Examples]): What the prompts show.
-    RAISES (ClinieError): CIE100 to CIE109 for the schema, CIE327 and CIE463 for the examples.
+    RAISES (ClinieError): CIE100 to CIE109 for the schema, CIE327 and CIE460 for the examples.
     """
 
     def __init__(
@@ -110,7 +110,8 @@ class _Task:
     @property
     def labels(self) -> Tuple[str, ...]:  # noqa: UP006
         """The types that are looked for."""
-        return self._component.labels
+        schema = cast(Schema, self._component.schema)
+        return tuple(schema.concepts if self._component.concepts else schema.relations)
 
     def scorer(self, examples: Iterable[Example]) -> dict[str, Any]:
         """Score examples as our components do."""
@@ -161,7 +162,7 @@ class ConceptTask(_Task):
     window (int): Tokens of a window, as spaCy counts them.
     overlap (int): Tokens that two windows share where a cut falls inside a sentence.
     examples (Optional[Examples]): What the prompts show, from a file.
-    RAISES (ClinieError): CIE100 to CIE109 for the schema, CIE327 and CIE463 for the examples.
+    RAISES (ClinieError): CIE100 to CIE109 for the schema, CIE327 and CIE460 for the examples.
     """
 
     def __init__(
@@ -201,7 +202,7 @@ class RelationTask(_Task):
     window (int): Tokens of a window, as spaCy counts them, without the marks.
     max_distance (Optional[int]): How many sentences apart head and tail may be; None for anywhere in the note.
     examples (Optional[Examples]): What the prompts show, from a file.
-    RAISES (ClinieError): CIE100 to CIE109 for the schema, CIE327 and CIE463 for the examples.
+    RAISES (ClinieError): CIE100 to CIE109 for the schema, CIE327 and CIE460 for the examples.
     """
 
     def __init__(
@@ -253,7 +254,8 @@ class LocalModel:
 
     base (str): A folder, a model of the hub, `smollm2`, or `package:folder`.
     adapter (Optional[str]): A folder of adapters.
-    max_new_tokens (int): Tokens after which an answer is cut.
+    max_new_tokens (Optional[int]): Tokens after which an answer is cut; None for 512 or twice those of the prompt,
+        whichever is more: what copies a window with marks may be longer than that.
     batch_pieces (int): A quarter of the padded tokens in one pass; bounds memory.
     device (str): `auto` or a torch device.
     precision (str): `auto`, `fp32` or `bf16`.
@@ -265,7 +267,7 @@ class LocalModel:
         *,
         base: str = "smollm2",
         adapter: Optional[str] = None,
-        max_new_tokens: int = 512,
+        max_new_tokens: Optional[int] = None,
         batch_pieces: int = 1024,
         device: str = "auto",
         precision: str = "auto",
@@ -292,7 +294,7 @@ class LocalModel:
         before, behind = codec.prompt(only_the_window())
         groups = [[str(prompt) for prompt in own] for own in prompts]
         asks = [Ask(tuple(before), [*codec.text(prompt), *behind]) for own in groups for prompt in own]
-        machines = [Free(self._most, codec.alphabet.end) for _ in asks]
+        machines = [Free(self._most or max(512, 2 * len(ask.rest)), codec.alphabet.end) for ask in asks]
         self._module.answer(asks, machines)
         answers = iter([codec.decode(machine.found) for machine in machines])
         return [[next(answers) for _ in own] for own in groups]

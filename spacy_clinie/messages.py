@@ -179,6 +179,10 @@ MESSAGES = {
         "The concept type {label!r} cannot be written in an answer: it has one of the marks « and » or a line break in "
         "its name, or the tokenizer of this model writes another type alike. Rename it."
     ),
+    "CIE333": (
+        "The adapters in {folder} say that they were trained on {said!r}, and are put on {given!r}. Nothing tells "
+        "whether these are the same weights; if they are not, what is found will be wrong."
+    ),
     "CIE316": (
         "A base in 4 bits needs the package bitsandbytes. Install it (`pip install bitsandbytes`), or set "
         "four_bit = false."
@@ -276,6 +280,10 @@ MESSAGES = {
         "training data that carries concepts and, for relations, relations."
     ),
     "CIE462": "The predicted and the gold Doc of an example have different texts, so offsets cannot be compared.",
+    "CIE460": (
+        "The examples of {component} have types that the schema {schema!r} does not: {types}. Those of a file are "
+        "shown with every schema that Docs name: take others, or DrawnExamples, which are of each schema's own Docs."
+    ),
     "CIE463": (
         "The training data of {component} has types that its schema does not: {types}. Convert it with that schema, or "
         "add the types to it."

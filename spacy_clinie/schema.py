@@ -31,7 +31,16 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import ClinieError
 from .notes import Concept, Note, Relation, joined
-from .schema_file import checked, closest, concept_question, read_yaml, relation_question, to_yaml
+from .schema_file import (
+    checked,
+    closest,
+    concept_description,
+    concept_question,
+    read_yaml,
+    relation_description,
+    relation_question,
+    to_yaml,
+)
 
 if TYPE_CHECKING:
     from .corpora.report import Report
@@ -164,6 +173,15 @@ class Schema:
                 for label, count in relations.most_common()
             },
         )
+
+    def undescribed(self) -> "Schema":
+        """The same types without their descriptions: those of a draft are for whoever edits it.
+
+        RETURNS (Schema): With what stands for descriptions where a file has none.
+        """
+        concepts = {name: replace(one, description=concept_description(name)) for name, one in self.concepts.items()}
+        relations = {name: replace(one, description=relation_description(name)) for name, one in self.relations.items()}
+        return replace(self, description="", concepts=concepts, relations=relations)
 
     @classmethod
     def union(cls, schemas: Iterable["Schema"], name: str) -> "Schema":

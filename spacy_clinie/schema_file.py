@@ -99,6 +99,16 @@ def checked(record: Any, source: str | Path) -> dict[str, Any]:
     }
 
 
+def concept_description(name: str) -> str:
+    """What stands for the description of a concept type that has none."""
+    return f"Mentions of {_words(name)}."
+
+
+def relation_description(name: str) -> str:
+    """What stands for the description of a relation type that has none."""
+    return f"The head has the relation {_words(name)} to the tail."
+
+
 def concept_question(name: str) -> str:
     """The question for a concept type that has none of its own.
 
@@ -195,7 +205,7 @@ def _concept(name: str, part: _Part) -> dict[str, Any]:
     # A type may stand there as `Drug:` with nothing below it.
     spec = part.parts(["description", "question", "merge"]) if part.value is not None else {}
     return {
-        "description": _prose(spec, "description", default=f"Mentions of {_words(name)}."),
+        "description": _prose(spec, "description", default=concept_description(name)),
         "question": _prose(spec, "question", default=concept_question(name)),
         "merge": spec["merge"].names() if "merge" in spec else (),
     }
@@ -214,7 +224,7 @@ def _relation(name: str, part: _Part, concepts: Mapping[str, Mapping[str, Any]])
     if HEAD not in question:
         raise ClinieError("CIE109", file=part.file, key=f"{part.path}.question")
     return {
-        "description": _prose(spec, "description", default=f"The head has the relation {_words(name)} to the tail."),
+        "description": _prose(spec, "description", default=relation_description(name)),
         "question": question,
         "pairs": tuple(dict.fromkeys(one for pair in listed for one in ([pair, pair[::-1]] if symmetric else [pair]))),
         "merge": spec["merge"].names() if "merge" in spec else (),

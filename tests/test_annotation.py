@@ -219,6 +219,12 @@ def test_adding_concepts_keeps_what_is_there_and_repeats_nothing(doc: Doc) -> No
     assert get_scores(doc)[-1] is None
 
 
+def test_what_others_keep_beside_the_concepts_stays(doc: Doc) -> None:
+    doc.spans["clinie"].attrs["mine"] = 1
+    add_concepts(doc, [(0, 1, "Other", 0.5)])
+    assert doc.spans["clinie"].attrs["mine"] == 1
+
+
 def test_adding_concepts_behind_merged_tokens_moves_none(nlp: spacy.Language) -> None:
     doc = nlp.make_doc("Type 2 diabetes was treated with metformin later that same day")
     add_concepts(doc, [(0, 3, "problem", 0.9), (6, 7, "treatment", 0.8)])

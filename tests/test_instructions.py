@@ -5,7 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
+from spacy.language import Language
 from spacy.tokens import DocBin
+from thinc.api import Config
 from tokenizers import Tokenizer, pre_tokenizers
 from typer.testing import CliRunner
 
@@ -88,3 +90,37 @@ def test_the_words_of_an_answer_are_those_of_its_window(train: Path, tmp_path: P
     assert len(copies) > 12
     for window, copied in copies:
         assert copied == window
+
+
+def test_nothing_but_neutral_words_stands_for_types_that_nobody_described(train: Path, tmp_path: Path) -> None:
+    more = ("--components.clinie_decoder_prompt.model.base", make_decoder(tmp_path / "base"))
+    assert run(CONFIGS / "decoder_lora.cfg", tmp_path / "out.jsonl", train, *more)[0] == 0
+    first = json.loads((tmp_path / "out.jsonl").read_text("utf8").splitlines()[0])["prompt"][0]["content"]
+    assert first.startswith("Find every mention of these types in the text:\n")
+    assert "- Drug: Mentions of drug.\n" in first
+
+
+def test_labels_that_a_config_names_are_asked_for(train: Path, tmp_path: Path) -> None:
+    types = {name: {"description": f"My {name}."} for name in ("Order", "Drug", "Strength", "Reason", "ADE", "Form")}
+    relation = {
+        name: {"pairs": [[name.partition("-")[0], "Drug"]]} for name in ("Strength-Drug", "Reason-Drug", "ADE-Drug")
+    }
+    schema = {"name": "mine", "concepts": types, "relations": relation}
+    (tmp_path / "labels.json").write_text(json.dumps(schema), encoding="utf8")
+    config = Config().from_disk(CONFIGS / "decoder_lora.cfg", interpolate=False)
+    labels = {"@readers": "spacy.read_labels.v1", "path": str(tmp_path / "labels.json"), "require": True}
+    config["initialize"]["components"] = {"clinie_decoder_prompt": {"labels": labels}}
+    config.to_disk(tmp_path / "mine.cfg")
+    more = ("--components.clinie_decoder_prompt.model.base", make_decoder(tmp_path / "base"))
+    status, said = run(tmp_path / "mine.cfg", tmp_path / "out.jsonl", train, *more)
+    assert status == 0, said
+    assert "- Form: My Form.\n" in (tmp_path / "out.jsonl").read_text("utf8").replace("\\n", "\n")
+
+
+def test_docs_that_nobody_annotated_are_told(nlp: Language, train: Path, tmp_path: Path) -> None:
+    docs = [*DocBin().from_disk(train).get_docs(nlp.vocab), nlp.make_doc("Nobody has looked.")]
+    DocBin(docs=docs, store_user_data=True).to_disk(tmp_path / "more.spacy")
+    more = ("--components.clinie_decoder_prompt.model.base", make_decoder(tmp_path / "base"))
+    status, said = run(CONFIGS / "decoder_lora.cfg", tmp_path / "out.jsonl", tmp_path / "more.spacy", *more)
+    assert status == 0
+    assert re.search("CIE474.* 1 Docs", said)

@@ -15,6 +15,7 @@ from spacy_clinie.corpora import jsonl
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.notes import Concept, Note
 from spacy_clinie.relations import get_relations
+from spacy_clinie.schema import Schema
 from tests.tiny import make_decoder
 
 pytest.importorskip("spacy_llm")
@@ -79,6 +80,21 @@ def test_concepts_are_found_at_their_places_in_long_notes(answer_with: Any, wind
     assert "clinie_rejected" not in doc.user_data
 
 
+def test_a_repeated_word_is_found_where_it_is_marked(answer_with: Any) -> None:
+    text = "Denies rash. Aspirin stopped. Later developed a rash. No rash now."
+    nlp = build(answer_with(lambda prompt: shown(prompt).replace("a rash", "a« rash»ADE»")), {}, None)
+    doc = nlp(text)
+    assert [(span.start_char, span.end_char) for span in get_spans(doc)] == [(48, 52)]
+    assert "clinie_rejected" not in doc.user_data
+
+
+def test_answers_that_are_broken_off_are_counted(answer_with: Any) -> None:
+    doc = build(answer_with(lambda prompt: marked(prompt)[:60]), {}, None)(NOTE)
+    assert doc.user_data["clinie_rejected"]["unanswered"] == len(
+        doc.user_data["llm_io"]["spacy_clinie.Concepts.v1"]["prompt"]
+    )
+
+
 def test_what_the_note_does_not_hold_is_rejected_and_counted(answer_with: Any) -> None:
     listed = {"format": {"@misc": "spacy_clinie.MentionList.v1"}}
     said = "Sure! Here you are:\nmorphine»Drug\naspirin»Drug\naspirin»Drug\naspirin»Drug\npain»Pet\n"
@@ -133,6 +149,14 @@ def test_examples_of_a_file_are_shown_and_drawn_ones_refused(answer_with: Any, t
         build(answer_with(str), {"examples": {"@misc": "spacy_clinie.DrawnExamples.v1", "number": 3}}, None)
 
 
+def test_types_that_answers_cannot_hold_are_refused(answer_with: Any, tmp_path: Path) -> None:
+    schema = Schema.from_dict({"name": "mine", "concepts": {"Drug": {}, "Dr»ug": {}}})
+    (tmp_path / "mine.yml").write_text(schema.to_yaml(), encoding="utf8")
+    nlp = build(answer_with(str), {"schema": str(tmp_path / "mine.yml")}, None)
+    with pytest.raises(ClinieError, match="CIE332"):
+        nlp(TEXT)
+
+
 def test_our_tasks_are_scored(answer_with: Any, make_examples: Callable[[Language], list[Example]]) -> None:
     nlp = build(answer_with(marked), {}, None)
     examples = make_examples(nlp)[:1]
@@ -152,3 +176,21 @@ def test_our_model_answers_the_tasks_of_spacy_llm(tmp_path: Path) -> None:
     assert all(answers)
     both = build(model, {}, {})
     assert both(TEXT).text == TEXT
+
+
+def test_an_answer_has_room_for_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from spacy_clinie.llm import LocalModel
+
+    model = LocalModel(base=make_decoder(tmp_path), device="cpu", precision="fp32")
+    room: list[int] = []
+    monkeypatch.setattr(model._module, "answer", lambda _, machines: room.extend(one.most for one in machines))
+    list(model([["Took aspirin.", "aspirin 25mg " * 100]]))
+    assert room[0] == 512
+    assert room[1] > 2 * 200
+
+
+def test_a_task_names_the_types_that_it_looks_for(answer_with: Any) -> None:
+    nlp = build(answer_with(str), {}, {})
+    labels = {name: nlp.get_pipe(name)._task.labels for name in nlp.pipe_names}  # type: ignore[attr-defined]
+    assert "Drug" in labels["spacy_clinie.Concepts.v1"]
+    assert "Reason-Drug" in labels["spacy_clinie.Relations.v1"]

@@ -64,12 +64,13 @@ def make_encoder(folder: Path, kind: str = "bert") -> str:
     return str(folder)
 
 
-def make_decoder(folder: Path, kind: str = "llama", chat: bool = True) -> str:
+def make_decoder(folder: Path, kind: str = "llama", chat: bool = True, layers: int = 2) -> str:
     """Write a random causal language model with its tokenizer.
 
     folder (Path): Where to.
     kind (str): One of `DECODERS`.
     chat (bool): Whether it has a chat template.
+    layers (int): How many layers.
     RETURNS (str): The folder, as a setting of our models takes it.
     """
     tokenizer = Tokenizer(models.BPE())
@@ -98,7 +99,7 @@ def make_decoder(folder: Path, kind: str = "llama", chat: bool = True) -> str:
         kind,
         vocab_size=len(fast),
         hidden_size=32,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=2,
         intermediate_size=64,
         max_position_embeddings=4096,

@@ -73,7 +73,7 @@ class AskingComponent(ClinieComponent):
 
         examples (list[Example]): Training examples.
         labels (Optional[dict[str, Any]]): A schema as `label_data` gives it.
-        RAISES (ClinieError): What `ClinieComponent.initialize` raises; CIE327 if there is nothing to show; CIE463 if
+        RAISES (ClinieError): What `ClinieComponent.initialize` raises; CIE327 if there is nothing to show; CIE460 if
             that has types that the schema does not have.
         """
         super().settle(examples, labels)
@@ -98,9 +98,22 @@ class AskingComponent(ClinieComponent):
                     raise
                 # All training data name schemas, and none is the component's: for that, there is nothing to show.
                 continue
-            self.refuse_unknown((one.label for note in self.shown[key] for one in note.concepts), schema.concepts)
-            if self.relations:
-                self.refuse_unknown((one.label for note in self.shown[key] for one in note.relations), schema.relations)
+            self._refuse_unfit(self.shown[key], schema)
+
+    def _refuse_unfit(self, shown: Sequence[Note], schema: Schema) -> None:
+        labels = {one.label for note in shown for one in note.concepts} - set(schema.concepts)
+        if self.relations:
+            labels |= {one.label for note in shown for one in note.relations} - set(schema.relations)
+        if labels:
+            raise ClinieError("CIE460", component=self.name, schema=schema.name, types=", ".join(sorted(labels)))
+
+    def _examples_for(self, doc: Doc) -> Sequence[Note]:
+        """What the prompts about a Doc show: examples of its schema, whatever that was called when they were taken."""
+        if _schema_key(doc) in self.shown:
+            return self.shown[_schema_key(doc)]
+        schema = self.schema_of(doc)
+        same = (notes for key, notes in self.shown.items() if (self.schemas.get(key) or self.schema) == schema)
+        return next(same, ())
 
     def use(self, schema: Schema) -> None:
         """Look for the types of another schema from now on. Examples of the old one are not shown any more."""
@@ -158,7 +171,7 @@ class AskingComponent(ClinieComponent):
         YIELDS (dict[str, Any]): `prompt` and `completion`, each a list of one message with `role` and `content`.
         """
         codec = self.active_reader.codec
-        for asked, answer in self.lessons(examples):
+        for asked, answer in self.lessons(self.only_annotated(examples)):
             if isinstance(asked, Asked) and self.concepts:
                 names = list(self.schema_of(examples[asked.doc].predicted).concepts)
                 completion = self.concepts.spelled(asked, answer, names, codec)
@@ -252,7 +265,7 @@ class AskingComponent(ClinieComponent):
             one
             for number, (doc, own, given) in enumerate(zip(docs, pieced, spans, strict=True))
             for stretch in self._stretches(number, doc, own, given, self.relations)
-            for one in self.relations.asked(stretch, self.schema_of(doc), codec, self.shown.get(_schema_key(doc), ()))
+            for one in self.relations.asked(stretch, self.schema_of(doc), codec, self._examples_for(doc))
         ]
 
     def _stretches(
@@ -260,7 +273,7 @@ class AskingComponent(ClinieComponent):
     ) -> Iterator[Stretch]:
         """The stretches of a Doc that hold all its candidates."""
         item = candidates(doc, spans, self.schema_of(doc), task.max_distance, MOST_ASKED)
-        if not item.pairs:
+        if not item.pairs or not len(pieced.ids):
             return
         ranges = Ranges(item, pieced)
         named = [(span.text, span.label_) for span in spans]
@@ -286,7 +299,7 @@ class AskingComponent(ClinieComponent):
         key = _schema_key(doc)
         held = self._prepared.get(key)
         if held is None or held[0] is not schema or held[1] is not reader:
-            questions = task.questions(schema, reader.codec, self.shown.get(key, ()))
+            questions = task.questions(schema, reader.codec, self._examples_for(doc))
             # The window, its copy, and as much again for marks and labels.
             longest = max(len(question.before) + len(question.behind) for question in questions)
             if longest + 3 * task.window > reader.limit:

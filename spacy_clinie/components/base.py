@@ -59,6 +59,8 @@ class ClinieComponent(TrainablePipe):
         # Those that Docs name, by that name; and those names that were looked up since it was loaded.
         self.schemas: dict[str, Schema] = {}
         self._looked_up: set[str] = set()
+        # Whether `use` has settled the schema.
+        self._chosen = False
         if schema:
             # A trained component carries its own, and must load where there is no such file: `initialize` raises.
             with suppress(ClinieError):
@@ -98,18 +100,30 @@ class ClinieComponent(TrainablePipe):
             name.
         """
         name = doc.user_data.get(SCHEMA_KEY)
-        if name is not None:
+        if name is not None and name != "":
             if not isinstance(name, (str, Path)):
                 raise ClinieError("CIE471", key=SCHEMA_KEY, kind=type(name).__name__)
             name = str(name)
-            # What was saved with the component serves where there is no such file; a file that is there may be another.
-            if name not in self._looked_up and (name not in self.schemas or Path(name).is_file()):
-                self.schemas[name] = Schema.load(name)
+            if name not in self._looked_up:
+                self.schemas[name] = self._look_up(name)
             self._looked_up.add(name)
             return self.schemas[name]
         if self.schema is None:
             raise ClinieError("CIE461", component=self.name)
         return self.schema
+
+    def _look_up(self, name: str) -> Schema:
+        """A schema by its name or file. What was saved with the component serves where there is no such file, be it
+        named as it was there or by what it calls itself; a file that is there may be another."""
+        if name in self.schemas and not Path(name).is_file():
+            return self.schemas[name]
+        try:
+            return Schema.load(name)
+        except ClinieError:
+            saved = [schema for schema in self.schemas.values() if schema.name == name]
+            if not saved:
+                raise
+            return saved[0]
 
     def use(self, schema: Schema) -> None:
         """Look for the types of another schema from now on.
@@ -124,6 +138,7 @@ class ClinieComponent(TrainablePipe):
         except ClinieError:
             self.schema = held
             raise
+        self._chosen = True
 
     def initialize(
         self,
@@ -156,8 +171,8 @@ class ClinieComponent(TrainablePipe):
         """
         if labels is not None:
             self.schema = Schema.from_dict(labels, source="labels")
-        elif self.schema is None and self._schema_name:
-            self.schema = Schema.load(self._schema_name)
+        elif self._schema_name and not self._chosen:
+            self.schema = self._read_again(self._schema_name)
         elif self.schema is None or self.schema is self._draft:
             self.schema = self._draft = self._drafted([example.reference for example in examples])
         if not self.labels:
@@ -169,8 +184,20 @@ class ClinieComponent(TrainablePipe):
         """All types of training data: of the schemas that Docs name, and of the concepts of the others."""
         named = {doc.user_data[SCHEMA_KEY]: self.schema_of(doc) for doc in docs if doc.user_data.get(SCHEMA_KEY)}
         others = [note_from_doc(doc) for doc in docs if not doc.user_data.get(SCHEMA_KEY)]
-        drafts = [Schema.draft(others, name=self.name)] if others or not named else []
+        annotated = any(note.concepts for note in others)
+        drafts = [Schema.draft(others, name=self.name).undescribed()] if annotated else []
+        if not named and not drafts:
+            raise ClinieError("CIE461", component=self.name)
         return Schema.union([*named.values(), *drafts], name=self.name)
+
+    def _read_again(self, name: Union[str, Path]) -> Schema:
+        """Read the schema once more: whoever initializes may have edited it. One that is gone stays as it was."""
+        try:
+            return Schema.load(name)
+        except ClinieError:
+            if self.schema is None or Path(name).exists():
+                raise
+            return self.schema
 
     def update(
         self,
@@ -192,9 +219,7 @@ class ClinieComponent(TrainablePipe):
         losses.setdefault(self.name, 0.0)
         examples = [example for example in examples if len(example.predicted)]
         validate_examples(examples, f"{type(self).__name__}.update")
-        annotated = [example for example in examples if self.is_annotated(example.reference)]
-        if len(annotated) < len(examples):
-            warn("CIE474", component=self.name, count=len(examples) - len(annotated))
+        annotated = self.only_annotated(examples)
         if not annotated:
             return losses
         examples = annotated
@@ -205,6 +230,13 @@ class ClinieComponent(TrainablePipe):
             self.finish_update(sgd)
         losses[self.name] += loss
         return losses
+
+    def only_annotated(self, examples: list[Example]) -> list[Example]:
+        """Examples that can be learnt from; a warning (CIE474) tells of others."""
+        annotated = [example for example in examples if self.is_annotated(example.reference)]
+        if len(annotated) < len(examples):
+            warn("CIE474", component=self.name, count=len(examples) - len(annotated))
+        return annotated
 
     def is_annotated(self, gold: Doc) -> bool:
         """Whether a Doc says what is to be learnt from it: that there is nothing, or that nobody has looked, are two

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from safetensors import SafetensorError
 
-from ..errors import ClinieError
+from ..errors import ClinieError, warn
 from .base import load_tokenizer
 
 if TYPE_CHECKING:
@@ -132,9 +132,10 @@ def load_adapter(model: "PreTrainedModel", tokenizer: Any, folder: Path) -> tupl
     folder (Path): The folder.
     RETURNS (tuple[PeftModel, str]): The adapted model, and the fingerprint of the base.
     RAISES (ClinieError): CIE306 if the base is not the one that the adapters were trained on, as far as the folder
-        tells; CIE328 if they cannot be put on it.
+        tells; CIE328 if they cannot be put on it, or if it has no place for a part of them. Warns (CIE333) where all
+        that tells is a name, and that is another.
     """
-    from peft import PeftConfig, PeftModel
+    from peft import PeftConfig, PeftModel, load_peft_weights, set_peft_model_state_dict
 
     found = fingerprint(model, tokenizer)
     if (folder / _BASE).exists():
@@ -144,13 +145,25 @@ def load_adapter(model: "PreTrainedModel", tokenizer: Any, folder: Path) -> tupl
     if not (folder / _ADAPTER).is_file():  # peft would look for it on a hub
         raise ClinieError("CIE328", folder=folder, problem=f"it holds no {_ADAPTER}")
     try:
-        # What p-tuning and prompt tuning saved is the outcome, without the layers that led to it: it cannot be trained.
-        trainable = not PeftConfig.from_pretrained(str(folder)).is_prompt_learning
+        # What p-tuning and prompt tuning saved is the outcome: the layers that led to it cannot go on learning.
+        config = PeftConfig.from_pretrained(str(folder))
+        trainable = not config.is_prompt_learning
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="Found missing adapter keys")
-            return _in_fp32(PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)), found
+            adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
+        # peft is silent about weights that it has no place for.
+        weights = load_peft_weights(str(folder), device="cpu") if trainable else {}
+        result: Any = set_peft_model_state_dict(adapted, weights) if weights else None
+        unused = result.unexpected_keys if result else []
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, UserWarning, SafetensorError) as error:
         raise ClinieError("CIE328", folder=folder, problem=f"peft raised a {type(error).__name__}") from error
+    if unused:
+        raise ClinieError("CIE328", folder=folder, problem=f"it has no place for {len(unused)} of their weights")
+    names = [str(name or "") for name in (config.base_model_name_or_path, getattr(model.config, "_name_or_path", ""))]
+    said, given = (Path(name).name.lower() for name in names)
+    if not (folder / _BASE).exists() and said and said != given:
+        warn("CIE333", folder=folder, said=names[0], given=given)
+    return _in_fp32(adapted), found
 
 
 def _base_of(folder: Path) -> tuple[str, str]:

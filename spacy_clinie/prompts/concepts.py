@@ -14,7 +14,7 @@ from ..notes import Note
 from ..schema import Schema
 from ..windows import Window
 from .codec import Codec
-from .formats import Alphabet, Format, InlineMarks, Span
+from .formats import CLOSE, OPEN, Alphabet, Format, InlineMarks, Span
 from .grounding import ground
 from .machines import Ask, Free, Labels, Machine, Mention, WindowIds
 from .template import Prompt, render
@@ -265,7 +265,12 @@ def _tell_apart(labels: Sequence[str], written: Sequence[Sequence[int]], alphabe
     """Raise for a label that holds a mark, which would end it, and for two that are written alike."""
     seen: dict[tuple[int, ...], str] = {}
     for label, ids in zip(labels, map(tuple, written), strict=True):
-        if {alphabet.open, alphabet.close, alphabet.line}.intersection(ids) or seen.setdefault(ids, label) != label:
+        # A tokenizer may write a mark that stands within a word otherwise.
+        if (
+            {OPEN, CLOSE, "\n"}.intersection(label)
+            or {*alphabet[:3]}.intersection(ids)
+            or seen.setdefault(ids, label) != label
+        ):
             raise ClinieError("CIE332", label=label)
 
 

@@ -135,11 +135,10 @@ def render(name: str, source: Optional[str] = None, /, **values: Any) -> Prompt:
     RAISES (ClinieError): CIE320 if there is no such template, CIE321 if it is at fault.
     """
     kept: list[Any] = []
+    template = _load(name, source_of(name) if source is None else source)
     try:
-        form = _load(name, source_of(name) if source is None else source).render(
-            {**values, "window": WINDOW, _VALUES: kept}
-        )
-    except TemplateError as error:
+        form = template.render({**values, "window": WINDOW, _VALUES: kept})
+    except Exception as error:  # whatever a template of one's own computes
         raise ClinieError("CIE321", name=name, problem=type(error).__name__) from error
     return Prompt(form.strip(), tuple(kept))
 

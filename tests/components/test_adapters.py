@@ -116,6 +116,26 @@ def test_adapters_that_do_not_fit_are_refused(tiny_decoder: str, tmp_path: Path)
         nlp.initialize()
 
 
+def test_an_adapter_of_a_deeper_base_is_refused(tiny_decoder: str, tmp_path: Path) -> None:
+    deep = make_decoder(tmp_path / "deep", layers=3)
+    _trained_elsewhere(deep, tmp_path / "adapter")
+    nlp = build(tiny_decoder, "n2c2_2018", model={"adapter": str(tmp_path / "adapter")})
+    with pytest.raises(ClinieError, match=r"CIE328.* no place for "):
+        nlp.initialize()
+
+
+def test_another_name_of_the_base_is_told(tiny_decoder: str, tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    _trained_elsewhere(tiny_decoder, tmp_path / "adapter")
+    file = tmp_path / "adapter" / "adapter_config.json"
+    held = file.read_text("utf8")
+    for name, told in ((f"there/{Path(tiny_decoder).name.upper()}", 0), ("there/another-model", 1)):
+        file.write_text(held.replace(json.dumps(tiny_decoder), json.dumps(name)), encoding="utf8")
+        assert name in file.read_text("utf8")
+        nlp = build(tiny_decoder, "n2c2_2018", model={"adapter": str(tmp_path / "adapter")})
+        nlp.initialize()
+        assert sum("CIE333" in str(one.message) for one in recwarn) == told
+
+
 def test_an_adapter_refuses_another_base(make_examples: Examples, tmp_path: Path) -> None:
     base = tmp_path / "base"
     nlp = build(make_decoder(base), model={"adapter": LORA})

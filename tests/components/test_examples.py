@@ -116,7 +116,7 @@ def test_what_is_shown_is_not_found_elsewhere(grounded: bool, tiny_decoder: str,
     ("lines", "message"),
     [
         ('{"id": "1", "text": "aspirin", "concepts": [{"start": 0, "end": 99, "label": "Drug"}]}\n', "CIE327.*jsonl:1"),
-        ('{"id": "1", "text": "aspirin", "concepts": [{"start": 0, "end": 7, "label": "Pet"}]}\n', "CIE463.*Pet"),
+        ('{"id": "1", "text": "aspirin", "concepts": [{"start": 0, "end": 7, "label": "Pet"}]}\n', "CIE460.*Pet"),
         ("nothing\n", "CIE2"),
     ],
 )
@@ -157,3 +157,36 @@ def test_examples_of_other_types_are_not_shown(tiny_decoder: str, notes: list[No
     assert "Planet" in asked(plain)
     assert notes[0].text not in asked(plain)
     assert notes[0].text in asked(named)
+
+
+def test_examples_belong_to_a_schema_and_not_to_its_name(tiny_decoder: str, notes: list[Note], tmp_path: Path) -> None:
+    jsonl.write(notes[:1], tmp_path / "examples.jsonl")
+    file = {"@misc": FILE, "path": str(tmp_path / "examples.jsonl")}
+    types = ("Drug", "Strength", "Reason", "ADE", "Order")
+    schema = Schema.from_dict({"name": "mine", "concepts": {name: {} for name in types}})
+    for name in ("mine.yml", "copy.yml"):
+        (tmp_path / name).write_text(schema.to_yaml())
+    nlp = build(tiny_decoder, examples=file, schema=str(tmp_path / "mine.yml"), relations=None)
+    nlp.initialize()
+    pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
+    doc = nlp.make_doc("Took aspirin.")
+    for name, shown in ((str(tmp_path / "copy.yml"), True), ("", True), ("i2b2_2010", False)):
+        doc.user_data[SCHEMA_KEY] = name
+        prompt = str(pipe.concepts_asked([doc], pipe.active_reader.read_texts([doc]))[0].prompt)
+        assert (notes[0].text in prompt) is shown
+
+
+def test_examples_of_a_file_that_do_not_fit_all_schemas_are_named(
+    tiny_decoder: str, notes: list[Note], tmp_path: Path
+) -> None:
+    jsonl.write(notes[:1], tmp_path / "examples.jsonl")
+    file = {"@misc": FILE, "path": str(tmp_path / "examples.jsonl")}
+    types = ("Drug", "Strength", "Reason", "ADE", "Order")
+    (tmp_path / "mine.yml").write_text(
+        Schema.from_dict({"name": "mine", "concepts": {name: {} for name in types}}).to_yaml()
+    )
+    nlp = build(tiny_decoder, examples=file, schema=str(tmp_path / "mine.yml"), relations=None)
+    named = nlp.make_doc("Took aspirin.")
+    named.user_data[SCHEMA_KEY] = "i2b2_2010"
+    with pytest.raises(ClinieError, match=r"CIE460.*'i2b2_2010'.*Drug"):
+        nlp.initialize(lambda: [Example(named, named)])

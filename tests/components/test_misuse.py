@@ -62,6 +62,29 @@ def test_initialized_once_more_it_begins_anew(tiny_bert: str, make_examples: Exa
     assert pipe.labels[0] == "New"
 
 
+def test_an_edited_schema_is_read_again(tiny_bert: str, make_examples: Examples, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yml"
+    types = ["Drug", "Strength", "Reason", "ADE"]
+    file.write_text(Schema.from_dict({"name": "mine", "concepts": {name: {} for name in types}}).to_yaml())
+    nlp = build("crf", tiny_bert, schema=str(file))
+    examples = make_examples(nlp)
+    with pytest.raises(ClinieError, match=r"CIE463.*Order"):
+        nlp.initialize(lambda: examples)
+    file.write_text(Schema.from_dict({"name": "mine", "concepts": {name: {} for name in [*types, "Order"]}}).to_yaml())
+    nlp.initialize(lambda: examples)
+    nlp.to_disk(tmp_path / "model")
+    loaded = spacy.load(tmp_path / "model")
+    file.unlink()
+    loaded.initialize(lambda: examples)
+    assert "Order" in loaded.get_pipe("clinie_ner_encoder").labels
+
+
+def test_no_types_at_all_is_an_error_of_the_component(tiny_bert: str) -> None:
+    nlp = build("crf", tiny_bert)
+    with pytest.raises(ClinieError, match="CIE461"):
+        nlp.initialize()
+
+
 def test_unknown_relation_types_are_refused_before_training(tiny_bert: str, make_examples: Examples) -> None:
     nlp = build("one_pass", tiny_bert, schema="n2c2_2018")
     examples = make_examples(nlp)

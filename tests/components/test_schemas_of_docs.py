@@ -229,3 +229,24 @@ def test_a_schema_on_the_predicted_doc_alone_does_not_count(
     example = Example(doc, doc_from_note(nlp.make_doc, own)[0])
     sgd = nlp.initialize(lambda: [example])
     assert nlp.update([example], sgd=sgd)["clinie_decoder_prompt"] > 0
+
+
+def test_a_saved_schema_goes_by_its_own_name_where_its_file_is_gone(
+    tiny_bert: str, notes: list[Note], named: dict[str, str], tmp_path: Path
+) -> None:
+    nlp = build("mrc", tiny_bert)
+    examples = mix(nlp, notes, named)
+    nlp.initialize(lambda: examples)
+    nlp.to_disk(tmp_path / "model")
+    for file in named.values():
+        Path(file).unlink()
+    loaded = spacy.load(tmp_path / "model")
+    docs = []
+    for name in (named["harm"], "harm"):
+        docs.append(loaded.make_doc(notes[0].text))
+        docs[-1].user_data[SCHEMA_KEY] = name
+    schemas = [loaded.get_pipe("clinie_ner_encoder").schema_of(doc) for doc in docs]  # type: ignore[attr-defined]
+    assert [list(schema.concepts) for schema in schemas] == [["Reason", "ADE"]] * 2
+    docs[0].user_data[SCHEMA_KEY] = "nobody"
+    with pytest.raises(ClinieError, match="CIE101"):
+        loaded(docs[0])

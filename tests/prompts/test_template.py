@@ -132,6 +132,7 @@ def test_examples_carry_their_answers(codec: Codec) -> None:
         ("{{ window }} {{ window }}", "CIE322"),
         ("{{ window }} {{ nobody }}", "CIE321"),
         ("{{ window ", "CIE321"),
+        ("{{ window }} {{ 1 + 'a' }}", "CIE321.*TypeError"),
     ],
 )
 def test_a_faulty_template_is_named(content: str, code: str, codec: Codec, tmp_path: Path) -> None:
