@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Optional, Union
 
 from spacy.language import Language
+from spacy.tokens import Doc
 
 from .relations import get_relations, register_extension, set_relations
 
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["get_relations", "load", "set_relations"]
 
-register_extension()
+# spaCy imports this package wherever it is installed: a `rel` of others is theirs until a component of ours is made.
+if not Doc.has_extension("rel"):
+    register_extension()
 
 
 def load(pipeline: Union[str, Path], schema: Optional[Union[str, Path, "Schema"]] = None) -> Language:

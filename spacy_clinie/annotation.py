@@ -72,6 +72,16 @@ def get_all_spans(doc: Doc) -> list[Span]:
     return [*get_spans(doc), *foreign_entities(doc)]
 
 
+def is_partly_annotated(doc: Doc) -> bool:
+    """Whether concepts are given by `doc.ents`, and of some tokens nobody said whether they belong to one.
+
+    doc (Doc): The Doc.
+    RETURNS (bool): False for a Doc without any annotation.
+    """
+    known = [token.ent_iob > 0 for token in doc] if SPANS_KEY not in doc.spans else []
+    return any(known) and not all(known)
+
+
 def get_scores(doc: Doc) -> list[Optional[float]]:
     """The confidence of each concept.
 
@@ -100,9 +110,11 @@ def get_details(doc: Doc) -> dict[str, dict[str, Any]]:
     """What a span cannot hold, by concept id: `fragments`, `attributes`, and exact `offsets` where they were snapped.
 
     doc (Doc): The Doc.
-    RETURNS (dict[str, dict[str, Any]]): Only concepts that have such.
+    RETURNS (dict[str, dict[str, Any]]): Only concepts that have such, and not those that somebody took out since.
     """
-    return dict(doc.spans[SPANS_KEY].attrs.get("details", {})) if SPANS_KEY in doc.spans else {}
+    details = doc.spans[SPANS_KEY].attrs.get("details", {}) if SPANS_KEY in doc.spans else {}
+    there = {span.id_ for span in get_spans(doc)} if details else set()
+    return {key: value for key, value in details.items() if key in there}
 
 
 def set_concepts(

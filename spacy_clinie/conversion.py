@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Optional
 
+from spacy.pipeline import EntityLinker
 from spacy.tokens import Doc
 
 from .annotation import ID_KEY, cover, foreign_entities, get_details, get_links, get_scores, get_spans, set_concepts
 from .errors import ClinieError
 from .notes import Concept, Note, Relation
-from .relations import get_relations, relation_indexes, set_relations
+from .relations import get_relations, has_relations, relation_indexes, set_relations
 
 
 def doc_from_note(make_doc: Callable[[str], Doc], note: Note) -> tuple[Doc, list[Concept]]:
@@ -42,7 +43,8 @@ def doc_from_note(make_doc: Callable[[str], Doc], note: Note) -> tuple[Doc, list
     scores = [concept.score for concept in note.concepts]
     set_concepts(doc, spans, None if all(score is None for score in scores) else scores, details)
     index = {concept.id: i for i, concept in enumerate(note.concepts)}
-    set_relations(doc, [(index[r.head], index[r.tail], r.label, r.score) for r in note.relations])
+    if note.related or note.relations:
+        set_relations(doc, [(index[r.head], index[r.tail], r.label, r.score) for r in note.relations])
     return doc, snapped
 
 
@@ -56,7 +58,7 @@ def note_from_doc(doc: Doc, note_id: str = "", *, entities: bool = False) -> Not
     """
     spans = get_spans(doc)
     details = get_details(doc)
-    note = Note(id=str(doc.user_data.get(ID_KEY, note_id)), text=doc.text)
+    note = Note(id=str(doc.user_data.get(ID_KEY, note_id)), text=doc.text, related=has_relations(doc))
     given = [span.id_ for span in spans]
     unique = all(given) and len(set(given)) == len(given)
     for i, (span, score, link) in enumerate(zip(spans, get_scores(doc), get_links(doc), strict=True)):
@@ -97,7 +99,7 @@ def note_from_doc(doc: Doc, note_id: str = "", *, entities: bool = False) -> Not
 
 def _attributes(link: str, detail: Mapping[str, Any]) -> dict[str, str]:
     """A concept's attributes; what an entity linker found and how a language model's mention was placed are some."""
-    linked = {"kb_id": link} if link else {}
+    linked = {"kb_id": link} if link not in ("", EntityLinker.NIL) else {}
     if "status" in detail:
         linked["status"] = str(detail["status"])
     return linked | {str(name): str(value) for name, value in detail.get("attributes", {}).items()}

@@ -315,13 +315,13 @@ MESSAGES = {
         "learnt has them. A larger window, or a larger overlap of the windows, holds them."
     ),
     "CIE466": (
-        "{count} relations in the training data of {component} have an end that is no concept of their Doc: they "
-        "cannot be learnt, and scoring counts them as missed."
+        "{count} relations in the training data of {component} have an end that is no concept or entity of their "
+        "Doc: they cannot be learnt, and scoring counts them as missed."
     ),
     "CIE472": (
-        "{count} relations in the training data of {component} are between concepts that stand more than {distance} "
-        "sentences apart, or whose types the schema does not list for any relation: they cannot be learnt, and scoring "
-        "counts them as missed. See max_distance and the schema's pairs."
+        "{count} relations in the training data of {component} are of a concept to itself, between concepts that stand "
+        "more than {distance} sentences apart, or of types that the schema does not list for them: they cannot be "
+        "learnt, and scoring counts them as missed. See max_distance and the schema's pairs."
     ),
     "CIE474": (
         "{component} does not learn from {count} Docs, since nobody said what they have. Set doc.spans['clinie'] or "
@@ -343,6 +343,10 @@ MESSAGES = {
     "CIE479": (
         "Training ends after {patience} steps without a better score (patience), and is evaluated every {every} "
         "(eval_frequency), so it ends at step {patience}. Evaluate more often, or set patience to 0."
+    ),
+    "CIE485": (
+        "{count} Docs in the training data of {component} leave open of some tokens whether they belong to a concept "
+        "(spaCy's missing entities). They are learnt, and scored, as tokens of no concept."
     ),
     "CIE482": (
         "{count} concepts in the training data of {component} overlap a longer one of their type: tags can hold one of "

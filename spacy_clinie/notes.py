@@ -105,12 +105,14 @@ class Note:
     text (str): The text, unchanged.
     concepts (list[Concept]): In any order; overlaps allowed.
     relations (list[Relation]): Between ids of `concepts`.
+    related (bool): Whether somebody looked for relations. No components learn from a note that nobody did that to.
     """
 
     id: str
     text: str
     concepts: list[Concept] = field(default_factory=list)
     relations: list[Relation] = field(default_factory=list)
+    related: bool = field(default=True, compare=False)
 
     def check(self) -> None:
         """Raise for what no reader can mend: offsets outside the text, and relations to missing concepts.
@@ -189,6 +191,7 @@ class Note:
                 note.concepts.append(Concept.from_dict(item, next(free)))
             except ValueError as error:
                 refuse("concept", str(error))
+        note.related = fields.get("relations") is not None
         for item in _items(fields, "relation", refuse):
             try:
                 note.relations.append(Relation.from_dict(item))

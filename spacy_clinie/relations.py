@@ -11,13 +11,13 @@ from typing import Any, NamedTuple, Optional, Union
 
 from spacy.tokens import Doc, Span
 
-from .annotation import cover, get_spans
+from .annotation import cover, foreign_entities, get_spans
 from .errors import ClinieError, warn
 
 RELATIONS_KEY = "clinie_rel"
 
 # Length of the text that the relations were set on: a Doc cut out of another must not read them by old offsets.
-_LENGTH_KEY = "clinie_length"
+LENGTH_KEY = "clinie_length"
 # Where spaCy keeps the value of an extension that is a plain default, as other libraries register `rel`.
 _FOREIGN_KEY: Any = ("._.", "rel", None, None)
 
@@ -59,9 +59,10 @@ def has_relations(doc: Doc) -> bool:
     """Whether anybody said which relations a Doc has, be it none: `doc._.rel` was set.
 
     doc (Doc): The Doc.
-    RETURNS (bool): False where it was not, or where the Doc was stored without `user_data`.
+    RETURNS (bool): False where it was not, where the Doc was stored without `user_data`, and where it was cut out of
+        another one.
     """
-    return RELATIONS_KEY in doc.user_data or bool(get_relations(doc))
+    return relations_fit(doc) and (RELATIONS_KEY in doc.user_data or bool(get_relations(doc)))
 
 
 def get_relations(doc: Doc) -> list[Rel]:
@@ -85,7 +86,7 @@ def relations_fit(doc: Doc) -> bool:
     doc (Doc): The Doc.
     RETURNS (bool): True also where none were set.
     """
-    return doc.user_data.get(_LENGTH_KEY, _length(doc)) == _length(doc)
+    return doc.user_data.get(LENGTH_KEY, _length(doc)) == _length(doc)
 
 
 def relation_indexes(doc: Doc) -> list[tuple[End, End, str, Optional[float]]]:
@@ -112,6 +113,22 @@ def relation_indexes(doc: Doc) -> list[tuple[End, End, str, Optional[float]]]:
     ]
 
 
+def relation_places(doc: Doc) -> list[tuple[Optional[int], Optional[int], str]]:
+    """The relations of a Doc between its concepts and the entities of other components.
+
+    doc (Doc): The Doc.
+    RETURNS (list[tuple[Optional[int], Optional[int], str]]): Head, tail, label. An end is an index into
+        `get_all_spans(doc)`; None for what is none of these (any longer).
+    """
+    foreign = enumerate(foreign_entities(doc), start=len(get_spans(doc)))
+    places: dict[Any, int] = {(ent.start_char, ent.end_char, ent.label_): i for i, ent in foreign}
+
+    def place(end: End) -> Optional[int]:
+        return end if isinstance(end, int) else places.get(end)
+
+    return [(place(head), place(tail), label) for head, tail, label, _ in relation_indexes(doc)]
+
+
 def set_relations(doc: Doc, relations: Any) -> None:
     """Replace the relations of a Doc; assigning to `doc._.rel` does the same.
 
@@ -122,19 +139,19 @@ def set_relations(doc: Doc, relations: Any) -> None:
     RAISES (ClinieError): CIE001 for anything else; the Doc then keeps the relations that it had.
     """
     doc.user_data[RELATIONS_KEY] = _records(doc, relations)
-    doc.user_data[_LENGTH_KEY] = _length(doc)
+    doc.user_data[LENGTH_KEY] = _length(doc)
     # Another library may have taken the name since.
     register_extension()
 
 
 def register_extension() -> None:
     """Register `doc._.rel`. A plain `rel` of another library is replaced, and what it stored stays readable; one
-    with a getter of its own is left alone, with a warning."""
+    with a getter of its own, or that is a method, is left alone, with a warning."""
     if Doc.has_extension("rel"):
-        getter = Doc.get_extension("rel")[2]
+        _, method, getter, _ = Doc.get_extension("rel")
         if getter is get_relations:
             return
-        if getter is not None:
+        if getter is not None or method is not None:
             warn("CIE003")
             return
     Doc.set_extension("rel", getter=get_relations, setter=set_relations, force=True)
@@ -209,7 +226,7 @@ def _records(doc: Doc, relations: Any) -> list[list[Any]]:
     """What `set_relations` takes, as the primitives that it stores."""
     concepts = _Concepts(doc)
     if isinstance(relations, Mapping):
-        relations = _from_rel_component(concepts.spans, relations)
+        relations = _from_rel_component([*doc.ents, *concepts.spans], relations)
     elif isinstance(relations, str) or not isinstance(relations, Iterable):
         raise ClinieError("CIE001", index=0, problem=f"a {type(relations).__name__} is no list")
     records = []
@@ -256,7 +273,7 @@ def _parts(doc: Doc, index: int, relation: Any) -> tuple[Any, Any, Any, Any]:
     raise ClinieError("CIE001", index=index, problem=f"a {type(relation).__name__} is none of the known shapes")
 
 
-def _from_rel_component(spans: list[Span], table: Mapping[Any, Any]) -> list[tuple[Span, Span, str, float]]:
+def _from_rel_component(spans: Sequence[Span], table: Mapping[Any, Any]) -> list[tuple[Span, Span, str, float]]:
     by_start: dict[int, Span] = {}
     for span in spans:
         by_start.setdefault(span.start, span)

@@ -80,3 +80,16 @@ def test_the_commands_are_among_those_of_spacy() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert all(command in done.stdout for command in ("convert", "evaluate", "annotate", "download", "schema"))
+
+
+def test_importing_leaves_the_extension_of_another_library_alone() -> None:
+    code = """
+import spacy
+from spacy.tokens import Doc
+Doc.set_extension("rel", default={})
+doc = spacy.blank("en")("a b")
+import spacy_clinie
+doc._.rel[(0, 1)] = {"X": 1.0}
+assert doc._.rel == {(0, 1): {"X": 1.0}}
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -19,10 +19,10 @@ from ..prompts.concepts import Asked, ConceptPrompt, Question
 from ..prompts.examples import Examples
 from ..prompts.relations import Mark, Pair, RelationPrompt, RelationsAsked, Stretch, Triple
 from ..prompts.template import source_of
-from ..relations import has_relations, relation_indexes
+from ..relations import has_relations, relation_places
 from ..schema import Schema
 from .base import ClinieComponent, gold_spans
-from .candidates import candidates, warn_of_no_candidates
+from .candidates import candidates, gold_triples, warn_of_no_candidates
 
 # Pairs of a note that a language model is asked about: more would take it an hour.
 MOST_ASKED = 5_000
@@ -162,7 +162,7 @@ class AskingComponent(ClinieComponent):
             schema = self.schema_of(gold)
             self.refuse_unknown((span.label_ for span in get_spans(gold)), schema.concepts)
             if self.relations:
-                self.refuse_unknown((label for _, _, label, _ in relation_indexes(gold)), schema.relations)
+                self.refuse_unknown((label for _, _, label in relation_places(gold)), schema.relations)
 
     def instructions(self, examples: list[Example]) -> Iterator[dict[str, Any]]:
         """What the model learns from, as text for other trainers.
@@ -218,20 +218,15 @@ class AskingComponent(ClinieComponent):
         cut_off = sum(len(spans) for spans in missing.values())
         if cut_off:
             warn("CIE478", component=self.name, count=cut_off)
-        related = [self._triples(example.reference) for example in examples]
-        for question in self.relations_asked(docs, pieced, spans):
+        all_spans = [gold_spans(example.reference, example.predicted, entities=True) for example in examples]
+        related = [
+            {Triple(*one) for one in gold_triples(example.reference, given, self.schema_of(example.reference))}
+            for example, given in zip(examples, all_spans, strict=True)
+        ]
+        for question in self.relations_asked(docs, pieced, all_spans):
             if not has_relations(examples[question.doc].reference):
                 continue
             yield question, question.right(related[question.doc], codec)
-
-    def _triples(self, gold: Doc) -> set[Triple]:
-        """The relations between concepts of a Doc that can be learnt."""
-        kinds = {label: i for i, label in enumerate(self.schema_of(gold).relations)}
-        return {
-            Triple(head, tail, kinds[label])
-            for head, tail, label, _ in relation_indexes(gold)
-            if isinstance(head, int) and isinstance(tail, int) and label in kinds
-        }
 
     def concepts_asked(self, docs: Sequence[Doc], pieced: Sequence[Any]) -> list[Asked]:
         """Every question about the concepts of some Docs.

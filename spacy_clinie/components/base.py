@@ -15,7 +15,7 @@ from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer, set_dropout_rate
 
-from ..annotation import SCHEMA_KEY, cover, get_spans
+from ..annotation import SCHEMA_KEY, cover, get_all_spans, get_spans, is_partly_annotated
 from ..conversion import note_from_doc
 from ..errors import ClinieError, warn
 from ..relations import register_extension
@@ -59,6 +59,8 @@ class ClinieComponent(TrainablePipe):
         # Those that Docs name, by that name; and those names that were looked up since it was loaded.
         self.schemas: dict[str, Schema] = {}
         self._looked_up: set[str] = set()
+        # `spacy find-threshold` writes what it tries not only to the config, but here as well.
+        self.cfg: dict[str, Any] = {"model": {}, "concepts": {}}
         # Whether `use` has settled the schema.
         self._chosen = False
         if schema:
@@ -178,6 +180,8 @@ class ClinieComponent(TrainablePipe):
         if not self.labels:
             raise ClinieError("CIE461", component=self.name)
         self.check(examples)
+        if partly := sum(is_partly_annotated(example.reference) for example in examples):
+            warn("CIE485", component=self.name, count=partly)
         self.model.attrs["schema"] = self.schema.to_dict()
 
     def _drafted(self, docs: list[Doc]) -> Schema:
@@ -217,12 +221,13 @@ class ClinieComponent(TrainablePipe):
         """
         losses = {} if losses is None else losses
         losses.setdefault(self.name, 0.0)
-        examples = [example for example in examples if len(example.predicted)]
+        examples = list(examples)
         validate_examples(examples, f"{type(self).__name__}.update")
-        annotated = self.only_annotated(examples)
-        if not annotated:
+        annotated = self.only_annotated([example for example in examples if len(example.predicted)])
+        # A `tok2vec` that components share has read all of the batch, and wants the gradient of all.
+        examples = examples if self.model.layers else annotated
+        if not examples:
             return losses
-        examples = annotated
         set_dropout_rate(self.model, drop)
         loss, backprop = self.model.begin_update(self.batch(examples))
         backprop(1.0)
@@ -390,14 +395,16 @@ def in_parts(docs: Iterable[Doc]) -> Iterator[list[Doc]]:
         yield part
 
 
-def gold_spans(reference: Doc, doc: Doc) -> list[Span]:
+def gold_spans(reference: Doc, doc: Doc, *, entities: bool = False) -> list[Span]:
     """The gold concepts on another Doc of the same text, snapped outward where the tokens differ.
 
     reference (Doc): The Doc with the gold concepts.
     doc (Doc): The other Doc.
-    RETURNS (list[Span]): Spans of `doc`, in the order of `get_spans(reference)`.
+    entities (bool): Also the entities of other components.
+    RETURNS (list[Span]): Spans of `doc`, in the order of `get_spans(reference)`, or of `get_all_spans(reference)`.
     RAISES (ClinieError): CIE462 if the texts differ.
     """
     if doc.text != reference.text:
         raise ClinieError("CIE462")
-    return [cover(doc, span.start_char, span.end_char, span.label_, span.id_) for span in get_spans(reference)]
+    spans = get_all_spans(reference) if entities else get_spans(reference)
+    return [cover(doc, span.start_char, span.end_char, span.label_, span.id_) for span in spans]

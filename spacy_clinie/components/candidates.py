@@ -7,10 +7,10 @@ from typing import Optional
 import numpy as np
 from spacy.tokens import Doc, Span
 
-from ..annotation import ID_KEY, get_spans
+from ..annotation import ID_KEY, get_all_spans
 from ..errors import warn
 from ..models.excerpts import PairInput
-from ..relations import relation_indexes
+from ..relations import relation_places
 from ..schema import Schema
 from ..windows import sentence_starts
 
@@ -55,9 +55,41 @@ def candidates(
     return PairInput(doc, spans, [kinds.get(span.label_, -1) for span in spans], pairs, table, schema)
 
 
+def twins(spans: Sequence[Span]) -> list[int]:
+    """Of several concepts of one type on the same words the first one, which stands for all.
+
+    spans (Sequence[Span]): Concepts.
+    RETURNS (list[int]): For each its index, or that of the first one like it.
+    """
+    first: dict[tuple[int, int, str], int] = {}
+    return [first.setdefault((span.start, span.end, span.label_), i) for i, span in enumerate(spans)]
+
+
+def gold_triples(gold: Doc, spans: Sequence[Span], schema: Schema) -> list[tuple[int, int, int]]:
+    """The relations of a Doc as `candidates` has them: symmetric ones begin at what the text names first.
+
+    gold (Doc): The Doc.
+    spans (Sequence[Span]): Its concepts and entities (`get_all_spans`), on the Doc that has the candidates.
+    schema (Schema): The schema.
+    RETURNS (list[tuple[int, int, int]]): Indexes of head, tail and relation type, each once. Without those that have an
+        end that is none of `spans`, or a type that the schema does not have.
+    """
+    kinds, first = {label: i for i, label in enumerate(schema.relations)}, twins(spans)
+    found = []
+    for head, tail, label in relation_places(gold):
+        if head is None or tail is None or label not in kinds:
+            continue
+        ends = first[head], first[tail]
+        if schema.relations[label].symmetric:
+            # Of two on the same words, either is named first: then it is left as it is.
+            ends = (ends[0], ends[1]) if _kinds(spans[ends[0]], spans[ends[1]])[2] else (ends[1], ends[0])
+        found.append((*ends, kinds[label]))
+    return list(dict.fromkeys(found))
+
+
 def warn_of_no_candidates(component: str, gold: Iterable[tuple[Doc, Schema]], max_distance: Optional[int]) -> None:
     """Tell how many gold relations are not between candidates, so that a component cannot learn them: CIE466 for
-    those with an end that is no concept, CIE472 for the others.
+    those with an end that is no concept or entity, CIE472 for the others.
 
     component (str): Its name.
     gold (Iterable[tuple[Doc, Schema]]): Docs with gold concepts and relations, and the schema of each.
@@ -65,11 +97,16 @@ def warn_of_no_candidates(component: str, gold: Iterable[tuple[Doc, Schema]], ma
     """
     loose = far = 0
     for doc, schema in gold:
-        ends = [(head, tail) for head, tail, _, _ in relation_indexes(doc)]
-        pairs = [pair for pair in ends if all(isinstance(end, int) for end in pair)]
-        loose += len(ends) - len(pairs)
-        if pairs:
-            far += len(set(pairs).difference(candidates(doc, get_spans(doc), schema, max_distance).pairs))
+        loose += sum(head is None or tail is None for head, tail, _ in relation_places(doc))
+        spans = get_all_spans(doc)
+        if triples := gold_triples(doc, spans, schema):
+            item = candidates(doc, spans, schema, max_distance)
+            known = {
+                (*pair, kind)
+                for pair, row in zip(item.pairs, item.allowed, strict=True)
+                for kind in np.flatnonzero(row)
+            }
+            far += len(set(triples) - known)
     if loose:
         warn("CIE466", component=component, count=loose)
     if far:
@@ -100,16 +137,17 @@ def _near(
     """
     fits = np.array([[[(h, t, first) in allowed for first in (False, True)] for t in kinds] for h in kinds])
     paired = np.logical_or(fits.any((1, 2)), fits.any((0, 2)))
-    known = [i for i, span in enumerate(spans) if span.label_ in kinds and paired[kinds[span.label_]]]
+    first = twins(spans)
+    known = [i for i, span in enumerate(spans) if first[i] == i and span.label_ in kinds and paired[kinds[span.label_]]]
     order = np.array(sorted(known, key=lambda i: (spans[i].start, spans[i].end, spans[i].label)), dtype=np.int64)
     kind = np.array([kinds[spans[i].label_] for i in order], dtype=np.int64)
     ends = np.array([(spans[i].start, spans[i].end) for i in order], dtype=np.int64).reshape(-1, 2)
-    first, last = np.searchsorted(sentences, ends[:, 0], side="right"), np.searchsorted(sentences, ends[:, 1])
+    begins, stops = np.searchsorted(sentences, ends[:, 0], side="right"), np.searchsorted(sentences, ends[:, 1])
     for gap in range(1, len(order)):
         left, right = slice(0, len(order) - gap), slice(gap, None)
         near = np.ones(len(order) - gap, dtype=bool)
         if max_distance is not None:
-            near = first[right] - last[left] <= max_distance
+            near = begins[right] - stops[left] <= max_distance
             if not near.any():  # what is further apart is further away still
                 return
         forward = near & fits[kind[left], kind[right], 1]

@@ -111,11 +111,16 @@ class NerEncoder(ClinieComponent):
 
     def batch(self, examples: list[Example]) -> tuple[list[Any], list[Any]]:
         self.check(examples)
-        items = [self._sought(example.predicted, example.reference) for example in examples]
-        gold = []
-        for example, item in zip(examples, items, strict=True):
+        items: list[Sought] = []
+        gold: list[list[tuple[int, int, int]]] = []
+        for example in examples:
+            if not (len(example.predicted) and self.is_annotated(example.reference)):
+                items.append(Sought(example.predicted, (), ()))  # nothing is looked for, and nothing learnt
+                gold.append([])
+                continue
+            items.append(self._sought(example.predicted, example.reference))
             spans = gold_spans(example.reference, example.predicted)
-            gold.append([(span.start, span.end, item.labels.index(span.label_)) for span in spans])
+            gold.append([(span.start, span.end, items[-1].labels.index(span.label_)) for span in spans])
         return items, gold
 
     def _sought(self, doc: Doc, named: Doc) -> Sought:

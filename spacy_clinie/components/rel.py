@@ -8,16 +8,17 @@ import numpy as np
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example
+from spacy.util import filter_spans
 from spacy.vocab import Vocab
 from thinc.api import Config, Model
 
 from ..annotation import SPANS_KEY, get_all_spans, get_details, get_spans, set_concepts
 from ..errors import ClinieError, warn
 from ..models.excerpts import PairInput
-from ..relations import get_relations, has_relations, relation_indexes, set_relations
+from ..relations import get_relations, has_relations, relation_places, set_relations
 from ..scoring.scorer import score_relations
 from .base import ClinieComponent, gold_spans, in_parts
-from .candidates import candidates, warn_of_no_candidates
+from .candidates import candidates, gold_triples, warn_of_no_candidates
 
 DEFAULT_CONFIG = """
 [model]
@@ -145,9 +146,9 @@ class RelationClassifier(ClinieComponent):
     def check(self, examples: list[Example]) -> None:
         double = 0
         for gold in (example.reference for example in examples):
-            relations = relation_indexes(gold)
-            self.refuse_unknown((label for _, _, label, _ in relations), self.schema_of(gold).relations)
-            pairs = [(head, tail) for head, tail, _, _ in relations if isinstance(head, int) and isinstance(tail, int)]
+            schema = self.schema_of(gold)
+            self.refuse_unknown((label for _, _, label in relation_places(gold)), schema.relations)
+            pairs = [(head, tail) for head, tail, _ in gold_triples(gold, get_all_spans(gold), schema)]
             double += len(pairs) - len(set(pairs))
         warn_of_no_candidates(
             self.name, [(one.reference, self.schema_of(one.reference)) for one in examples], self.max_distance
@@ -158,18 +159,17 @@ class RelationClassifier(ClinieComponent):
     def batch(self, examples: list[Example]) -> tuple[list[Any], list[Any]]:
         items, gold = [], []
         for example in examples:
-            spans = gold_spans(example.reference, example.predicted)
+            spans = gold_spans(example.reference, example.predicted, entities=True)
             schema = self.schema_of(example.reference)
-            index = {label: i for i, label in enumerate(schema.relations)}
             item = candidates(example.predicted, spans, schema, self.max_distance)
             place = {pair: i for i, pair in enumerate(item.pairs)}
             answers = np.zeros(len(item.pairs), dtype=np.int64)
-            for head, tail, label, _ in relation_indexes(example.reference):
-                self.refuse_unknown([label], index)
+            self.refuse_unknown((label for _, _, label in relation_places(example.reference)), schema.relations)
+            for head, tail, kind in gold_triples(example.reference, spans, schema):
                 # A gold relation that is no candidate cannot be learnt: `check` warns, and scoring counts it as a miss.
                 pair = (head, tail)
-                if pair in place and item.allowed[place[pair]][index[label]]:
-                    answers[place[pair]] = 1 + index[label]
+                if pair in place and item.allowed[place[pair]][kind]:
+                    answers[place[pair]] = 1 + kind
             items.append(item)
             gold.append(answers)
         return items, gold
@@ -189,7 +189,8 @@ class RelationClassifier(ClinieComponent):
         for example in examples:
             doc = example.predicted.copy()
             doc.spans.pop(SPANS_KEY, None)
-            doc.ents = []
+            foreign = gold_spans(example.reference, doc, entities=True)[len(get_spans(example.reference)) :]
+            doc.ents = filter_spans(foreign)
             spans, details = _exactly(example.reference, doc)
             set_concepts(doc, spans, details=details)
             set_relations(doc, [])

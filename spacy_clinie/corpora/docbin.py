@@ -15,10 +15,10 @@ from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 from srsly.msgpack import msgpack_decoders, msgpack_encoders
 
-from ..annotation import ENTS_KEY, SPANS_KEY
+from ..annotation import SPANS_KEY
 from ..conversion import doc_from_note, note_from_doc
 from ..notes import Note
-from ..relations import RELATIONS_KEY, relation_indexes, relations_fit, set_relations
+from ..relations import LENGTH_KEY, RELATIONS_KEY, relation_indexes, relations_fit, set_relations
 from ..tokenizer import make_tokenizer
 from .bundle import Ids, at_least_one, find_bundles, make_sound, replacing
 from .files import field_name
@@ -79,7 +79,6 @@ def save(docs: Iterable[Doc], path: Path) -> None:
     doc_bin = DocBin(attrs=_ATTRS, store_user_data=True)
     with replacing(path) as temporary, codecs_found_once():
         for doc in docs:
-            doc.user_data.pop(ENTS_KEY, None)  # only of use while components still change a Doc
             doc_bin.add(doc)
         doc_bin.to_disk(temporary)
 
@@ -146,7 +145,8 @@ def _clear_outdated_relations(doc: Doc) -> int:
     outdated = doc.user_data.get(RELATIONS_KEY)
     if outdated is None or relations_fit(doc):
         return 0
-    set_relations(doc, [])
+    for key in (RELATIONS_KEY, LENGTH_KEY):
+        doc.user_data.pop(key, None)
     return len(_apart(outdated))
 
 
@@ -157,6 +157,8 @@ def _settle_relations(doc: Doc) -> int:
     """
     own = doc.user_data.get(RELATIONS_KEY)
     stored = doc.user_data.get(_FOREIGN_KEY) if own is None else own
+    if stored is None:
+        return 0
     try:
         _use_relations(doc, stored or [], own is not None)
         return 0

@@ -88,6 +88,9 @@ def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
         relations = _relations(contents.get(".rel") or "", rel, concepts, report)
         note = Note(ids[text_file], text, [concept for same in concepts.values() for concept in same])
         note.relations = [relation for relation, _ in relations]
+        note.related = ".rel" in files
+        if not note.related and files_by_kind[".rel"]:
+            report.mend("note without a file of relations: taken as one that nobody looked for any in", text_file)
         note.concepts.sort(key=lambda concept: lines[concept.id])
         others = text_file, *files.values()
         relations_at = [(rel, number) for _, number in relations]

@@ -103,6 +103,8 @@ def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
             except ClinieError as error:
                 refuse("line", str(error.facts["problem"]))
                 continue
+            if record.get("concepts") is None:
+                report.mend("line without a list of concepts: taken as a note that has none", file, number)
             for name, count in _unknown(record).items():
                 report.drop(f"field that this format does not have: {name}", file, number, count)
             make_sound(note, report, file, number)

@@ -230,11 +230,13 @@ def causal_lm(
     return _torch_model("clinie_causal_lm", "answers", "causal", "CausalModule", dict(locals()))
 
 
+# The least threshold there is.
+_LEAST = 0.001
 # What each setting may be, and how that is said.
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "head": (lambda value: value in HEADS, ", ".join(HEADS)),
     "precision": (lambda value: value in PRECISIONS, ", ".join(PRECISIONS)),
-    "threshold": (lambda value: 0 < value < 1, "any number between 0 and 1"),
+    "threshold": (lambda value: 0 <= value <= 1, "any number from 0 to 1"),
     "dropout": (lambda value: 0 <= value < 1, "0 and any number up to 1"),
     "head_rate": (lambda value: value > 0, "any number above 0"),
     "layer_rate": (lambda value: 0 < value <= 1, "any number above 0 up to 1"),
@@ -256,6 +258,9 @@ def _checked(options: dict[str, Any]) -> dict[str, Any]:
     for setting, value in options.items():
         if setting in _RULES and not _RULES[setting][0](value):
             raise ClinieError("CIE307", setting=setting, value=value, choices=_RULES[setting][1])
+    if "threshold" in options:
+        # `spacy find-threshold` tries 0 and 1 as well; at 0 every stretch of a note would be a concept.
+        options["threshold"] = min(max(options["threshold"], _LEAST), 1 - _LEAST)
     return options
 
 

@@ -54,7 +54,7 @@ class VectorTagger(nn.Module):
     ) -> tuple[float, list]:
         """Add the gradient of a batch.
 
-        items (Sequence[Sought]): The Docs.
+        items (Sequence[Sought]): The Docs. From one in which nothing is looked for nothing is learnt.
         vectors (Sequence[Floats2d]): Vectors of each Doc, shape (tokens, width).
         gold (Sequence[list[GoldSpan]]): Concepts of each Doc, see `EncoderTagger.learn`.
         RETURNS (tuple[float, list[Floats2d]]): Loss for each unit, and the gradient of the vectors.
@@ -62,7 +62,9 @@ class VectorTagger(nn.Module):
         self.train()
         inputs = [torch.from_numpy(to_numpy(rows)).requires_grad_() for rows in vectors]
         units = [_units(item.doc) for item in items]
-        total = max(sum(map(len, units)), 1)
+        total = sum(len(own) for own, item in zip(units, items, strict=True) if item.labels)
+        if not total:
+            return 0.0, [_like(np.zeros(rows.shape, dtype=np.float32), rows) for rows in vectors]
         table, mask = pad([np.zeros(len(own)) for own in units], 0)
         tags = table[..., None].repeat(1, 1, self.head.kinds)
         sought = torch.zeros(len(items), self.head.kinds, dtype=torch.bool)

@@ -18,7 +18,7 @@ from spacy_clinie.corpora import docbin
 from spacy_clinie.corpora.report import Report
 from spacy_clinie.errors import ClinieError, ClinieWarning
 from spacy_clinie.notes import Concept, Note, Relation
-from spacy_clinie.relations import set_relations
+from spacy_clinie.relations import has_relations, set_relations
 
 FOREIGN: Any = ("._.", "rel", None, None)
 TEXT = "Rash after zyxomab now"
@@ -190,10 +190,22 @@ def test_that_user_data_were_not_stored_is_told(tmp_path: Path) -> None:
     assert any("user data" in remark.reason for remark in report.remarks("left_out"))
 
 
-def test_what_only_components_need_is_not_written(notes: list[Note], tmp_path: Path) -> None:
+def test_concepts_that_somebody_took_out_or_renamed_do_not_come_back(tmp_path: Path) -> None:
+    note = Note("n", "Took aspirin for pain.", [Concept("C1", 5, 12, "Drug"), Concept("C2", 17, 21, "Reason")])
+    docbin.write([note], tmp_path / "a.spacy")
+    (doc,) = DocBin().from_disk(tmp_path / "a.spacy").get_docs(Vocab())
+    doc.spans["clinie"] = [Span(doc, 1, 2, label="Medication", span_id="C1")]
+    docbin.save([doc], tmp_path / "a.spacy")
+    (read,) = docbin.read(tmp_path / "a.spacy", Report())
+    assert [(one.start, one.end, one.label) for one in read.note.concepts] == [(5, 12, "Medication")]
+
+
+def test_notes_without_relations_that_nobody_looked_for_stay_so(tmp_path: Path) -> None:
+    concepts = [Concept("C1", 5, 12, "Drug")]
+    notes = [Note("n", "Took aspirin.", concepts, related=False), Note("m", "Took aspirin.", concepts)]
     docbin.write(notes, tmp_path / "a.spacy")
-    docs = list(DocBin().from_disk(tmp_path / "a.spacy").get_docs(Vocab()))
-    assert {key for doc in docs for key in doc.user_data} == {"clinie_id", "clinie_rel", "clinie_length"}
+    assert [has_relations(doc) for doc in DocBin().from_disk(tmp_path / "a.spacy").get_docs(Vocab())] == [False, True]
+    assert [one.note.related for one in docbin.read(tmp_path / "a.spacy", Report())] == [False, True]
 
 
 def test_packages_are_searched_once_for_a_file_and_not_for_each_note(

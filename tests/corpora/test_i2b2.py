@@ -358,3 +358,20 @@ def test_a_line_takes_no_longer_than_its_length_allows(tmp_path: Path, kind: str
     begin = time.process_time()
     read_one(tmp_path, **({"txt": TEXT, "con": CON} | {kind: line}))
     assert time.process_time() - begin < 1
+
+
+def test_a_note_without_a_file_of_relations_says_nothing_of_them(tmp_path: Path) -> None:
+    concept = 'c="aspirin" 3:2 3:2||t="treatment"\n'
+    put(tmp_path, "a", txt=TEXT, con=concept, rel="")
+    put(tmp_path, "b", txt=TEXT, con=concept)
+    found, report = read(tmp_path)
+    assert [sourced.note.related for sourced in found] == [True, False]
+    assert list(remarks(report, "mended")) == [
+        "note without a file of relations: taken as one that nobody looked for any in"
+    ]
+
+
+def test_a_corpus_of_concepts_alone_needs_no_word_about_relations(tmp_path: Path) -> None:
+    note, report = read_one(tmp_path, txt=TEXT, con='c="aspirin" 3:2 3:2||t="treatment"\n')
+    assert not note.related
+    assert not remarks(report, "mended")

@@ -281,3 +281,10 @@ def test_every_unknown_field_is_counted(tmp_path: Path) -> None:
     assert [(r.reason, r.count) for r in report.remarks("dropped")] == [
         ("field that this format does not have: concept.x", 2)
     ]
+
+
+def test_a_line_without_relations_says_nothing_of_them(tmp_path: Path) -> None:
+    silent = {key: value for key, value in record(id="n2").items() if key != "relations"}
+    notes, report = read(tmp_path, record(relations=[]), silent, {"id": "n3", "text": TEXT})
+    assert [note.related for note in notes] == [True, False, False]
+    assert remarks(report) == {"line without a list of concepts: taken as a note that has none": ["notes.jsonl:3"]}
