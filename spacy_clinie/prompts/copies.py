@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import NamedTuple, Optional
 
 from .grounding import Named
@@ -12,6 +12,8 @@ from .machines import DEEPEST
 _WORDS = re.compile(r"\w+|[^\w\s]")
 # A copy that lacks more than this share of the text at its end was broken off.
 _MISSING = 0.1
+# A model that does not end may write anything: of what is longer than so many texts, only the beginning is aligned.
+_MOST = 4
 # For each character of a copy a place in the text; None where there is none.
 _Ends = list[Optional[int]]
 
@@ -135,7 +137,8 @@ def _places(copy: str, text: str) -> tuple[_Ends, _Ends]:
     aligned at once, and the rest with difflib, by the longest stretches of words that both have."""
     starts: _Ends = [None] * len(copy)
     ends = starts.copy()
-    theirs, ours = ([*_WORDS.finditer(one)] for one in (copy, text))
+    ours = [*_WORDS.finditer(text)]
+    theirs = [*islice(_WORDS.finditer(copy), _MOST * (len(ours) + 1))]
     for i, j in _pairs([one[0].lower() for one in theirs], [one[0].lower() for one in ours]):
         begin, end = theirs[i].span()
         for k in range(begin, end):
