@@ -32,14 +32,15 @@ def export(config: Path, target: Path, overrides: dict[str, Any]) -> int:
         nlp = util.load_model_from_config(settings, auto_fill=True)
         whole = nlp.config.interpolate()
         resolved = util.registry.resolve(whole["training"], schema=ConfigSchemaTraining)
-        given = util.registry.resolve(whole["initialize"]["components"])
+        components = [pipe for _, pipe in nlp.pipeline if isinstance(pipe, DecoderPrompt)]
+        blocks = whole["initialize"]["components"]
+        given = util.registry.resolve({one.name: blocks[one.name] for one in components if one.name in blocks})
         [train] = util.resolve_dot_names(whole, [resolved["train_corpus"]])
         examples = list(train(nlp))
     except ClinieError:
         raise
     except (ValueError, OSError) as error:
         raise ClinieError("CIE330", config=config.name, problem=type(error).__name__) from error
-    components = [pipe for _, pipe in nlp.pipeline if isinstance(pipe, DecoderPrompt)]
     if not components:
         raise ClinieError("CIE329", config=config.name)
     lines = 0

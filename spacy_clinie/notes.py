@@ -160,7 +160,8 @@ class Note:
                 record["attributes"] = dict(concept.attributes)
             concepts.append(record)
         relations = [{"head": r.head, "tail": r.tail, "label": r.label, "score": r.score} for r in self.relations]
-        return {"id": self.id, "text": self.text, "concepts": concepts, "relations": relations}
+        silent = {} if self.related or relations else {"related": False}
+        return {"id": self.id, "text": self.text, "concepts": concepts, "relations": relations, **silent}
 
     @classmethod
     def from_dict(cls, record: Any, on_problem: Optional[Callable[[str, str], None]] = None) -> "Note":
@@ -191,7 +192,7 @@ class Note:
                 note.concepts.append(Concept.from_dict(item, next(free)))
             except ValueError as error:
                 refuse("concept", str(error))
-        note.related = fields.get("relations") is not None
+        note.related = fields.get("relations") is not None and fields.get("related") is not False
         for item in _items(fields, "relation", refuse):
             try:
                 note.relations.append(Relation.from_dict(item))

@@ -204,7 +204,7 @@ class Schema:
             for label, relation in schema.relations.items():
                 known = relations.setdefault(label, replace(relation, merge=()))
                 relations[label] = replace(known, pairs=tuple(dict.fromkeys((*known.pairs, *relation.pairs))))
-        description = " ".join(dict.fromkeys(schema.description for schema in schemas))
+        description = " ".join(dict.fromkeys(schema.description for schema in schemas if schema.description))
         return cls(name, description, concepts, relations)
 
     def allowed(self, head_label: str, tail_label: str) -> tuple[str, ...]:

@@ -118,9 +118,16 @@ def test_labels_that_a_config_names_are_asked_for(train: Path, tmp_path: Path) -
 
 
 def test_docs_that_nobody_annotated_are_told(nlp: Language, train: Path, tmp_path: Path) -> None:
-    docs = [*DocBin().from_disk(train).get_docs(nlp.vocab), nlp.make_doc("Nobody has looked.")]
+    docs = [nlp.make_doc("Nobody has looked."), *DocBin().from_disk(train).get_docs(nlp.vocab)]
+    # Answers are spelled with the types of their own Doc, not of its neighbour.
+    (tmp_path / "one.yml").write_text("{name: one, concepts: {Nothing: , Drug: }}", encoding="utf8")
+    docs[-1].user_data["clinie_schema"] = str(tmp_path / "one.yml")
+    docs[-1].spans["clinie"] = [span for span in docs[-1].spans["clinie"] if span.label_ == "Drug"]
+    docs[-1]._.rel = []
     DocBin(docs=docs, store_user_data=True).to_disk(tmp_path / "more.spacy")
     more = ("--components.clinie_decoder_prompt.model.base", make_decoder(tmp_path / "base"))
     status, said = run(CONFIGS / "decoder_lora.cfg", tmp_path / "out.jsonl", tmp_path / "more.spacy", *more)
     assert status == 0
     assert re.search("CIE474.* 1 Docs", said)
+    last = json.loads((tmp_path / "out.jsonl").read_text("utf8").splitlines()[len(docs) - 2])
+    assert last["completion"][0]["content"] == f"Took«{docs[-1].text[4:].replace(' 25mg', '»Drug» 25mg', 1)}"

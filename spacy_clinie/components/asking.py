@@ -171,7 +171,8 @@ class AskingComponent(ClinieComponent):
         YIELDS (dict[str, Any]): `prompt` and `completion`, each a list of one message with `role` and `content`.
         """
         codec = self.active_reader.codec
-        for asked, answer in self.lessons(self.only_annotated(examples)):
+        examples = self.only_annotated(examples)
+        for asked, answer in self.lessons(examples):
             if isinstance(asked, Asked) and self.concepts:
                 names = list(self.schema_of(examples[asked.doc].predicted).concepts)
                 completion = self.concepts.spelled(asked, answer, names, codec)

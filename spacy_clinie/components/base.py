@@ -122,7 +122,7 @@ class ClinieComponent(TrainablePipe):
         try:
             return Schema.load(name)
         except ClinieError:
-            saved = [schema for schema in self.schemas.values() if schema.name == name]
+            saved = [schema for schema in (self.schema, *self.schemas.values()) if schema and schema.name == name]
             if not saved:
                 raise
             return saved[0]
@@ -235,6 +235,20 @@ class ClinieComponent(TrainablePipe):
             self.finish_update(sgd)
         losses[self.name] += loss
         return losses
+
+    def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
+        """Score examples; symmetric relations count whichever end they begin at.
+
+        examples (Iterable[Example]): Examples with predictions.
+        RETURNS (dict[str, Any]): Scores.
+        """
+        return dict(super().score(examples, symmetric=self.symmetric, **kwargs))
+
+    @property
+    def symmetric(self) -> set[str]:
+        """Types of relations that are the same whichever end they begin at."""
+        schemas = [*self.schemas.values(), *([self.schema] if self.schema else [])]
+        return {one.name for schema in schemas for one in schema.relations.values() if one.symmetric}
 
     def only_annotated(self, examples: list[Example]) -> list[Example]:
         """Examples that can be learnt from; a warning (CIE474) tells of others."""

@@ -184,7 +184,7 @@ class RelationClassifier(ClinieComponent):
         if self.scorer is None:
             return {}
         examples = list(examples)
-        scores = dict(self.scorer(examples, **kwargs))
+        scores = super().score(examples, **kwargs)
         docs = []
         for example in examples:
             doc = example.predicted.copy()
@@ -197,7 +197,7 @@ class RelationClassifier(ClinieComponent):
             docs.append(doc)
         self.set_annotations(docs, self.predict(docs))
         pairs = [(example.reference, doc) for example, doc in zip(examples, docs, strict=True)]
-        scores.update(score_relations(pairs, "relations_gold"))
+        scores.update(score_relations(pairs, "relations_gold", self.symmetric))
         return scores
 
 

@@ -99,7 +99,8 @@ def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
 
 def write(notes: Iterable[Note], path: Path) -> None:
     """Write notes in the official layout: `txt/`, `concept/`, `rel/` and `ast/`, inside the folder that the note's id
-    names (`beth/record-1`), if it names one. The quoted text is lower-cased, the note's text is not changed.
+    names (`beth/record-1`), if it names one; nothing in `rel/` where nobody looked for relations. The quoted text is
+    lower-cased, the note's text is not changed.
 
     notes (Iterable[Note]): The notes, of blank-separated tokens.
     path (Path): The folder.
@@ -111,6 +112,8 @@ def write(notes: Iterable[Note], path: Path) -> None:
         contents = _contents(note)
         site, slash, name = note.id.rpartition("/")
         for suffix, folder in {".txt": "txt", **_FOLDERS}.items():
+            if suffix == ".rel" and not (note.related or note.relations):
+                continue
             place = note_path(path, f"{site}{slash}{folder}/{name}", suffix)
             write_text(place, note.text if suffix == ".txt" else "".join(f"{line}\n" for line in contents[suffix]))
 

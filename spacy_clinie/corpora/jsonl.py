@@ -3,7 +3,8 @@
     {"id": "…", "text": "…", "concepts": [{"id", "start", "end", "label", "score"}],
      "relations": [{"head", "tail", "label", "score"}]}
 
-A concept may also have `fragments` (pairs of offsets) and `attributes` (an object of strings).
+A concept may also have `fragments` (pairs of offsets) and `attributes` (an object of strings). Where nobody looked for
+relations, there is no list of them, or an empty one beside `"related": false`.
 """
 
 import json
@@ -23,7 +24,7 @@ from .source import SourcedNote
 
 SUFFIXES = (".jsonl",)
 _FIELDS = {
-    "line": ("id", "text", "concepts", "relations"),
+    "line": ("id", "text", "concepts", "relations", "related"),
     "concept": ("id", "start", "end", "label", "score", "fragments", "attributes"),
     "relation": ("head", "tail", "label", "score"),
 }

@@ -155,7 +155,7 @@ def load_adapter(model: "PreTrainedModel", tokenizer: Any, folder: Path) -> tupl
         weights = load_peft_weights(str(folder), device="cpu") if trainable else {}
         result: Any = set_peft_model_state_dict(adapted, weights) if weights else None
         unused = result.unexpected_keys if result else []
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, UserWarning, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, LookupError, TypeError, UserWarning, SafetensorError) as error:
         raise ClinieError("CIE328", folder=folder, problem=f"peft raised a {type(error).__name__}") from error
     if unused:
         raise ClinieError("CIE328", folder=folder, problem=f"it has no place for {len(unused)} of their weights")

@@ -123,18 +123,22 @@ class _Own:
         """Whether a closing mark is the text's own: the answer's have a label behind them, or come before it."""
         if not self.comes(self.marks[1]):
             return False
-        written, there = (_run(string, self.marks[1]) for string in (answer[at - 1 :], self.signs[self.at :]))
+        written, there = _run(answer, at - 1, self.marks[1]), _run(self.signs, self.at, self.marks[1])
         return written <= there and not labelled
 
 
-def _run(text: str, sign: str) -> int:
-    """How often a sign stands at the beginning of a text."""
-    return len(text) - len(text.lstrip(sign))
+def _run(text: str, at: int, sign: str) -> int:
+    """How often a sign comes in a row, blanks between them or not."""
+    found = 0
+    while at < len(text) and (text[at] == sign or text[at].isspace()):
+        found += text[at] == sign
+        at += 1
+    return found
 
 
 def _places(copy: str, text: str) -> tuple[_Ends, _Ends]:
-    """For each character of a copy, where in the text its like begins and ends. What both begin with is
-    aligned at once, and the rest with difflib, by the longest stretches of words that both have."""
+    """For each character of a copy, where in the text its like begins and ends. An exact copy is aligned
+    at once, any other with difflib, by the longest stretches of words that both have."""
     starts: _Ends = [None] * len(copy)
     ends = starts.copy()
     ours = [*_WORDS.finditer(text)]
@@ -151,9 +155,8 @@ def _places(copy: str, text: str) -> tuple[_Ends, _Ends]:
 
 def _pairs(first: Sequence[str], second: Sequence[str]) -> Iterator[tuple[int, int]]:
     """Which words of two texts belong together, in their order."""
-    shorter = min(len(first), len(second))
-    head = next((i for i in range(shorter) if first[i] != second[i]), shorter)
-    yield from zip(range(head), range(head), strict=True)
-    rest = SequenceMatcher(None, first[head:], second[head:], autojunk=False)
-    for i, j, size in rest.get_matching_blocks():
-        yield from zip(range(head + i, head + i + size), range(head + j, head + j + size), strict=True)
+    if first == second[: len(first)]:
+        return zip(range(len(first)), range(len(first)), strict=True)
+    # With `autojunk`, or words that come very often would take time that is cubic in their number.
+    blocks = SequenceMatcher(None, first, second, autojunk=True).get_matching_blocks()
+    return ((i + k, j + k) for i, j, size in blocks for k in range(size))

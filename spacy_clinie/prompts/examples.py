@@ -6,6 +6,7 @@ from typing import Protocol, Union, runtime_checkable
 
 from spacy.tokens import Doc
 
+from ..annotation import get_spans
 from ..conversion import note_from_doc
 from ..corpora import jsonl
 from ..corpora.report import Report
@@ -63,7 +64,7 @@ class DrawnExamples:
         sentences = [
             note
             for i, doc in enumerate(docs)
-            for note in _sentences(note_from_doc(doc, f"note-{i}"), doc)
+            for note in _sentences(_concepts_only(doc, f"note-{i}"), doc)
             if note.concepts
         ]
         if not sentences:
@@ -76,6 +77,15 @@ class DrawnExamples:
             (others if types <= shown else first).append(note)
             shown |= types
         return [*first, *others][: self.number]
+
+
+def _concepts_only(doc: Doc, note_id: str) -> Note:
+    """A Doc as a note, without entities of other components that it has relations with: nobody is asked for these."""
+    note = note_from_doc(doc, note_id)
+    note.concepts = note.concepts[: len(get_spans(doc))]
+    known = {concept.id for concept in note.concepts}
+    note.relations = [one for one in note.relations if one.head in known and one.tail in known]
+    return note
 
 
 def _sentences(note: Note, doc: Doc) -> Iterator[Note]:

@@ -1,6 +1,6 @@
 """The scorers that `spacy train` and `spacy evaluate` call. Without intervals: they run at every evaluation."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from spacy.tokens import Doc
@@ -42,13 +42,13 @@ def make_scorer() -> Scorer:
 
 
 # Not within the functions above: a pipeline whose scorers are closures cannot be pickled.
-def _score_end_to_end(examples: Iterable[Example], **_cfg: Any) -> dict[str, Any]:
-    return score_relations((eg.reference, eg.predicted) for eg in examples)
+def _score_end_to_end(examples: Iterable[Example], symmetric: Collection[str] = (), **_cfg: Any) -> dict[str, Any]:
+    return score_relations(((eg.reference, eg.predicted) for eg in examples), symmetric=symmetric)
 
 
-def _score_both(examples: Iterable[Example], **_cfg: Any) -> dict[str, Any]:
+def _score_both(examples: Iterable[Example], **cfg: Any) -> dict[str, Any]:
     pairs = list(examples)
-    return {**score_concepts(pairs), **_score_end_to_end(pairs)}
+    return {**score_concepts(pairs), **_score_end_to_end(pairs, **cfg)}
 
 
 def score_concepts(examples: Iterable[Example], **_cfg: Any) -> dict[str, Any]:
@@ -70,7 +70,9 @@ def score_concepts(examples: Iterable[Example], **_cfg: Any) -> dict[str, Any]:
     return scores
 
 
-def score_relations(docs: Iterable[tuple[Doc, Doc]], prefix: str = "relations") -> dict[str, Any]:
+def score_relations(
+    docs: Iterable[tuple[Doc, Doc]], prefix: str = "relations", symmetric: Collection[str] = ()
+) -> dict[str, Any]:
     """Score relations, by type and by the types and offsets of both ends.
 
     Documents whose reference has no relation annotation (`doc._.rel` was never set) are passed over, and every value
@@ -78,10 +80,17 @@ def score_relations(docs: Iterable[tuple[Doc, Doc]], prefix: str = "relations") 
 
     docs (Iterable[tuple[Doc, Doc]]): References and predictions; on gold concepts, predictions made on these.
     prefix (str): Start of the keys: `relations` end to end, `relations_gold` on gold concepts.
+    symmetric (Collection[str]): Types whose relations are the same whichever end they begin at.
     RETURNS (dict[str, Any]): `{prefix}_p`, `_r`, `_f`, `_per_type` (strict), `{prefix}_lenient_p`, `_r`, `_f`.
     RAISES (ClinieError): CIE400 if the texts of a reference and a prediction differ.
     """
-    return _flat(_notes([pair for pair in docs if has_relations(pair[0])]), "relations", prefix)
+    pairs = _notes([pair for pair in docs if has_relations(pair[0])])
+    for note in (note for pair in pairs for note in pair):
+        places = {concept.id: concept.offsets for concept in note.concepts}
+        for one in note.relations:
+            if one.label in symmetric and places[one.head] > places[one.tail]:
+                one.head, one.tail = one.tail, one.head
+    return _flat(pairs, "relations", prefix)
 
 
 def _notes(docs: Iterable[tuple[Doc, Doc]]) -> list[tuple[Note, Note]]:

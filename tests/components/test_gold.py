@@ -128,6 +128,23 @@ def test_symmetric_relations_are_learnt_whichever_end_is_named_first(rel: Any, n
         assert learnt(rel, doc) == {("aspirin", "ibuprofen", "With")}
 
 
+def test_symmetric_relations_are_scored_whichever_end_is_named_first(
+    rel: Any, nlp: Language, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gold = nlp.make_doc("aspirin and ibuprofen")
+    set_concepts(gold, [Span(gold, 0, 1, "Drug"), Span(gold, 2, 3, "Drug")])
+    set_relations(gold, [(1, 0, "With")])
+    found = nlp.make_doc(gold.text)
+    set_concepts(found, [Span(found, 0, 1, "Drug"), Span(found, 2, 3, "Drug")])
+    set_relations(found, [(0, 1, "With")])
+    monkeypatch.setattr(rel, "predict", lambda docs: [[(0, 1, "With", 0.9)] for _ in docs])
+    scores = rel.score([Example(found, gold)])
+    assert (scores["relations_f"], scores["relations_gold_f"]) == (1.0, 1.0)
+    set_relations(gold, [(1, 0, "Takes")])
+    set_relations(found, [(0, 1, "Takes")])
+    assert rel.score([Example(found, gold)])["relations_f"] == 0.0
+
+
 def test_concepts_that_are_given_twice_are_learnt_once(rel: Any, nlp: Language) -> None:
     doc = nlp.make_doc("aspirin for pain")
     twice = [Span(doc, 0, 1, "Drug", span_id="A"), Span(doc, 0, 1, "Drug", span_id="B")]

@@ -128,6 +128,9 @@ def test_a_copy_tells_the_place_of_every_mention(case: tuple[str, list[tuple[int
         # The place is not told, but it is behind what was copied.
         ("Rash here. Rash there. Rash.", "Sure! Rash here.« rash»Drug»", [(11, 15)]),
         ("Rash. Rash here. Later rash", "Well: rash here« later  rash»Drug»", [(17, 27)]),
+        # Only the end is copied, or one line of a list.
+        ("pain in arm and pain in chest", "«pain»Drug» in chest", [(16, 20)]),
+        ("- pain in arm\n- pain in leg", "- «pain»Drug» in leg", [(16, 20)]),
         # Marks of the text's own.
         ("Il dit «mal» et prend aspirine", "Il dit «mal» et prend« aspirine»Drug»", [(22, 30)]),
         ("dit «rash» puis", "dit ««rash»Drug»» puis", [(5, 9)]),
@@ -144,9 +147,12 @@ def test_copies_that_are_not_exact(text: str, answer: str, expected: list[tuple[
 
 
 def test_a_single_label_beside_marks_of_the_text() -> None:
-    text, answer = "dit «rash» puis «rash»", "dit ««rash»» puis «rash»"
-    found, _ = ground(text, InlineMarks().parse(answer, text, ["Drug"]).mentions, ["Drug"])
-    assert [(one.start, one.stop) for one in found] == [(5, 9)]
+    for text, answer, place in (
+        ("dit «rash» puis «rash»", "dit ««rash»» puis «rash»", (5, 9)),
+        ("dit « rash » puis", "dit « «rash» » puis", (6, 10)),
+    ):
+        found, _ = ground(text, InlineMarks().parse(answer, text, ["Drug"]).mentions, ["Drug"])
+        assert [(one.start, one.stop) for one in found] == [place]
 
 
 @pytest.mark.parametrize(("answer", "whole"), [(TEXT, True), (TEXT[:-1], True), (TEXT[:30], False), ("", False)])
