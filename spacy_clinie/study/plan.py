@@ -174,6 +174,8 @@ def _leave_one_out(profile: Profile, corpora: Mapping[str, Known], fold: Fold) -
     others = tuple(name for name in corpora if name != fold.corpus)
     if fold.arm not in ASKING or not others:
         return
+    # The long ones first: with several jobs, one of these would run alone in the end.
+    yield replace(fold, steps=profile.steps_of(fold.arm, "full"))
     multi = replace(fold, stage="multi", steps=profile.steps_of(fold.arm, "multi"), multitask=True, others=others)
     yield multi
     yield replace(multi, stage="zero", steps=0)
@@ -183,4 +185,3 @@ def _leave_one_out(profile: Profile, corpora: Mapping[str, Known], fold: Fold) -
             few = replace(fold, stage="shots", steps=profile.steps_of(fold.arm, "shots"), shots=shots, draw=draw)
             yield replace(few, multitask=True, others=others)
             yield few
-    yield replace(fold, steps=profile.steps_of(fold.arm, "full"))
