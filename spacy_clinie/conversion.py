@@ -43,7 +43,7 @@ def doc_from_note(make_doc: Callable[[str], Doc], note: Note) -> tuple[Doc, list
     scores = [concept.score for concept in note.concepts]
     set_concepts(doc, spans, None if all(score is None for score in scores) else scores, details)
     index = {concept.id: i for i, concept in enumerate(note.concepts)}
-    if note.related or note.relations:
+    if note.relations_known or note.relations:
         set_relations(doc, [(index[r.head], index[r.tail], r.label, r.score) for r in note.relations])
     return doc, snapped
 
@@ -58,7 +58,7 @@ def note_from_doc(doc: Doc, note_id: str = "", *, entities: bool = False) -> Not
     """
     spans = get_spans(doc)
     details = get_details(doc)
-    note = Note(id=str(doc.user_data.get(ID_KEY, note_id)), text=doc.text, related=has_relations(doc))
+    note = Note(id=str(doc.user_data.get(ID_KEY, note_id)), text=doc.text, relations_known=has_relations(doc))
     given = [span.id_ for span in spans]
     unique = all(given) and len(set(given)) == len(given)
     for i, (span, score, link) in enumerate(zip(spans, get_scores(doc), get_links(doc), strict=True)):

@@ -105,14 +105,14 @@ class Note:
     text (str): The text, unchanged.
     concepts (list[Concept]): In any order; overlaps allowed.
     relations (list[Relation]): Between ids of `concepts`.
-    related (bool): Whether somebody looked for relations. No components learn from a note that nobody did that to.
+    relations_known (bool): Whether somebody looked for relations. Nothing is learnt of those where nobody did.
     """
 
     id: str
     text: str
     concepts: list[Concept] = field(default_factory=list)
     relations: list[Relation] = field(default_factory=list)
-    related: bool = field(default=True, compare=False)
+    relations_known: bool = field(default=True, compare=False)
 
     def check(self) -> None:
         """Raise for what no reader can mend: offsets outside the text, and relations to missing concepts.
@@ -160,7 +160,7 @@ class Note:
                 record["attributes"] = dict(concept.attributes)
             concepts.append(record)
         relations = [{"head": r.head, "tail": r.tail, "label": r.label, "score": r.score} for r in self.relations]
-        silent = {} if self.related or relations else {"related": False}
+        silent = {} if self.relations_known or relations else {"relations_known": False}
         return {"id": self.id, "text": self.text, "concepts": concepts, "relations": relations, **silent}
 
     @classmethod
@@ -192,7 +192,7 @@ class Note:
                 note.concepts.append(Concept.from_dict(item, next(free)))
             except ValueError as error:
                 refuse("concept", str(error))
-        note.related = fields.get("relations") is not None and fields.get("related") is not False
+        note.relations_known = fields.get("relations") is not None and fields.get("relations_known") is not False
         for item in _items(fields, "relation", refuse):
             try:
                 note.relations.append(Relation.from_dict(item))

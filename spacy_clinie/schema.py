@@ -241,7 +241,7 @@ class Schema:
         concepts = [fitting.concept(concept) for concept in note.concepts]
         places = relations_at or [(file, fitting.lines.get(relation.head)) for relation in note.relations]
         relations = [fitting.relation(*both) for both in zip(note.relations, places, strict=True)]
-        return Note(note.id, note.text, [c for c in concepts if c], [r for r in relations if r], note.related)
+        return Note(note.id, note.text, [c for c in concepts if c], [r for r in relations if r], note.relations_known)
 
     def to_dict(self) -> dict[str, Any]:
         """The schema as `from_dict` takes it and as a YAML file holds it.

@@ -88,8 +88,8 @@ def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
         relations = _relations(contents.get(".rel") or "", rel, concepts, report)
         note = Note(ids[text_file], text, [concept for same in concepts.values() for concept in same])
         note.relations = [relation for relation, _ in relations]
-        note.related = ".rel" in files
-        if not note.related and files_by_kind[".rel"]:
+        note.relations_known = ".rel" in files
+        if not note.relations_known and files_by_kind[".rel"]:
             report.mend("note without a file of relations: taken as one that nobody looked for any in", text_file)
         note.concepts.sort(key=lambda concept: lines[concept.id])
         others = text_file, *files.values()
@@ -112,7 +112,7 @@ def write(notes: Iterable[Note], path: Path) -> None:
         contents = _contents(note)
         site, slash, name = note.id.rpartition("/")
         for suffix, folder in {".txt": "txt", **_FOLDERS}.items():
-            if suffix == ".rel" and not (note.related or note.relations):
+            if suffix == ".rel" and not (note.relations_known or note.relations):
                 continue
             place = note_path(path, f"{site}{slash}{folder}/{name}", suffix)
             write_text(place, note.text if suffix == ".txt" else "".join(f"{line}\n" for line in contents[suffix]))

@@ -4,7 +4,7 @@
      "relations": [{"head", "tail", "label", "score"}]}
 
 A concept may also have `fragments` (pairs of offsets) and `attributes` (an object of strings). Where nobody looked for
-relations, there is no list of them, or an empty one beside `"related": false`.
+relations, there is no list of them, or an empty one beside `"relations_known": false`.
 """
 
 import json
@@ -24,7 +24,7 @@ from .source import SourcedNote
 
 SUFFIXES = (".jsonl",)
 _FIELDS = {
-    "line": ("id", "text", "concepts", "relations", "related"),
+    "line": ("id", "text", "concepts", "relations", "relations_known"),
     "concept": ("id", "start", "end", "label", "score", "fragments", "attributes"),
     "relation": ("head", "tail", "label", "score"),
 }

@@ -202,10 +202,10 @@ def test_concepts_that_somebody_took_out_or_renamed_do_not_come_back(tmp_path: P
 
 def test_notes_without_relations_that_nobody_looked_for_stay_so(tmp_path: Path) -> None:
     concepts = [Concept("C1", 5, 12, "Drug")]
-    notes = [Note("n", "Took aspirin.", concepts, related=False), Note("m", "Took aspirin.", concepts)]
+    notes = [Note("n", "Took aspirin.", concepts, relations_known=False), Note("m", "Took aspirin.", concepts)]
     docbin.write(notes, tmp_path / "a.spacy")
     assert [has_relations(doc) for doc in DocBin().from_disk(tmp_path / "a.spacy").get_docs(Vocab())] == [False, True]
-    assert [one.note.related for one in docbin.read(tmp_path / "a.spacy", Report())] == [False, True]
+    assert [one.note.relations_known for one in docbin.read(tmp_path / "a.spacy", Report())] == [False, True]
 
 
 def test_packages_are_searched_once_for_a_file_and_not_for_each_note(

@@ -365,7 +365,7 @@ def test_a_note_without_a_file_of_relations_says_nothing_of_them(tmp_path: Path)
     put(tmp_path, "a", txt=TEXT, con=concept, rel="")
     put(tmp_path, "b", txt=TEXT, con=concept)
     found, report = read(tmp_path)
-    assert [sourced.note.related for sourced in found] == [True, False]
+    assert [sourced.note.relations_known for sourced in found] == [True, False]
     assert list(remarks(report, "mended")) == [
         "note without a file of relations: taken as one that nobody looked for any in"
     ]
@@ -373,7 +373,7 @@ def test_a_note_without_a_file_of_relations_says_nothing_of_them(tmp_path: Path)
 
 def test_a_corpus_of_concepts_alone_needs_no_word_about_relations(tmp_path: Path) -> None:
     note, report = read_one(tmp_path / "there", txt=TEXT, con='c="aspirin" 3:2 3:2||t="treatment"\n')
-    assert not note.related
+    assert not note.relations_known
     assert not remarks(report, "mended")
     i2b2.write([note], tmp_path / "written")
     assert {file.suffix for file in (tmp_path / "written").rglob("*.*")} == {".txt", ".con", ".ast"}

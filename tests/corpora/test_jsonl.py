@@ -286,18 +286,18 @@ def test_every_unknown_field_is_counted(tmp_path: Path) -> None:
 def test_a_line_without_relations_says_nothing_of_them(tmp_path: Path) -> None:
     silent = {key: value for key, value in record(id="n2").items() if key != "relations"}
     notes, report = read(tmp_path, record(relations=[]), silent, {"id": "n3", "text": TEXT})
-    assert [note.related for note in notes] == [True, False, False]
+    assert [note.relations_known for note in notes] == [True, False, False]
     assert remarks(report) == {"line without a list of concepts: taken as a note that has none": ["notes.jsonl:3"]}
 
 
 def test_that_nobody_looked_for_relations_is_written_and_read(tmp_path: Path) -> None:
     notes = [
-        Note("a", TEXT, [Concept("C1", 0, 4, "ADE")], related=False),
+        Note("a", TEXT, [Concept("C1", 0, 4, "ADE")], relations_known=False),
         Note("b", TEXT, [Concept("C1", 0, 4, "ADE")]),
     ]
     jsonl.write(notes, tmp_path / "notes.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "notes.jsonl").read_text("utf8").splitlines()]
-    assert [(line["relations"], line.get("related")) for line in lines] == [([], False), ([], None)]
+    assert [(line["relations"], line.get("relations_known")) for line in lines] == [([], False), ([], None)]
     report = Report()
-    assert [sourced.note.related for sourced in jsonl.read(tmp_path, report)] == [False, True]
+    assert [sourced.note.relations_known for sourced in jsonl.read(tmp_path, report)] == [False, True]
     assert not remarks(report)
