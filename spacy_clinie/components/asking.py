@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Optional, Union, cast
 
@@ -98,14 +99,10 @@ class AskingComponent(ClinieComponent):
                     raise
                 # All training data name schemas, and none is the component's: for that, there is nothing to show.
                 continue
-            self._refuse_unfit(self.shown[key], schema)
-
-    def _refuse_unfit(self, shown: Sequence[Note], schema: Schema) -> None:
-        labels = {one.label for note in shown for one in note.concepts} - set(schema.concepts)
-        if self.relations:
-            labels |= {one.label for note in shown for one in note.relations} - set(schema.relations)
-        if labels:
-            raise ClinieError("CIE460", component=self.name, schema=schema.name, types=", ".join(sorted(labels)))
+            shown, unfit = self.shown[key], partial(self.refuse_unknown, code="CIE460", schema=schema.name)
+            unfit((one.label for note in shown for one in note.concepts), schema.concepts)
+            if self.relations:
+                unfit((one.label for note in shown for one in note.relations), schema.relations)
 
     def _examples_for(self, doc: Doc) -> Sequence[Note]:
         """What the prompts about a Doc show: examples of its schema, whatever that was called when they were taken."""
@@ -197,12 +194,14 @@ class AskingComponent(ClinieComponent):
                 example.predicted.user_data[SCHEMA_KEY] = example.reference.user_data[SCHEMA_KEY]
         docs = [example.predicted for example in examples]
         pieced = self.active_reader.read_texts(docs)
-        spans = [gold_spans(example.reference, example.predicted) for example in examples]
+        # The concepts first, then entities of others, which only relations are learnt with.
+        spans = [gold_spans(example.reference, example.predicted, entities=True) for example in examples]
         self.check(examples)
         gold = []
-        for doc, own, given in zip(docs, pieced, spans, strict=True):
-            names = list(self.schema_of(doc).concepts)
-            ends = [(*_units(own, span), names.index(span.label_)) for span in given]
+        for example, own, given in zip(examples, pieced, spans, strict=True):
+            names = list(self.schema_of(example.predicted).concepts)
+            concepts = given[: len(get_spans(example.reference))]
+            ends = [(*_units(own, span), names.index(span.label_)) for span in concepts]
             gold.append([(start, stop, kind) for start, stop, kind in ends if start < stop])
         unwritten = 0
         missing: dict[int, set[tuple[int, int, int]]] = {}
@@ -219,12 +218,11 @@ class AskingComponent(ClinieComponent):
         cut_off = sum(len(spans) for spans in missing.values())
         if cut_off:
             warn("CIE478", component=self.name, count=cut_off)
-        all_spans = [gold_spans(example.reference, example.predicted, entities=True) for example in examples]
         related = [
             {Triple(*one) for one in gold_triples(example.reference, given, self.schema_of(example.reference))}
-            for example, given in zip(examples, all_spans, strict=True)
+            for example, given in zip(examples, spans, strict=True)
         ]
-        for question in self.relations_asked(docs, pieced, all_spans):
+        for question in self.relations_asked(docs, pieced, spans):
             if not has_relations(examples[question.doc].reference):
                 continue
             yield question, question.right(related[question.doc], codec)

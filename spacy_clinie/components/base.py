@@ -274,16 +274,18 @@ class ClinieComponent(TrainablePipe):
         """
         raise NotImplementedError
 
-    def refuse_unknown(self, labels: Iterable[str], known: Iterable[str]) -> None:
+    def refuse_unknown(self, labels: Iterable[str], known: Iterable[str], code: str = "CIE463", **facts: Any) -> None:
         """Raise if there are labels that a schema does not have.
 
         labels (Iterable[str]): Labels of training data.
         known (Iterable[str]): Those of the schema.
-        RAISES (ClinieError): CIE463.
+        code (str): What to raise.
+        **facts (Any): What fills its message further.
+        RAISES (ClinieError): CIE463, or another one.
         """
         unknown = sorted(set(labels) - set(known))
         if unknown:
-            raise ClinieError("CIE463", component=self.name, types=", ".join(unknown))
+            raise ClinieError(code, component=self.name, types=", ".join(unknown), **facts)
 
     def batch(self, examples: list[Example]) -> tuple[list[Any], list[Any]]:
         """What the model learns from: inputs and gold answers."""

@@ -76,11 +76,8 @@ def save(docs: Iterable[Doc], path: Path) -> None:
     docs (Iterable[Doc]): The Docs.
     path (Path): The file, replaced once all of it is written.
     """
-    doc_bin = DocBin(attrs=_ATTRS, store_user_data=True)
     with replacing(path) as temporary, codecs_found_once():
-        for doc in docs:
-            doc_bin.add(doc)
-        doc_bin.to_disk(temporary)
+        DocBin(attrs=_ATTRS, store_user_data=True, docs=docs).to_disk(temporary)
 
 
 def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
