@@ -192,7 +192,7 @@ class Note:
                 note.concepts.append(Concept.from_dict(item, next(free)))
             except ValueError as error:
                 refuse("concept", str(error))
-        note.relations_known = fields.get("relations") is not None and fields.get("relations_known") is not False
+        note.relations_known = _is_list(fields.get("relations")) and fields.get("relations_known") is not False
         for item in _items(fields, "relation", refuse):
             try:
                 note.relations.append(Relation.from_dict(item))
@@ -236,7 +236,9 @@ def _is_list(value: Any) -> bool:
 
 
 def _items(record: Mapping[str, Any], kind: str, refuse: Callable[[str, str], None]) -> list[Any]:
-    items = record.get(f"{kind}s") or []
+    items = record.get(f"{kind}s")
+    if items is None:
+        return []
     if _is_list(items):
         return items
     refuse(kind, f"{kind}s is not a list")

@@ -7,10 +7,10 @@ annotation records its text, the unit is taken that makes recorded and real text
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count, product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from bioc import (
     BioCAnnotation,
@@ -27,8 +27,9 @@ from bioc import (
 from ..errors import ClinieError
 from ..notes import Concept, Note, Relation, attributes_of
 from .bioc_documents import TYPE, json_documents, leave_out_infons, xml_documents
-from .bundle import Ids, at_least_one, find_bundles, make_sound, replacing
+from .bundle import Ids, at_least_one, find_bundles, make_sound, replacing, take_free
 from .files import clean, field_name
+from .identifiers import closest, identifiers_of
 from .report import Report
 from .source import SourcedNote
 
@@ -103,12 +104,13 @@ def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
 
 def _note(document: BioCDocument, report: Report, file: Path, line: int | None) -> Note | None:
     pieces = []
-    annotations, relations = list(document.annotations), list(document.relations)
     unused = [("document", document.infons)]
+    parts = [(list(document.annotations), list(document.relations))]
     for passage in document.passages:
+        parts.append(([], []))
         for part in (passage, *passage.sentences):
-            annotations += part.annotations
-            relations += part.relations
+            parts[-1][0].extend(part.annotations)
+            parts[-1][1].extend(part.relations)
             unused.append(("passage" if part is passage else "sentence", part.infons))
         texts = [part for part in passage.sentences if part.text]
         pieces += [(part.offset, part.text) for part in ([passage] if passage.text else texts)]
@@ -121,6 +123,10 @@ def _note(document: BioCDocument, report: Report, file: Path, line: int | None) 
     halves = sum(clean(text)[1] for _, text in pieces)
     if halves:
         report.mend("half a character (lone surrogate) was replaced", file, line, halves)
+    begun_anew = _tell_apart(parts)
+    if begun_anew:
+        report.mend("ids of annotations that begin anew in a passage: told apart", file, line, begun_anew)
+    annotations, relations = ([one for own in side for one in own] for side in zip(*parts, strict=True))
     usable = _usable(annotations)
     if len(usable) < len(annotations):
         report.drop("annotation without type or place", file, line, len(annotations) - len(usable))
@@ -132,6 +138,9 @@ def _note(document: BioCDocument, report: Report, file: Path, line: int | None) 
     concepts = [_concept(annotation, reading) for annotation in usable]
     note = Note(str(document.id), reading.buffer.decode(reading.unit.encoding), concepts)
     for relation in relations:
+        if not relation.nodes and isinstance(relation.infons, dict):
+            _add_between_identifiers(relation, note, report, file, line)
+            continue
         found = _relation(relation, unused)
         if found:
             note.relations.append(found)
@@ -206,6 +215,24 @@ def _join(pieces: list[tuple[int, str]], unit: _Unit) -> bytes | None:
     return buffer
 
 
+def _tell_apart(parts: Sequence[tuple[list[BioCAnnotation], list[BioCRelation]]]) -> int:
+    """Give annotations whose ids an earlier passage has too new ones, in the relations of their passage as well.
+
+    RETURNS (int): How many.
+    """
+    taken: dict[str, int] = {}
+    begun_anew = 0
+    for annotations, relations in parts:
+        given = [str(one.id) for one in annotations if one.id not in (None, "")]
+        renamed = {name: take_free(name, taken) for name in dict.fromkeys(given)}
+        for one in annotations:
+            begun_anew += renamed.get(str(one.id), str(one.id)) != str(one.id)
+            one.id = renamed.get(str(one.id), one.id)
+        for node in (node for relation in relations for node in relation.nodes):
+            node.refid = renamed.get(str(node.refid), node.refid)
+    return begun_anew
+
+
 def _usable(annotations: list[BioCAnnotation]) -> list[BioCAnnotation]:
     """The annotations that can become concepts, each with an id."""
     usable = [annotation for annotation in annotations if _is_usable(annotation)]
@@ -247,6 +274,30 @@ def _relation(relation: BioCRelation, unused: list[tuple[str, Any]]) -> Relation
     score = _take_score(infons)
     unused.append(("relation", infons))
     return Relation(str(head.refid), str(tail.refid), label, score)
+
+
+def _add_between_identifiers(relation: BioCRelation, note: Note, report: Report, file: Path, line: int | None) -> None:
+    """A relation that names its ends by identifiers in its infons, as BC5CDR and BioRED do."""
+    infons = attributes_of(relation.infons)
+    label = next((infons.pop(key) for key in reversed(_RELATION_TYPES) if infons.get(key)), None)
+    score = _take_score(infons)
+    ends = {
+        key: mentions
+        for key, value in infons.items()
+        if (mentions := [one for one in note.concepts if any(value in identifiers_of(own) for own in _named(one))])
+    }
+    pair = closest(*ends.values()) if label and len(ends) == 2 else None
+    if pair is None:
+        report.drop("relation without a type, or not between two annotations or identifiers", file, line)
+        return
+    note.relations.append(Relation(pair[0].id, pair[1].id, cast(str, label), score))
+    report.mend("relation between identifiers: set between their closest mentions", file, line)
+    leave_out_infons([("relation", {key: infons[key] for key in infons.keys() - ends})], report, file, line)
+
+
+def _named(concept: Concept) -> Iterator[str]:
+    """What may be an identifier of a concept: BC5CDR has it as MESH, BioRED as identifier."""
+    return (value for key, value in concept.attributes.items() if key != SCORE)
 
 
 def _role(node: BioCNode) -> str:

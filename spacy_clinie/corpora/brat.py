@@ -21,7 +21,8 @@ and is a blank in the recorded string.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -39,6 +40,8 @@ _BLANKS = re.compile(r"[ \t]+")
 _PAIR = r"[0-9]{1,9}[ \t]+[0-9]{1,9}"
 # No tab around a semicolon: behind a tab the recorded string begins, which can look like another fragment.
 _SPAN = re.compile(rf"([^ \t]+)[ \t]+({_PAIR}(?: *; *{_PAIR})*)(?:[ \t](.*))?", re.DOTALL)
+# Of a broken line, the rest may begin with any word; behind an id stands a tab.
+_ID = re.compile(r"[A-Z][0-9]+\S*")
 _NUMBERED = re.compile(r"T[0-9]+")
 _WORD = re.compile(r"[^ \t\r\n]+")
 _WORDS = re.compile(r"[^ \t\r\n]+(?: [^ \t\r\n]+)*")
@@ -117,10 +120,7 @@ def _read(path: Path, report: Report, pairwise: Collection[str]) -> Iterator[Sou
     found = find_notes(path, ".txt", report, annotated.values())
     if not annotated:
         raise ClinieError("CIE205", path=path.name, suffix=".txt", missing=".ann")
-    texts = {text_file.with_suffix("") for text_file, _, _ in found}
-    for stem, file in annotated.items():
-        if stem not in texts:
-            report.drop("annotation file without a text", file)
+    _join_folders(annotated, [text_file.with_suffix("") for text_file, _, _ in found], report)
     for text_file, note_id, split in found:
         file = annotated.get(text_file.with_suffix(""), text_file.with_suffix(".ann"))
         text = read_text(text_file, report)
@@ -139,6 +139,26 @@ def _read(path: Path, report: Report, pairwise: Collection[str]) -> Iterator[Sou
             annotation.take(number, line)
         note = annotation.note(note_id, text)
         yield SourcedNote(note, file, split, annotation.lines, relations_at=annotation.relations_at)
+
+
+def _join_folders(annotated: dict[Path, Path], texts: Sequence[Path], report: Report) -> None:
+    """Give texts without annotations those of another folder, where one file of each kind has the name.
+
+    annotated (dict[Path, Path]): Files of annotations by their paths without suffix; those of other folders get the
+        path of their text.
+    texts (Sequence[Path]): Texts without suffix.
+    report (Report): Counts what is joined, and what is left over.
+    """
+    alone = [stem for stem in annotated if stem not in set(texts)]
+    waiting = {text.name: text for text in texts if text not in annotated}
+    named = Counter(stem.name for stem in [*alone, *texts])
+    for stem in alone:
+        file = annotated.pop(stem)
+        if stem.name in waiting and named[stem.name] == 2:
+            annotated[waiting[stem.name]] = file
+            report.mend("annotation file in another folder than its text", file)
+        else:
+            report.drop("annotation file without a text", file)
 
 
 class _Annotation:
@@ -181,7 +201,7 @@ class _Annotation:
                 self.report.leave_out("relation of fewer than two members (* line)", self.file, number)
         elif kind == "*":
             self.report.leave_out("relation of any number of members (* line)", self.file, number)
-        elif kind not in "TREAMN":
+        elif kind not in "TREAMN" or not (_ID.fullmatch(key) or line.strip(" \t")[len(key) :].startswith("\t")):
             self.report.drop("line of an unknown kind", self.file, number)
         elif key in self._seen and kind in "TE":
             self.report.drop("id given twice", self.file, number)

@@ -56,7 +56,7 @@ class Ids:
         if not note_id:
             self.report.mend("note without an id: named by its file and line", file, line)
             note_id = file.stem if line is None else f"{file.stem}-{line}"
-        found = _take_free(note_id, self._taken)
+        found = take_free(note_id, self._taken)
         if found != note_id:
             self.report.mend("two notes with one id: the later one got a number behind it", file, line)
         return found
@@ -138,7 +138,7 @@ def make_sound(note: Note, report: Report, file: Path, line: int | None = None) 
             continue
         if concept.id in taken:
             report.mend("two concepts with one id: relations go to the first", file, line)
-        concept.id = _take_free(concept.id, taken)
+        concept.id = take_free(concept.id, taken)
         concept.fragments.sort()
         if concept.fragments and not _fragments_fit(concept):
             report.mend("fragments that do not fit their concept were left out", file, line)
@@ -204,8 +204,13 @@ def _lives(process: int) -> bool:
     return True
 
 
-def _take_free(name: str, taken: dict[str, int]) -> str:
-    """Take a name that is free: the same, or with a number behind it. Each taken name keeps the last such number."""
+def take_free(name: str, taken: dict[str, int]) -> str:
+    """Take a name that is free: the same, or with a number behind it.
+
+    name (str): The name.
+    taken (dict[str, int]): Names that are taken, each with the last such number; gets the new one.
+    RETURNS (str): The new one.
+    """
     found = name
     while found in taken:
         taken[name] += 1

@@ -15,7 +15,7 @@ from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 from srsly.msgpack import msgpack_decoders, msgpack_encoders
 
-from ..annotation import SPANS_KEY
+from ..annotation import ENTS_KEY, SPANS_KEY, get_spans
 from ..conversion import doc_from_note, note_from_doc
 from ..notes import Note
 from ..relations import LENGTH_KEY, RELATIONS_KEY, relation_indexes, relations_fit, set_relations
@@ -113,12 +113,16 @@ def _docs(file: Path, report: Report) -> Iterator[Doc]:
 def _note(doc: Doc, number: int, report: Report, file: Path) -> Note | None:
     name = f"{file.stem}-{number}"
     for reason, lost in (
+        ("relation of another library beside our own", _relations_beside(doc)),
         ("relation of a longer document that this one was cut out of", _clear_outdated_relations(doc)),
         ("relation in an unknown shape, or of what is no concept", _settle_relations(doc)),
     ):
         if lost:
             report.drop(reason, file, number, lost)
     try:
+        taken_out = _taken_out(doc)
+        if taken_out:
+            report.mend("concept that is not in doc.ents any more, but in doc.spans", file, number, taken_out)
         return note_from_doc(doc, name, entities=True)
     except _DAMAGED:
         report.drop("document with concepts in an unknown shape", file, number)
@@ -132,6 +136,20 @@ def _unread(doc: Doc) -> Iterator[str]:
     for key in doc.user_data:
         if isinstance(key, tuple) and key[:1] == ("._.",) and key != _FOREIGN_KEY:
             yield f"extension: {field_name(str(key[1]))}"
+
+
+def _relations_beside(doc: Doc) -> int:
+    """How many relations of another library stand beside our own, as where a process without our components wrote its
+    own to a Doc of ours."""
+    return len(_apart(doc.user_data.get(_FOREIGN_KEY) or [])) if RELATIONS_KEY in doc.user_data else 0
+
+
+def _taken_out(doc: Doc) -> int:
+    """How many of our concepts somebody took out of `doc.ents`, and not out of `doc.spans`, which is what is read."""
+    flat = {(ent.start_char, ent.end_char, ent.label_) for ent in doc.ents}
+    recorded = doc.user_data.get(ENTS_KEY, ()) if SPANS_KEY in doc.spans else ()
+    known = {(span.start_char, span.end_char, span.label_) for span in get_spans(doc)}
+    return len({(start, end, label) for start, end, label in recorded} & known - flat)
 
 
 def _clear_outdated_relations(doc: Doc) -> int:

@@ -17,13 +17,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import product
 from pathlib import Path
 
 from ..errors import ClinieError
 from ..notes import Concept, Note, Relation
 from .bundle import Ids, at_least_one, find_bundles, make_sound, offsets_problem, replacing
 from .files import clean, numbered_lines, read_text
+from .identifiers import closest, identifiers_of
 from .offsets import counted_otherwise
 from .report import Report
 from .source import SourcedNote
@@ -178,11 +178,13 @@ def _add_relations(note: Note, relations: Sequence[tuple[int, list[str]]], file:
     for concept in note.concepts:
         for name in _identifiers(concept):
             mentions[name].append(concept)
-    closest = cache(lambda first, second: _closest(mentions[first], mentions[second]))
+    pair_of = cache(lambda first, second: closest(mentions[first], mentions[second]))
     for number, (label, first, second, *further) in relations:
-        pair = closest(first, second)
+        pair = pair_of(first, second)
         if pair is None:
-            report.drop("relation to an identifier without a mention", file, number)
+            alone = first == second and first in mentions
+            ends = "between an identifier and itself, of one mention" if alone else "to an identifier without a mention"
+            report.drop(f"relation {ends}", file, number)
             continue
         head, tail = pair
         if any(end.attributes[IDENTIFIER] != name for end, name in ((head, first), (tail, second))):
@@ -198,19 +200,7 @@ def _leave_out(what: str, columns: Sequence[str], report: Report, file: Path, li
 
 
 def _identifiers(concept: Concept) -> set[str]:
-    whole = concept.attributes.get(IDENTIFIER, "")
-    return {whole, *(part.strip() for part in re.split("[|,;]", whole))} - {""}
-
-
-def _closest(heads: Sequence[Concept], tails: Sequence[Concept]) -> tuple[Concept, Concept] | None:
-    """The two mentions with the fewest characters between them; the first such pair of several."""
-    pairs = ((head, tail) for head, tail in product(heads, tails) if head is not tail)
-
-    def distance(pair: tuple[Concept, Concept]) -> int:
-        head, tail = pair
-        return max(head.start - tail.end, tail.start - head.end, 0)
-
-    return min(pairs, key=distance, default=None)
+    return identifiers_of(concept.attributes.get(IDENTIFIER, ""))
 
 
 def _lines(note: Note) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Score files against files, for the command line."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -39,10 +39,10 @@ def evaluate(
     types = None if schema is None else Schema.load(schema)
     gold_notes, gold_problems = _read(Path(gold), types)
     predicted_notes, predicted_problems = _read(Path(predicted), types)
-    found = _pair(gold_notes, predicted_notes)
-    if found:
-        reason = "note id that lacks its folder, or has one more: paired by name and text"
-        predicted_problems.append({"kind": "mended", "reason": reason, "count": len(found), "examples": found})
+    for what, alike in {"name and text": _name_and_text, "text": _text}.items():
+        if found := _pair(gold_notes, predicted_notes, alike):
+            reason = f"note id that no gold note has: paired by {what}"
+            predicted_problems.append({"kind": "mended", "reason": reason, "count": len(found), "examples": found})
     gold_ids, predicted_ids = ({note.id for note in notes} for notes in (gold_notes, predicted_notes))
     if gold_ids.isdisjoint(predicted_ids):
         raise ClinieError(
@@ -57,30 +57,36 @@ def evaluate(
     return result
 
 
-def _pair(gold: list[Note], predicted: list[Note]) -> list[str]:
-    """Give predicted notes without a partner the id of the one gold note whose name and text are theirs: a folder of
-    files keeps no folders of notes whose names are unique in it.
+def _name_and_text(note: Note) -> tuple[str, str]:
+    """A folder of files keeps no folders of notes whose names are unique in it."""
+    return note.id.rpartition("/")[2], note.text
+
+
+def _text(note: Note) -> str:
+    """Docs of other tools have no ids."""
+    return note.text
+
+
+def _pair(gold: list[Note], predicted: list[Note], alike: Callable[[Note], Hashable]) -> list[str]:
+    """Give predicted notes without a partner the id of the one gold note without one that is like them.
 
     RETURNS (list[str]): The ids that they had.
     """
     known = {note.id for note in gold} & {note.id for note in predicted}
     sides = []
     for notes in (gold, predicted):
-        by_name: dict[tuple[str, str], list[Note]] = {}
+        found: dict[Hashable, list[Note]] = {}
         for note in notes:
             if note.id not in known:
-                by_name.setdefault((note.id.rpartition("/")[2], note.text), []).append(note)
-        sides.append(by_name)
-    found = []
+                found.setdefault(alike(note), []).append(note)
+        sides.append(found)
+    renamed = []
     for key, own in sides[1].items():
         others = sides[0].get(key, [])
         if len(own) == len(others) == 1:
-            longer, shorter = sorted((f"/{own[0].id}", f"/{others[0].id}"), key=len, reverse=True)
-            if not longer.endswith(shorter):
-                continue
-            found.append(own[0].id)
+            renamed.append(own[0].id)
             own[0].id = others[0].id
-    return found
+    return renamed
 
 
 def _read(path: Path, schema: Optional[Schema]) -> tuple[list[Note], list[dict[str, Any]]]:

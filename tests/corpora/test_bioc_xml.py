@@ -429,3 +429,52 @@ def test_keys_and_roles_that_may_be_text_are_not_told(tmp_path: Path) -> None:
         ("role in a relation: patient", 1),
     ]
     assert report.problems == 0
+
+
+def test_a_relation_of_a_passage_means_its_own_annotations(tmp_path: Path) -> None:
+    """Ids begin anew in each passage, and relations of the document mean the first."""
+    link = relation(("a", ""), ("b", ""))
+    parts = [
+        passage(start, TEXT, annotation("a", start, 4, "ADE"), annotation("b", start + 11, 7), link)
+        for start in (0, 20)
+    ]
+    (note,), report = read(tmp_path, document(*parts, link))
+    starts = {concept.id: concept.start for concept in note.concepts}
+    assert [(starts[one.head], starts[one.tail]) for one in note.relations] == [(0, 11), (0, 11), (20, 31)]
+    assert counts(report) == {"ids of annotations that begin anew in a passage: told apart": 2}
+
+
+def named(**infons: str) -> str:
+    parts = [f'<infon key="{name}">{value}</infon>' for name, value in infons.items()]
+    return f'<relation id="R1">{"".join(parts)}</relation>'
+
+
+@pytest.mark.parametrize(
+    ("link", "label", "left_out"),
+    [
+        (named(relation="CID", Chemical="D1", Disease="D2"), "CID", 0),
+        (named(entity1="D1", entity2="D2", type="Association", novel="No"), "Association", 1),
+    ],
+)
+def test_relations_between_identifiers(tmp_path: Path, link: str, label: str, left_out: int) -> None:
+    """As BC5CDR and BioRED have them."""
+    text = "Zyxomab. Rash after zyxomab."
+    mentions = [
+        annotation("a", 0, 7, "Chemical", MESH="D1"),
+        annotation("b", 9, 4, "Disease", MESH="D9|D2"),
+        annotation("c", 20, 7, "Chemical", identifier="D1"),
+    ]
+    (note,), report = read(tmp_path, document(passage(0, text, *mentions), link))
+    assert note.relations == [Relation("a", "b", label)]
+    assert counts(report) == {"relation between identifiers: set between their closest mentions": 1}
+    assert sum(remark.count for remark in report.remarks("left_out")) == left_out
+
+
+@pytest.mark.parametrize(
+    "link", [named(relation="CID", Chemical="D1", Disease="D7"), named(Chemical="D1", Disease="D2")]
+)
+def test_relations_between_identifiers_that_nothing_has_are_counted(tmp_path: Path, link: str) -> None:
+    mentions = [annotation("a", 0, 4, "Disease", MESH="D2"), annotation("b", 11, 7, "Chemical", MESH="D1")]
+    (note,), report = read(tmp_path, document(passage(0, TEXT, *mentions), link))
+    assert note.relations == []
+    assert counts(report) == {"relation without a type, or not between two annotations or identifiers": 1}

@@ -438,3 +438,41 @@ def test_a_folder_of_which_nothing_can_be_read_is_an_error(tmp_path: Path) -> No
     put(tmp_path, "a", b"Caf\xe9", "")
     with pytest.raises(ClinieError, match="CIE250"):
         read(tmp_path)
+
+
+def test_annotations_in_another_folder_than_their_texts(tmp_path: Path) -> None:
+    for name in ("one", "two", "three"):
+        put(tmp_path / "text", name, TEXT)
+    put(tmp_path / "text" / "deeper", "two", TEXT)
+    for name in ("one", "two"):
+        (tmp_path / "annotations").mkdir(exist_ok=True)
+        (tmp_path / "annotations" / f"{name}.ann").write_text("T1\tDrug 5 15\tLisinopril\n")
+    found, report = read(tmp_path)
+    assert {sourced.note.id: len(sourced.note.concepts) for sourced in found} == {
+        "one": 1,
+        "text/two": 0,
+        "text/deeper/two": 0,
+        "three": 0,
+    }
+    assert remarks(report, "mended")["annotation file in another folder than its text"] == ["one.ann"]
+    assert remarks(report, "dropped") == {"annotation file without a text": ["two.ann"]}
+
+
+def test_what_is_left_of_a_broken_line_is_no_annotation(tmp_path: Path) -> None:
+    """A recorded string over several lines, and other tools' ids."""
+    annotation = (
+        "T1\tDrug 5 15\tLisinopril\nTylenol every 4 6 hours\nReason why Arg1:T1 Arg2:T1\n"
+        "Tx\tDose 16 19\t5mg\nR1 of Arg1:Tx Arg2:T1\n"
+    )
+    note, report = read_one(tmp_path, TEXT, annotation)
+    assert [concept.label for concept in note.concepts] == ["Drug", "Dose"]
+    assert [one.label for one in note.relations] == ["of"]
+    assert remarks(report, "dropped") == {"line of an unknown kind": ["a.ann:2", "a.ann:3"]}
+
+
+def test_utf16_without_a_mark_is_no_text(tmp_path: Path) -> None:
+    put(tmp_path, "a", TEXT.encode("utf-16-le"), "T1\tDrug 5 15\tLisinopril\n")
+    put(tmp_path, "b", "Took\0 Lisinopril.", "")
+    found, report = read(tmp_path)
+    assert [sourced.note.text for sourced in found] == ["Took\0 Lisinopril."]
+    assert [one.split(":")[0] for one in remarks(report, "dropped")] == ["file is not UTF-8 but as good as UTF-16"]

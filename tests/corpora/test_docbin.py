@@ -248,3 +248,23 @@ def test_a_name_of_a_group_that_may_be_text_is_not_told(tmp_path: Path) -> None:
     put(tmp_path / "a.spacy", doc)
     _, report = read(tmp_path)
     assert [(r.reason, r.count) for r in report.remarks("left_out")] == [("spans of another group: (no name)", 2)]
+
+
+def test_what_another_process_left_beside_our_own_is_counted(tmp_path: Path) -> None:
+    """It knows nothing of us, and works on Docs that have our annotation."""
+    doc = foreign_doc()
+    set_concepts(doc, list(doc.ents))
+    doc.ents = []
+    set_concepts(doc, list(doc.spans["clinie"]))
+    set_relations(doc, [])
+    doc.user_data[FOREIGN] = {(0, 2): {"ADE-Drug": 1.0}}
+    doc.ents = [doc.ents[1]]
+    put(tmp_path / "a.spacy", doc)
+    (note,), report = read(tmp_path)
+    assert (len(note.concepts), note.relations) == (2, [])
+    assert [(one.reason, one.count) for one in report.remarks("dropped")] == [
+        ("relation of another library beside our own", 1)
+    ]
+    assert [(one.reason, one.count) for one in report.remarks("mended")] == [
+        ("concept that is not in doc.ents any more, but in doc.spans", 1)
+    ]

@@ -114,6 +114,13 @@ def test_a_list_that_is_none_is_counted(tmp_path: Path) -> None:
     assert remarks(report) == {"concept is not usable: concepts is not a list": ["notes.jsonl:1"]}
 
 
+@pytest.mark.parametrize("empty", [{}, "", False, 0])
+def test_nothing_that_is_no_list_is_counted_too(tmp_path: Path, empty: Any) -> None:
+    (note,), report = read(tmp_path, record(concepts=empty, relations=empty))
+    assert not note.relations_known
+    assert list(remarks(report)) == [f"{kind} is not usable: {kind}s is not a list" for kind in ("concept", "relation")]
+
+
 def test_half_characters_doubled_ids_and_scores_without_value_are_mended(tmp_path: Path) -> None:
     line = json.dumps(record(text="Rash \ud83dfter zyxomab.")).replace("0.5", "NaN").encode()
     notes, report = read(tmp_path, record(), line)

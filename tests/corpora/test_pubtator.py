@@ -102,6 +102,7 @@ def test_documents_need_no_blank_line_between_them(tmp_path: Path) -> None:
         ("9\t0\t7\tZyxomab\tChemical\tD1", "line with the id of another document"),
         ("1|a|Another one.", "second abstract of a document"),
         ("1\tCID\tD1\tD9", "relation to an identifier without a mention"),
+        ("1\tCID\tD1\tD1", "relation between an identifier and itself, of one mention"),
         ("1\t12\t16\tzyxo\tDisease\tD2", "recorded string differs from the text at its offsets"),
     ],
 )
@@ -127,7 +128,7 @@ def test_columns_that_have_no_place_are_counted(tmp_path: Path) -> None:
 def test_identifiers_are_looked_at_once_for_each_mention(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     identified: list[Concept] = []
     compared: list[int] = []
-    identifiers, closest = pubtator._identifiers, pubtator._closest
+    identifiers, closest = pubtator._identifiers, pubtator.closest
 
     def look(concept: Concept) -> set[str]:
         identified.append(concept)
@@ -138,7 +139,7 @@ def test_identifiers_are_looked_at_once_for_each_mention(tmp_path: Path, monkeyp
         return closest(heads, tails)
 
     monkeypatch.setattr(pubtator, "_identifiers", look)
-    monkeypatch.setattr(pubtator, "_closest", compare)
+    monkeypatch.setattr(pubtator, "closest", compare)
     (note,), _ = read(tmp_path, *HEAD, *[ZYXOMAB, RASH] * 10, *["1\tCID\tD1\tD3", "1\tNO\tD1\tD3"] * 10)
     assert (len(note.concepts), len(note.relations)) == (20, 20)
     assert (len(identified), compared) == (20, [100])

@@ -124,3 +124,22 @@ relations:
     for schema, expected in ((None, [0.5, 0.0]), (tmp_path / "schema.yml", [1.0, 1.0])):
         result = evaluate(tmp_path / "gold", tmp_path / "found.jsonl", schema=schema)
         assert [result[kind]["strict"]["micro"]["f1"] for kind in ("concepts", "relations")] == expected
+
+
+def test_docs_without_ids_are_paired_by_their_texts(tmp_path):
+    texts = ("rash", "fever", "cough", "cough")
+    gold = [Note(f"n{i}", text, [Concept("T1", 0, 4, "ADE")]) for i, text in enumerate(texts)]
+    predicted = [Note(f"doc-{i}", note.text, note.concepts) for i, note in enumerate(gold[:3])]
+    result = evaluate(store(gold, "jsonl", tmp_path / "gold"), store(predicted, "jsonl", tmp_path / "predicted"))
+    assert (result["concepts"]["strict"]["micro"]["tp"], result["missing_documents"]) == (2, 2)  # two of one text
+    (problem,) = result["reading"]["predicted"]
+    assert (problem["reason"], problem["count"]) == ("note id that no gold note has: paired by text", 2)
+
+
+def test_other_folders_make_no_other_note(tmp_path):
+    gold, predicted = make_notes(0), make_notes(0)
+    for note, other in zip(gold, predicted, strict=True):
+        note.id, other.id = f"beth/{note.id}", f"beth/txt/{note.id}"
+    result = evaluate(store(gold, "jsonl", tmp_path / "gold"), store(predicted, "jsonl", tmp_path / "predicted"))
+    assert result["concepts"]["strict"]["micro"]["f1"] == 1
+    assert result["missing_documents"] == 0
