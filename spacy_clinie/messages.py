@@ -208,7 +208,7 @@ MESSAGES = {
     ),
     "CIE312": (
         'The device {device!r} is not there. Choose another in the settings of the architecture (device = "auto"), or '
-        'for a trained pipeline with spacy.load(..., config={{"components.NAME.model.device": "auto"}}).'
+        'for a trained pipeline with spacy_clinie.load(..., config={{"components.NAME.model.device": "auto"}}).'
     ),
     "CIE311": "These bytes hold a file {file!r} that lies outside their folder: nothing of ours wrote them.",
     "CIE309": "A file of weights has {gigabytes} GiB, more than bytes can carry. Use nlp.to_disk instead of to_bytes.",
@@ -380,6 +380,10 @@ MESSAGES = {
     ),
     "CIE481": 'The figures of a report need matplotlib. Install it: pip install "spacy_clinie[study]".',
     # Studies
+    "CIE486": (
+        "Nothing of {corpora} is left to learn from: each of their documents has {words} words in a row in common with "
+        "one of {corpus}, as where two corpora are the same notes. Leave one of them out."
+    ),
     "CIE487": (
         "What the multi-task stage made is not in fold {folder} any more, so nothing can go on from it. Give the same "
         "`study` command again, which makes it anew."
@@ -409,7 +413,10 @@ MESSAGES = {
         "{folder}/{name}/{file}. For a corpus of yours, put a schema of that name beside its brat files; "
         "`schema draft` writes one."
     ),
-    "CIE496": "{corpus} has no notes for {split}, but a study needs some: use folders named train, dev and test.",
+    "CIE496": (
+        "{corpus} has no {what} for {split}, but a study needs some. Notes: use folders named train, dev and test. "
+        "Concepts: see that its schema has the types of its files (`schema draft` writes one that has)."
+    ),
     "CIE497": (
         "{name!r} is a path, but a study names its corpora by their folders. Give --corpora the folder that holds "
         "yours, and --use its name."

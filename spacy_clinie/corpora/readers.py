@@ -150,5 +150,5 @@ def _docs(files: Iterable[_Stamp], vocab: Vocab) -> list[Doc]:
 def _shared(files: tuple[_Stamp, ...], others: tuple[_Stamp, ...]) -> frozenset[int]:
     """Indexes of the Docs that share text with others. It is kept: to find them takes longer than to read the Docs, and
     spaCy reads a corpus several times before the first step of training, and once for each pass."""
-    texts = ((doc.text for doc in _docs(part, Vocab())) for part in (files, others))
-    return frozenset(overlapping(*texts))
+    texts, other_texts = ((doc.text for doc in _docs(part, Vocab())) for part in (files, others))
+    return frozenset(overlapping(texts, other_texts))

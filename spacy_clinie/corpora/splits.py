@@ -15,7 +15,7 @@ from ..notes import Note
 # words than the second number says nothing that another may not say as well.
 SHARED_WORDS, FEWEST_WORDS = 12, 6
 # What stands in more texts than this is a header or a disclaimer, unless it is half of a text.
-_REPEATED, _PART = 3, 0.5
+SEVERAL, _PART = 3, 0.5
 
 
 def splits_of(notes: Iterable[tuple[str, str | None]], group: str | None = None) -> dict[str, str]:
@@ -73,15 +73,16 @@ def ranked(ids: Sequence[str], seed: int) -> list[int]:
     return sorted(range(len(ids)), key=lambda i: _digest(f"{seed}:{ids[i]}"))
 
 
-def overlapping(texts: Iterable[str], others: Iterable[str]) -> list[int]:
+def overlapping(texts: Iterable[str], others: Iterable[str], *, often: float = SEVERAL) -> list[int]:
     """Find texts that other texts repeat at least in part: what one corpus trains on, another may test.
 
     texts (Iterable[str]): Texts.
     others (Iterable[str]): Other texts.
+    often (float): What more of the texts have than this counts only where it is half of a text and more, as headers of
+        notes are no reason to leave them out.
     RETURNS (list[int]): Indexes of the texts that share `SHARED_WORDS` words in a row with one of the others. Where one
-        of the two has fewer, but at least `FEWEST_WORDS`, all of it stands in the other. What more than three of the
-        texts have, as headers of notes, counts only where it is half of a text and more. Capitals and the signs between
-        words make no difference.
+        of the two has fewer, but at least `FEWEST_WORDS`, all of it stands in the other.
+        Capitals and the signs between words make no difference.
     """
     words = [_words(text) for text in texts]
     short: dict[int, dict[tuple[str, ...], list[int]]] = {}
@@ -100,7 +101,7 @@ def overlapping(texts: Iterable[str], others: Iterable[str]) -> list[int]:
     shared = [{run for length, runs in known.items() for run in runs & _runs(own, length)} for own in words]
     texts_with = Counter(run for runs in shared for run in runs)
     for i, (own, runs) in enumerate(zip(words, shared, strict=True)):
-        if any(texts_with[run] <= _REPEATED for run in runs) or (runs and _covered(own, runs) >= _PART * len(own)):
+        if any(texts_with[run] <= often for run in runs) or (runs and _covered(own, runs) >= _PART * len(own)):
             found.add(i)
     return sorted(found)
 

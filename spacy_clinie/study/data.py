@@ -97,7 +97,8 @@ def write_corpus(source: Source, folder: Path) -> None:
     source (Source): The corpus.
     folder (Path): Gets `train.spacy`, `dev.spacy` and `test.spacy`, `schema.yml`, and `report.json` with everything
         that was not carried over.
-    RAISES (ClinieError): What readers and schemas raise; CIE496 for a corpus without a note to train or to test on.
+    RAISES (ClinieError): What readers and schemas raise; CIE496 for a corpus without notes, or without concepts in
+        them, to train or to test on.
     """
     schema, report = Schema.load(source.schema), Report(source.path)
     read = list(read_corpus(source.corpus, source.path, report))
@@ -113,8 +114,9 @@ def write_corpus(source: Source, folder: Path) -> None:
         else:
             report.drop("document of no split that a study knows", sourced.file)
     for split in ("train", "test"):
-        if not notes[split]:
-            raise ClinieError("CIE496", corpus=source.name, split=split)
+        if not any(note.concepts for note in notes[split]):
+            what = "concepts" if notes[split] else "notes"
+            raise ClinieError("CIE496", corpus=source.name, what=what, split=split)
     for split, members in notes.items():
         docbin.write(members, folder / f"{split}.spacy")
     (folder / "schema.yml").write_text(schema.to_yaml(), encoding="utf-8")

@@ -28,6 +28,7 @@ from ..annotation import SCHEMA_KEY
 from ..components.asking import AskingComponent
 from ..components.decoder_prompt import DecoderPrompt
 from ..conversion import doc_from_note, note_from_doc
+from ..corpora.splits import SHARED_WORDS
 from ..errors import ClinieError, place_of
 from ..notes import Note
 from ..relations import set_relations
@@ -73,6 +74,9 @@ def run_fold(fold: Fold, space: Workspace, key: str, stem_key: Optional[str]) ->
         config = fold_config(fold, space, pipeline)
         config.to_disk(folder / "config.cfg")
         offered = _offered(config)
+        if not offered:
+            names = fold.others if fold.stage == "multi" else (fold.corpus,)
+            raise ClinieError("CIE486", corpora=", ".join(names), corpus=fold.corpus, words=SHARED_WORDS)
         nlp, record["training"] = _train(config, learnt)
         shown |= learnt.notes
         nlp.to_disk(folder / "pipeline", exclude=["vocab"])  # which holds the words of the notes
@@ -90,6 +94,7 @@ def run_fold(fold: Fold, space: Workspace, key: str, stem_key: Optional[str]) ->
     record["prediction"] = None
     if fold.stage == "multi":
         record["shown"] = sorted(shown)
+        record["offered"] = {name: sum(key[0] == name for key in offered) for name in fold.others}
     if tested:
         schema = str(space.whole(fold.corpus) / "schema.yml")
         record |= _tested(nlp, test, list(shown.values()), schema)

@@ -20,7 +20,7 @@ def write_plan(
     data: dict[str, dict[str, Any]],
     missing: Sequence[Missing],
     command: str,
-) -> int:
+) -> list[str]:
     """Write down what a study consists of: folds of this command and of those before it.
 
     space (Workspace): Where everything is.
@@ -29,14 +29,13 @@ def write_plan(
     data (dict[str, dict[str, Any]]): What there is of each corpus, see `Workspace.data`.
     missing (Sequence[Missing]): Corpora that are not there.
     command (str): What was typed.
-    RETURNS (int): How many folds of earlier commands it has no longer, and none in their places.
+    RETURNS (list[str]): What there is to say of folds of earlier commands that it has no longer.
     RAISES (ClinieError): CIE483 if the plan that is there is of another profile, CIE489 for bases that cannot be told
         apart.
     """
     path = space.folder / f"{study}.json"
     before = _plan_before(path, space.profile.name)
-    new = {fold.place for fold in folds.values()}
-    kept, forgotten = _still_valid(space, before, new)
+    kept, replaced, forgotten = _still_valid(space, before, folds)
     commands = [*before["commands"], command] if kept else [command]
     bases: dict[str, str] = {}
     for fold in (kept | folds).values():
@@ -55,7 +54,13 @@ def write_plan(
         ],
     }
     space.write(path, record)
-    return forgotten
+    said = {
+        "finished folds of earlier commands are done again, as what they depend on has changed": replaced,
+        "folds of earlier commands leave plan and report: they would be otherwise today, or what they need is gone": (
+            forgotten
+        ),
+    }
+    return [f"{count:,} {what}" for what, count in said.items() if count]
 
 
 def _plan_before(path: Path, profile: str) -> dict[str, Any]:
@@ -71,22 +76,26 @@ def _plan_before(path: Path, profile: str) -> dict[str, Any]:
     return record if whole else {"commands": [], "folds": [], "data": [], "missing": []}
 
 
-def _still_valid(space: Workspace, plan: dict[str, Any], new: set[tuple]) -> tuple[dict[str, Fold], int]:
+def _still_valid(space: Workspace, plan: dict[str, Any], new: dict[str, Fold]) -> tuple[dict[str, Fold], int, int]:
     """Folds of earlier commands, say of other base models, that would be done no differently today. Those that failed
     or are not done yet stay, so that the report does not forget them.
 
     space (Workspace): Where everything is.
     plan (dict[str, Any]): See `_plan_before`.
-    new (set[tuple]): Places of folds that stand for those of earlier commands.
-    RETURNS (tuple[dict[str, Fold], int]): The folds by their keys; and how many have gone, with none in their places.
+    new (dict[str, Fold]): Folds that may stand for those of earlier commands, by their keys.
+    RETURNS (tuple[dict[str, Fold], int, int]): The folds by their keys; how many were finished and have others in their
+        places; and how many have gone, with none in their places.
     """
-    kept, forgotten = {}, 0
+    kept, replaced, forgotten = {}, 0, 0
+    places = {fold.place for fold in new.values()}
     for one in plan["folds"]:
-        fold = None
         with suppress(ClinieError, OSError, KeyError, TypeError):  # its corpus or its weights are gone; or it is none
-            fold = Fold.from_dict(one["fold"])
-            if fold.place not in new and space.key(fold) == one["key"]:
-                kept[one["key"]] = fold
+            fold, key = Fold.from_dict(one["fold"]), one["key"]
+            if fold.place in places:
+                replaced += key not in new and space.manifest(key) is not None
                 continue
-        forgotten += fold is None or fold.place not in new
-    return kept, forgotten
+            if space.key(fold) == key:
+                kept[key] = fold
+                continue
+        forgotten += 1
+    return kept, replaced, forgotten

@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -23,10 +23,11 @@ from .plan import ASKING, Fold, Known, Study, plan
 from .plan_file import write_plan
 from .presets import find_preset
 from .profiles import PROFILES, Profile
+from .report.significance import FEWEST
 from .workspace import Workspace
 
-# Seconds between two looks at the processes.
-_PAUSE = 0.2
+# Seconds between two looks at the processes, and within which a folder that is shared over a network shows a new file.
+_PAUSE, _LATE = 0.2, 30.0
 
 
 class Process:
@@ -38,6 +39,8 @@ class Process:
     request (Path): See `fold.main`.
     """
 
+    # Why a fold is not done whose process could not say so itself.
+    problem = "its process was ended, as where memory runs out; its log.txt may tell more"
     _forks = "forkserver" in multiprocessing.get_all_start_methods() and not (has_cupy_gpu or has_torch_cuda_gpu)
     _context: Any = multiprocessing.get_context("forkserver" if _forks else "spawn")
 
@@ -102,10 +105,23 @@ class Task:
         gpus = min(1.0, ray.cluster_resources().get("GPU", 0.0))
         work = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_work_there)
         self._task = work.remote(str(request))
+        self._manifest, self._ended = request.parent / "manifest.json", 0.0
+        self.problem = Process.problem
 
     def done(self) -> bool:
-        """Whether it has ended."""
-        return bool(self._ray.wait([self._task], timeout=0)[0])
+        """Whether it has ended, and its manifest can be seen here."""
+        if not self._ended:
+            if not self._ray.wait([self._task], timeout=0)[0]:
+                return False
+            self._ended = time.monotonic()
+            try:
+                self._ray.get(self._task)
+            except self._ray.exceptions.RayError as error:
+                self.problem = (
+                    f"Ray raised a {type(error).__name__}; see that every machine of the cluster has this package and "
+                    "the same folders"
+                )
+        return self._manifest.is_file() or time.monotonic() - self._ended > _LATE
 
     def stop(self) -> None:
         """End it."""
@@ -160,6 +176,8 @@ def run_study(
     sources, missing = find_sources(use or settled.corpora, corpora)
     if missing and not (skip_missing and sources):
         raise _not_there(missing)
+    if ray is not None:
+        _connect(ray)
     space = Workspace(folder, settled)
     with space.alone():
         sources, damaged = _prepared(space, sources, skip_missing=skip_missing)
@@ -171,9 +189,8 @@ def run_study(
             say(f"Not there: {one.corpus}: {one.how}")
         data = {source.name: space.data(source.name) for source in sources}
         for name, own in data.items():
-            if own["shared"]:
-                there = own["parts"]["train"]["documents"]
-                say(f"{name}: {own['shared']:,} of {there:,} documents of train share text with test: left out")
+            for line in _told(own):
+                say(f"{name}: {line}")
         if nothing := [name for name, own in data.items() if _documents(own) <= 0]:
             raise ClinieError("CIE499", corpora=", ".join(nothing), words=SHARED_WORDS)
         known = {name: Known(space.has_relations(name), _documents(own)) for name, own in data.items()}
@@ -183,12 +200,8 @@ def run_study(
             if too_many := [str(k) for k in settled.shots if k > few.documents]:
                 say(f"{name} has {few.documents} documents to learn from: no folds of {', '.join(too_many)} shots")
         folds = {space.key(fold): fold for fold in planned}
-        forgotten = write_plan(space, study, folds, data, missing, command)
-        if forgotten:
-            say(
-                f"{forgotten:,} folds of earlier commands leave plan and report: they would be otherwise today, or "
-                "what they need is gone"
-            )
+        for line in write_plan(space, study, folds, data, missing, command):
+            say(line)
         done = {key for key in folds if space.manifest(key)}
         # What is needed once more has to be there; of a study that was copied without it, or tidied up, it is not.
         stems = [stem for key, fold in folds.items() if key not in done and (stem := space.stem(fold))]
@@ -196,11 +209,7 @@ def run_study(
         counts = {"folds": len(folds), "done": len(done), "finished": 0, "failed": 0}
         say(f"{len(folds)} folds, {len(done)} of them done")
         Process.share(jobs)
-        start: Callable[[Path], Any] = Process
-        if ray is not None:
-            _connect(ray)
-            start = Task
-        return _work_off(space, folds, done, jobs, start, counts, say)
+        return _work_off(space, folds, done, jobs, Process if ray is None else Task, counts, say)
 
 
 def _not_there(missing: Sequence[Missing]) -> ClinieError:
@@ -220,6 +229,22 @@ def _prepared(space: Workspace, sources: Sequence[Source], *, skip_missing: bool
                 raise
             damaged.append(Missing(source.name, str(error)))
     return there, damaged
+
+
+def _told(data: Mapping[str, Any]) -> Iterator[str]:
+    """What somebody should know of a corpus before it takes hours; see `Workspace.data`."""
+    train, test = (data["parts"][split]["documents"] for split in ("train", "test"))
+    if data["shared"]:
+        yield f"{data['shared']:,} of {train:,} documents of train share text with test: left out"
+    if data["headers"]:
+        yield f"{data['headers']:,} of {train:,} documents of train share with test what several of them do, as headers: trained on"
+    if lost := sum(data["lost"].values()):
+        yield f"{lost:,} annotations are lost, as its report.json in data/whole tells"
+    if test < FEWEST:
+        all_of = data["documents"]["test"]
+        yield f"tested on {test} of {all_of:,} documents: too few to compare" + (
+            ", and --profile gpu takes all" if test < all_of else ""
+        )
 
 
 def _documents(data: Mapping[str, Any]) -> int:
@@ -251,9 +276,10 @@ def _work_off(
     try:
         while waiting or running:
             for key in [key for key, (process, _) in running.items() if process.done()]:
-                seconds = time.monotonic() - running.pop(key)[1]
+                process, begin = running.pop(key)
+                seconds = time.monotonic() - begin
                 manifest = space.manifest(key)
-                problem = "" if manifest else _problem(space, key, folds[key])
+                problem = "" if manifest else _problem(space, key, folds[key], process.problem)
                 (done if manifest else failed).add(key)
                 counts["finished" if manifest else "failed"] += 1
                 number = len(done) + len(failed)
@@ -283,7 +309,8 @@ def _outcome(manifest: Optional[dict[str, Any]], problem: str) -> str:
         f"{name.replace('_', ' on ')} {results['strict']['micro']['f1']:.3f}"
         for name, results in manifest.get("results", {}).items()
     ]
-    return ", ".join(found) or "trained"
+    offered = ", ".join(f"{count:,} of {name}" for name, count in manifest.get("offered", {}).items())
+    return ", ".join(found) or (f"trained on documents that share no text with it: {offered}" if offered else "trained")
 
 
 def _request(space: Workspace, key: str, fold: Fold, stem: Optional[str]) -> Path:
@@ -293,15 +320,14 @@ def _request(space: Workspace, key: str, fold: Fold, stem: Optional[str]) -> Pat
     return path
 
 
-def _problem(space: Workspace, key: str, fold: Fold) -> str:
-    """Why a fold is not done. A process that was killed could not say so itself."""
+def _problem(space: Workspace, key: str, fold: Fold, otherwise: str) -> str:
+    """Why a fold is not done; what to say `otherwise`, where it could not say so itself."""
     try:
         record = json.loads((space.fold(key) / "manifest.json").read_text(encoding="utf-8"))
         return str(record["failed"]["problem"])
     except (OSError, ValueError, KeyError, TypeError):
-        problem = "its process was ended, as where memory runs out; its log.txt may tell more"
-        _fail(space, key, fold, problem)
-        return problem
+        _fail(space, key, fold, otherwise)
+        return otherwise
 
 
 def _fail(space: Workspace, key: str, fold: Fold, problem: str) -> None:
@@ -326,5 +352,5 @@ def _connect(address: str) -> None:
         raise ClinieError("CIE490") from None
     try:
         ray.init(address=address, ignore_reinit_error=True)
-    except ConnectionError:
+    except (ConnectionError, ValueError):  # ValueError: it is no address
         raise ClinieError("CIE484", address=address) from None

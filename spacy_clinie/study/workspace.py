@@ -2,15 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 from typing import Any, Optional
+
+from spacy.util import load_config
 
 from ..corpora import docbin
 from ..corpora.bundle import replacing
 from ..corpora.files import all_files
-from ..corpora.splits import overlapping
+from ..corpora.splits import SEVERAL, overlapping
 from ..errors import ClinieError
 from ..locks import lock
 from ..notes import Note
@@ -72,28 +76,31 @@ class Workspace:
         if not self.probe.is_file():
             docbin.write([Note("probe", _PROBE)], self.probe)
         whole, made_of = self.whole(source.name), stamp(source)
-        with self._made_anew(whole / "stamp.json", made_of) as differs:
+        made = [whole / name for name in (*(f"{split}.spacy" for split in SPLITS), "schema.yml", "report.json")]
+        with self._made_anew(whole / "stamp.json", made_of, made) as differs:
             if differs:
                 write_corpus(source, whole)
         for split, words in {"train": self.profile.train_words, "test": self.profile.test_words}.items():
             part = self.part(source.name, split)
-            with self._made_anew(part.with_suffix(".json"), f"{made_of} {words}") as differs:
+            with self._made_anew(part.with_suffix(".json"), f"{made_of} {words}", [part]) as differs:
                 if differs:
                     docbin.write(draw(load(whole / f"{split}.spacy"), words), part)
 
     @contextmanager
-    def _made_anew(self, path: Path, made_of: str) -> Iterator[bool]:
-        """Whether what a file says that something was made of differs from what it should be. If so, the file says
-        nothing until it is made: what is cut off in between must not pass for what was there before."""
+    def _made_anew(self, path: Path, made_of: str, made: Sequence[Path]) -> Iterator[bool]:
+        """Whether what a file says that others were made of differs from what it should be, or they are not as they
+        were made. If so, the file says nothing until they are: what is cut off in between must not pass for what was
+        there before."""
         try:
-            differs = bool(json.loads(path.read_text(encoding="utf-8"))["made_of"] != made_of)
-        except (OSError, ValueError, KeyError, TypeError):
+            record = json.loads(path.read_text(encoding="utf-8"))
+            differs = bool(record != {"made_of": made_of, "made": [digest(one) for one in made]})
+        except (OSError, ValueError):
             differs = True
         if differs:
             path.unlink(missing_ok=True)
         yield differs
         if differs:
-            self.write(path, {"made_of": made_of})
+            self.write(path, {"made_of": made_of, "made": [digest(one) for one in made]})
 
     def base(self, name: str) -> tuple[Preset, str]:
         """A base model, made if its weights are to be random.
@@ -117,24 +124,26 @@ class Workspace:
 
         corpus (str): Its name; it is prepared.
         RETURNS (dict[str, Any]): `documents` of each split, `parts` that the profile takes of train and test, how many
-            documents of that part of train are `shared` with test, and annotations that were `lost` or, on purpose,
-            `left_out`, by reason.
+            documents of that part of train are `shared` with test, how many more share with it only what several do
+            (`headers`), and annotations that were `lost` or, on purpose, `left_out`, by reason.
         """
         whole = {split: load(self.whole(corpus) / f"{split}.spacy") for split in SPLITS}
         parts = {split: load(self.part(corpus, split)) for split in ("train", "test")}
-        shared = overlapping((note.text for note in parts["train"]), (note.text for note in whole["test"]))
+        shared, in_any = (
+            overlapping((note.text for note in parts["train"]), (note.text for note in whole["test"]), often=often)
+            for often in (SEVERAL, inf)
+        )
         report = json.loads((self.whole(corpus) / "report.json").read_text(encoding="utf-8"))
-        reasons = {
-            on_purpose: {
-                one["reason"]: one["count"] for one in report["not_carried_over"] if one["on_purpose"] is on_purpose
-            }
-            for on_purpose in (False, True)
-        }
+        reasons: dict[bool, Counter[str]] = {False: Counter(), True: Counter()}
+        for one in report["not_carried_over"]:
+            # Names of types come from the files and may be anything; `report.json` has them.
+            reasons[one["on_purpose"]][one["reason"].partition(": ")[0]] += one["count"]
         return {
             "corpus": corpus,
             "documents": {split: len(notes) for split, notes in whole.items()},
             "parts": {split: size_of(notes) for split, notes in parts.items()},
             "shared": len(shared),
+            "headers": len(in_any) - len(shared),
             "lost": reasons[False],
             "left_out": reasons[True],
         }
@@ -183,8 +192,14 @@ class Workspace:
         return record if isinstance(record, dict) and "made" in record else None
 
     def can_go_on_from(self, key: str) -> bool:
-        """Whether what a multi-task stage made is still there: somebody may have removed it, or copied the rest."""
-        return (self.fold(key) / "pipeline" / "config.cfg").is_file()
+        """Whether what a multi-task stage made is still there: somebody may have removed it or a part of it, or copied
+        the rest."""
+        pipeline = self.fold(key) / "pipeline"
+        try:
+            names = load_config(pipeline / "config.cfg", interpolate=False)["nlp"]["pipeline"]
+        except (OSError, ValueError, KeyError):
+            return False
+        return all((pipeline / name).is_dir() for name in names)
 
     def write(self, path: Path, record: dict[str, Any]) -> None:
         """Write JSON, whole or not at all."""

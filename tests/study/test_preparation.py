@@ -37,7 +37,7 @@ def prepare(space: Workspace, sources: Sequence[Source]) -> None:
 
 def test_a_fold_tells_what_its_steps_read_and_not_what_there_was(tmp_path: Path) -> None:
     """A note a step, and two steps."""
-    _own_corpus(tmp_path / "corpora" / "mine")
+    own_corpus(tmp_path / "corpora" / "mine")
     space = Workspace(tmp_path / "study", replace(SMOKE, step_words=1, train_words=None))
     prepare(space, find_sources(["mine"], tmp_path / "corpora")[0])
     fold = Fold("single", "encoder-tagger", "tiny-encoder=random", "mine", "full", 2)
@@ -51,7 +51,7 @@ def test_a_fold_tells_what_its_steps_read_and_not_what_there_was(tmp_path: Path)
 
 def test_the_shape_of_a_model_is_trained_and_not_tested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PRESETS, "tiny-encoder", replace(PRESETS["tiny-encoder"], base="some/model"))
-    _own_corpus(tmp_path / "corpora" / "mine")
+    own_corpus(tmp_path / "corpora" / "mine")
     space = Workspace(tmp_path / "study", SMOKE)
     prepare(space, find_sources(["mine"], tmp_path / "corpora")[0])
     run_fold(Fold("cost", "encoder-tagger", "tiny-encoder=random", "mine", "full", 2), space, "key", None)
@@ -65,7 +65,7 @@ def test_the_shape_of_a_model_is_trained_and_not_tested(tmp_path: Path, monkeypa
 
 def test_what_another_corpus_showed_counts_as_shown(tmp_path: Path) -> None:
     for name, begin in (("first", 0), ("second", 50)):
-        _own_corpus(tmp_path / "corpora" / name, begin)
+        own_corpus(tmp_path / "corpora" / name, begin)
     space = Workspace(tmp_path / "study", replace(SMOKE, train_words=None))
     prepare(space, find_sources(["first", "second"], tmp_path / "corpora")[0])
     multi = Fold("loo", "encoder-mrc", "tiny-encoder=random", "first", "multi", 2, multitask=True, others=("second",))
@@ -76,7 +76,7 @@ def test_what_another_corpus_showed_counts_as_shown(tmp_path: Path) -> None:
 
 
 def test_training_holds_nothing_of_what_is_tested_on(tmp_path: Path) -> None:
-    folder = _own_corpus(tmp_path / "corpora" / "mine")
+    folder = own_corpus(tmp_path / "corpora" / "mine")
     space = Workspace(tmp_path / "study", replace(SMOKE, train_words=None))
     sources = find_sources(["mine"], tmp_path / "corpora")[0]
     prepare(space, sources)
@@ -95,7 +95,7 @@ def test_training_holds_nothing_of_what_is_tested_on(tmp_path: Path) -> None:
 
 
 def test_a_stage_without_relations_can_be_followed_by_one_with_them(tmp_path: Path) -> None:
-    _own_corpus(tmp_path / "corpora" / "mine")
+    own_corpus(tmp_path / "corpora" / "mine")
     space = Workspace(tmp_path / "study", SMOKE)
     prepare(space, find_sources(["synthetic-drugs", "mine"], tmp_path / "corpora")[0])
     for arm, base, tasks in (
@@ -114,7 +114,7 @@ def test_a_stage_without_relations_can_be_followed_by_one_with_them(tmp_path: Pa
 def test_multi_task_training_holds_nothing_of_what_is_left_out(tmp_path: Path) -> None:
     """One corpus repeats the notes of the other, two of them with words before."""
     second = tmp_path / "corpora" / "second"
-    shutil.copytree(_own_corpus(tmp_path / "corpora" / "first"), second)
+    shutil.copytree(own_corpus(tmp_path / "corpora" / "first"), second)
     for i, file in enumerate(sorted(second.glob("*.txt"))[:2]):
         shifted = file.with_suffix(".ann").read_text().split("\t")
         name, start, end = shifted[1].split()
@@ -160,7 +160,7 @@ def _trained_on(fold: Fold, space: Workspace) -> list[str]:
     return [example.reference.text for example in reader(nlp)]
 
 
-def _own_corpus(folder: Path, begin: int = 0) -> Path:
+def own_corpus(folder: Path, begin: int = 0) -> Path:
     """A user's corpus: brat files and a schema. From another number it has the same drugs in other texts."""
     folder.mkdir(parents=True)
     schema = "name: mine\nconcepts:\n  Drug:\n    description: A drug.\n    question: Which drugs?\n"
@@ -177,7 +177,7 @@ def _own_corpus(folder: Path, begin: int = 0) -> Path:
 
 def test_a_corpus_of_the_user_without_relations(tmp_path: Path) -> None:
     # A config would take a dot for a section within a section.
-    _own_corpus(tmp_path / "corpora" / "mine.2024")
+    own_corpus(tmp_path / "corpora" / "mine.2024")
     counts = run_study(
         "single",
         tmp_path / "study",
@@ -196,7 +196,7 @@ def test_a_corpus_of_the_user_without_relations(tmp_path: Path) -> None:
 
 
 def test_a_corpus_that_changed_is_read_again(tmp_path: Path) -> None:
-    folder = _own_corpus(tmp_path / "corpora" / "mine")
+    folder = own_corpus(tmp_path / "corpora" / "mine")
     space = Workspace(tmp_path / "study", SMOKE)
     fold = Fold("single", "encoder-tagger", "tiny-encoder=random", "mine", "full", 1)
 
@@ -216,8 +216,32 @@ def test_a_corpus_that_changed_is_read_again(tmp_path: Path) -> None:
     assert prepared() not in (first, second)
 
 
+@pytest.mark.parametrize("name", ["whole/mine/test.spacy", "whole/mine/schema.yml", "smoke/mine/train.spacy"])
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:40])])
+def test_what_was_made_of_a_corpus_and_is_damaged_is_made_again(name: str, damage: Any, tmp_path: Path) -> None:
+    own_corpus(tmp_path / "corpora" / "mine")
+    space = Workspace(tmp_path / "study", SMOKE)
+    (source,) = find_sources(["mine"], tmp_path / "corpora")[0]
+    space.prepare(source)
+    before = space.data("mine")
+    damage(tmp_path / "study" / "data" / name)
+    space.prepare(source)
+    assert space.data("mine") == before
+
+
+def test_half_a_stage_is_none(tmp_path: Path) -> None:
+    own_corpus(tmp_path / "corpora" / "mine")
+    space = Workspace(tmp_path / "study", SMOKE)
+    prepare(space, find_sources(["synthetic-drugs", "mine"], tmp_path / "corpora")[0])
+    fold = Fold("loo", "encoder-mrc", "tiny-encoder=random", "mine", "multi", 1, multitask=True)
+    run_fold(replace(fold, others=("synthetic-drugs",)), space, "multi", None)
+    assert space.can_go_on_from("multi")
+    shutil.rmtree(space.fold("multi") / "pipeline" / "clinie_rel")
+    assert not space.can_go_on_from("multi")
+
+
 def test_a_corpus_behind_a_link_that_changed_is_read_again(tmp_path: Path) -> None:
-    folder = _own_corpus(tmp_path / "elsewhere" / "mine")
+    folder = own_corpus(tmp_path / "elsewhere" / "mine")
     (tmp_path / "corpora" / "mine").mkdir(parents=True)
     (tmp_path / "corpora" / "mine" / "notes").symlink_to(folder)
     (folder / "schema.yml").rename(tmp_path / "corpora" / "mine" / "schema.yml")
@@ -229,7 +253,7 @@ def test_a_corpus_behind_a_link_that_changed_is_read_again(tmp_path: Path) -> No
 
 def test_a_conversion_that_is_cut_off_does_not_pass_for_the_one_before(tmp_path: Path) -> None:
     """Another corpus under the same name, and the first one again."""
-    first, second = (_own_corpus(tmp_path / name / "mine", begin) for name, begin in (("a", 0), ("b", 50)))
+    first, second = (own_corpus(tmp_path / name / "mine", begin) for name, begin in (("a", 0), ("b", 50)))
     space = Workspace(tmp_path / "study", SMOKE)
     (one,), (other,) = (find_sources(["mine"], folder.parent)[0] for folder in (first, second))
     space.prepare(one)

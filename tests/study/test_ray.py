@@ -3,11 +3,43 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from spacy_clinie.errors import ClinieError
+from spacy_clinie.study import run
+from spacy_clinie.study.run import run_study
+
 pytest.importorskip("ray", reason="Ray is not installed")
+
+
+def test_an_address_that_is_none_is_told_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(ClinieError, match="CIE484"):
+        run_study("single", tmp_path / "study", profile="smoke", corpora=tmp_path, ray="nonsense")
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_task_that_could_not_begin_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine that lacks the package; and a manifest that shows late is waited for."""
+    import ray
+
+    class Unseen:
+        def __reduce__(self) -> tuple:
+            return (__import__, ("no_such_package",))
+
+    monkeypatch.setattr(run, "_LATE", 0.5)
+    unseen = Unseen()
+    monkeypatch.setattr(run, "_work_there", lambda _: unseen)
+    ray.init(address="local", num_cpus=1, ignore_reinit_error=True)
+    try:
+        task = run.Task(tmp_path / "request.json")
+        while not task.done():
+            time.sleep(0.1)
+        assert task.problem.startswith("Ray raised a ")
+    finally:
+        ray.shutdown()
 
 
 def test_folds_on_a_cluster_and_one_that_fails_there(tmp_path: Path) -> None:

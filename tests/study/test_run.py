@@ -177,7 +177,7 @@ def test_a_manifest_that_is_none_is_no_end_of_a_fold(tmp_path: Path, manifest: s
     (space.fold("k") / "manifest.json").write_text(manifest)
     assert space.manifest("k") is None
     fold = Fold("single", "encoder-tagger", "tiny-encoder=random", "mine", "full", 1)
-    assert "its process was ended" in run._problem(space, "k", fold)
+    assert "its process was ended" in run._problem(space, "k", fold, run.Process.problem)
 
 
 @pytest.mark.parametrize(
@@ -216,18 +216,6 @@ def test_bases_that_no_table_could_tell_apart(tmp_path: Path) -> None:
     assert plan["commands"] == ["", "second"]
 
 
-def test_what_few_documents_are_not_enough_for_is_said(tmp_path: Path) -> None:
-    said: list[str] = []
-    with (
-        patch("spacy_clinie.study.run._work_off", return_value={}),
-        patch.dict(PROFILES, {"smoke": replace(SMOKE, shots=(1, 99))}),
-    ):
-        run_study("loo", tmp_path, profile="smoke", corpora=tmp_path, say=said.append)
-    plan = json.loads((tmp_path / "loo.json").read_text())
-    assert {one["fold"]["shots"] for one in plan["folds"]} == {None, 1}
-    assert len([line for line in said if "no folds of 99 shots" in line]) == len(SMOKE.corpora)
-
-
 @pytest.mark.parametrize(
     ("changed", "code"),
     [
@@ -244,56 +232,6 @@ def test_what_few_documents_are_not_enough_for_is_said(tmp_path: Path) -> None:
 def test_wrong_names(changed: dict[str, Any], code: str, tmp_path: Path) -> None:
     with pytest.raises(ClinieError, match=code):
         run_study("single", tmp_path / "study", **{"profile": "smoke", "corpora": tmp_path, **changed})
-
-
-def test_what_leaves_a_plan_is_said(tmp_path: Path) -> None:
-    said: list[str] = []
-    settings: dict[str, Any] = {"corpora": tmp_path, "arms": ["encoder-tagger"], "say": said.append}
-    use: dict[str, Any] = {"profile": "smoke", "use": ["synthetic-drugs"]}
-    best = tmp_path / "best"
-    write_random_model(best, "encoder", PRESETS["tiny-encoder"].shape, ["aspirin for pain"])
-    with patch("spacy_clinie.study.run._work_off", return_value={}):
-        run_study("single", tmp_path / "study", **settings, **use, bases=[f"minilm={best}"])
-        shutil.rmtree(best)
-        run_study("single", tmp_path / "study", **settings, **use, bases=["tiny-encoder"])
-        assert [line for line in said if line.startswith("1 folds of earlier commands leave")]
-        run_study("single", tmp_path / "study", **settings, **use, bases=["tiny-encoder"])
-        assert len([line for line in said if "of earlier commands leave" in line]) == 1
-        with pytest.raises(ClinieError, match="CIE483"):
-            run_study("single", tmp_path / "study", **settings, **{**use, "profile": "cpu"}, bases=["tiny-encoder"])
-    assert json.loads((tmp_path / "study" / "single.json").read_text())["profile"] == "smoke"
-
-
-def test_a_corpus_that_is_missing_is_not_forgotten_by_the_next_command(tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "arms": ["encoder-tagger"]}
-    with patch("spacy_clinie.study.run._work_off", return_value={}):
-        run_study("single", tmp_path / "study", **settings, use=["synthetic-drugs", "n2c2_2018"], skip_missing=True)
-        run_study("single", tmp_path / "study", **settings, use=["synthetic-problems"])
-    plan = json.loads((tmp_path / "study" / "single.json").read_text())
-    assert [one["corpus"] for one in plan["missing"]] == ["n2c2_2018"]
-    assert {one["fold"]["corpus"] for one in plan["folds"]} == {"synthetic-drugs", "synthetic-problems"}
-
-
-def test_notes_that_all_begin_alike_are_told(tmp_path: Path) -> None:
-    header = "Dictated but not read. The author takes no responsibility for errors of this kind."
-    for split, numbers in {"train": range(4), "dev": range(4, 6), "test": range(6, 9)}.items():
-        folder = tmp_path / "alike" / split
-        folder.mkdir(parents=True)
-        for number in numbers:
-            text = f"{header} Took aspirin {number}." if number else "Took aspirin."
-            at = text.index("aspirin")
-            (folder / f"{number}.txt").write_text(text)
-            (folder / f"{number}.ann").write_text(f"T1\tDrug {at} {at + 7}\taspirin\n")
-    (tmp_path / "alike" / "schema.yml").write_text("name: alike\nconcepts:\n  Drug: {}\n")
-    settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "use": ["alike"], "arms": ["encoder-tagger"]}
-    said: list[str] = []
-    with patch("spacy_clinie.study.run._work_off", return_value={}):
-        run_study("single", tmp_path / "study", **settings, say=said.append)
-        assert "alike: 3 of 4 documents of train share text with test: left out" in said
-        for file in (tmp_path / "alike" / "train").glob("0.*"):
-            file.unlink()
-        with pytest.raises(ClinieError, match=r"CIE499.*alike.*12 words"):
-            run_study("single", tmp_path / "study", **settings, say=said.append)
 
 
 def test_a_hub_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ COLUMNS = {
     "data": (
         *("corpus", "profile", "train", "dev", "test"),
         *("train_documents", "train_words", "test_documents", "test_words"),
-        *("shared", "lost", "left_out", "why"),
+        *("shared", "headers", "lost", "left_out", "why"),
     ),
     "training": (
         *("arm", "base", "stage", "shots", "multitask", "folds", "steps", "seconds"),

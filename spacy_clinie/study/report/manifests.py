@@ -147,6 +147,7 @@ class Data(NamedTuple):
     documents: Mapping[str, int]
     parts: Mapping[str, tuple[int, int]]
     shared: int
+    headers: int
     lost: Mapping[str, int]
     left_out: Mapping[str, int]
 
@@ -239,7 +240,8 @@ def _plan(study: str, record: Any, records: Mapping[str, Path], unreadable: dict
 def _data(record: Any) -> Data:
     parts = {str(name): (int(own["documents"]), int(own["words"])) for name, own in record["parts"].items()}
     lost, left_out = _counts(record["lost"]), _counts(record["left_out"])
-    return Data(str(record["corpus"]), _counts(record["documents"]), parts, int(record["shared"]), lost, left_out)
+    shared, headers = int(record["shared"]), int(record.get("headers", 0))  # older plans do not tell of the second
+    return Data(str(record["corpus"]), _counts(record["documents"]), parts, shared, headers, lost, left_out)
 
 
 def _planned(key: str, fold: Fold, records: Mapping[str, Path], unreadable: dict[str, str]) -> Planned:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
+from ...corpora.splits import SEVERAL
 from ..data import SPLITS
 from ..plan import STUDIES
 from .layout import Block, Cell, Column, Record, Section, Table, counted, listed
@@ -37,8 +38,10 @@ def overview_section(study: Study) -> Section:
     if corpora:
         blocks += [
             "Corpora, as they were read and as the profile takes part of them. Shared are documents of that part of "
-            "train which share text with one of test: nothing is trained on them. Lost is what a corpus has and could "
-            "not be carried over, left out what was not meant to be; data.csv tells why.",
+            "train which share text with one of test: nothing is trained on them. What more than "
+            f"{SEVERAL} of them have counts only where it is half of a document, as headers are no reason to leave it "
+            "out; how many are trained on though they share such text stands below. Lost is what a corpus has and "
+            "could not be carried over, left out what was not meant to be; data.csv tells why.",
             _data(corpora),
         ]
     if study.outcomes:
@@ -160,7 +163,8 @@ def _data(corpora: dict[tuple[str, str], Data]) -> Table:
         parts = [Cell(f"{documents:,}", counted(words, "word")) for documents, words in one.parts.values()]
         lost, left_out = sum(one.lost.values()), sum(one.left_out.values())
         name = Cell(one.corpus, profile if several else "")
-        rows.append([name, Cell(whole), *parts, *(Cell(f"{n:,}") for n in (one.shared, lost, left_out))])
+        shared = Cell(f"{one.shared:,}", f"{one.headers:,} share headers" if one.headers else "")
+        rows.append([name, Cell(whole), *parts, shared, Cell(f"{lost:,}"), Cell(f"{left_out:,}")])
         sizes = {
             f"{name}_{unit}": value
             for name, own in one.parts.items()
@@ -168,7 +172,7 @@ def _data(corpora: dict[tuple[str, str], Data]) -> Table:
         }
         why = listed(f"{reason} {count:,}" for reason, count in [*one.lost.items(), *one.left_out.items()])
         facts = {"corpus": one.corpus, "profile": profile, **one.documents, **sizes, "shared": one.shared}
-        records.append({**facts, "lost": lost, "left_out": left_out, "why": why})
+        records.append({**facts, "headers": one.headers, "lost": lost, "left_out": left_out, "why": why})
     columns = [Column("Corpus", words=True), Column("Documents: " + " / ".join(SPLITS))]
     columns += [Column(title) for title in ("Of train", "Of test", "Shared", "Lost", "Left out")]
     return Table("data", "Corpora", columns, rows, records)
