@@ -1,7 +1,7 @@
 """Concepts and relations out of clinical notes, as a spaCy plug-in."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional, Union
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 from spacy.language import Language
 from spacy.tokens import Doc
@@ -19,8 +19,8 @@ if not Doc.has_extension("rel"):
     register_extension()
 
 
-def load(pipeline: Union[str, Path], schema: Optional[Union[str, Path, "Schema"]] = None) -> Language:
+def load(pipeline: Union[str, Path], schema: Optional[Union[str, Path, "Schema"]] = None, **options: Any) -> Language:
     """Load a trained pipeline, see `pipelines.load`."""
     from .pipelines import load as run
 
-    return run(pipeline, schema)
+    return run(pipeline, schema, **options)

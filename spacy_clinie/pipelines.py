@@ -5,7 +5,7 @@ from collections.abc import Callable
 from copy import copy
 from json import JSONDecodeError
 from pathlib import Path
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 import spacy
 import srsly
@@ -38,6 +38,7 @@ def load(
     pipeline: Union[str, Path],
     schema: Optional[Union[str, Path, Schema]] = None,
     code: Optional[Union[str, Path]] = None,
+    **options: Any,
 ) -> Language:
     """Load a trained pipeline; `spacy_clinie.load` is the same.
 
@@ -46,6 +47,7 @@ def load(
     schema (Optional[Union[str, Path, Schema]]): A schema, or its name or file: its types are looked for, in place of
         those that the pipeline has by default.
     code (Optional[Union[str, Path]]): A Python file that registers what the pipeline needs of one's own.
+    options (Any): More for `spacy.load`, such as `disable`, `vocab`, or `config` with other settings.
     RETURNS (Language): The pipeline.
     RAISES (ClinieError): CIE430 if there is no such pipeline, CIE442 if it cannot be loaded, CIE448 if it needs code
         that was not imported, CIE302 if its base model is not installed; CIE101 to CIE109 for the schema; CIE315 if a
@@ -53,7 +55,7 @@ def load(
     """
     if code is not None:
         import_file("python_code", code)
-    nlp = _load(_FOLDER / pipeline if str(pipeline) in bundled() else pipeline)
+    nlp = _load(_FOLDER / pipeline if str(pipeline) in bundled() else pipeline, options)
     if schema is None:
         return nlp
     components = [pipe for _, pipe in nlp.components if isinstance(pipe, ClinieComponent)]  # those disabled, too
@@ -64,9 +66,9 @@ def load(
     return nlp
 
 
-def _load(pipeline: Union[str, Path]) -> Language:
+def _load(pipeline: Union[str, Path], options: dict[str, Any]) -> Language:
     try:
-        return spacy.load(pipeline)
+        return spacy.load(pipeline, **options)
     except ConfigValidationError as error:
         rows = [f"{' -> '.join(map(str, row['loc']))}: {row['msg']}" for row in error.errors]
         raise ClinieError("CIE446", pipeline=pipeline, problems="; ".join(rows) or error.desc) from error

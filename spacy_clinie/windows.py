@@ -67,16 +67,16 @@ def make_windows(length: int, size: int, overlap: int, breaks: Sequence[int] = (
 def sentence_starts(doc: Doc) -> list[int]:
     """Where sentences begin.
 
-    doc (Doc): With sentence boundaries of its own, which are then taken, or without.
-    RETURNS (list[int]): Indexes of tokens, ascending; the first is 0 unless the Doc is empty. Without boundaries,
-        a sentence ends at a blank line, at ".", "!" or "?" before a blank and something other than a small letter, and
-        at any line break before such (a small letter there means that a line was wrapped).
+    doc (Doc): With or without sentence boundaries of its own.
+    RETURNS (list[int]): Indexes of tokens, ascending; the first is 0 unless the Doc is empty. A sentence ends at a
+        blank line, at ".", "!" or "?" before a blank and something other than a small letter, at any line break before
+        such (a small letter there means that a line was wrapped), and where the Doc's own do, too. Not there alone: few
+        components know of lines, and one would see other sentences than in training for a sentencizer before it.
     """
     if not len(doc):
         return []
+    places = [match.end() for match in SENTENCE_END.finditer(doc.text)]
+    starts = np.searchsorted(doc.to_array("IDX").astype(np.int64), places)
     if doc.has_annotation("SENT_START"):
-        starts = np.flatnonzero(doc.to_array("SENT_START") == 1)
-    else:
-        places = [match.end() for match in SENTENCE_END.finditer(doc.text)]
-        starts = np.searchsorted(doc.to_array("IDX").astype(np.int64), places)
+        starts = np.append(starts, np.flatnonzero(doc.to_array("SENT_START") == 1))
     return np.unique(np.append(starts[starts < len(doc)], 0)).tolist()

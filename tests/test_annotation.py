@@ -90,6 +90,15 @@ def test_cover_is_the_smallest_span_of_tokens(text: str, start: int, length: int
         assert len(span) == 1
 
 
+def test_of_two_types_on_the_same_words_entities_get_the_likelier(nlp: spacy.Language) -> None:
+    doc = nlp("Aspirin for pain.")
+    for likely in ("test", "treatment"):
+        set_concepts(doc, [])
+        add_concepts(doc, [(0, 1, label, 0.9 if label == likely else 0.5) for label in ("test", "treatment")])
+        assert [ent.label_ for ent in doc.ents] == [likely]
+        assert len(doc.spans["clinie"]) == 2
+
+
 @pytest.fixture
 def doc(nlp: spacy.Language) -> Doc:
     note = Note(

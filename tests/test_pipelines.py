@@ -1,5 +1,6 @@
 """Loading of pipelines, and other types than a pipeline was trained for."""
 
+import json
 import shutil
 import warnings
 from pathlib import Path
@@ -111,6 +112,14 @@ def test_a_bundled_pipeline_reads_a_note(name: str) -> None:
     nlp.resume_training()
 
 
+def test_a_pipeline_is_loaded_with_other_settings() -> None:
+    """As `spacy.load` takes them."""
+    settings = {"components.clinie_ner_encoder.model.threshold": 0.99}
+    nlp = spacy_clinie.load("open-minilm", "phee", config=settings, disable=["clinie_ner_encoder"])
+    assert nlp.pipe_names == []
+    assert nlp.config["components"]["clinie_ner_encoder"]["model"]["threshold"] == 0.99
+
+
 def test_bundled_pipelines_are_small_and_tell_nothing_of_where_they_were_made() -> None:
     folder = Path(spacy_clinie.__file__).parent / "data" / "pipelines"
     files = [file for file in folder.rglob("*") if file.is_file()]
@@ -123,6 +132,8 @@ def test_bundled_pipelines_are_small_and_tell_nothing_of_where_they_were_made() 
         assert b"/home/" not in content
         assert file.parent.name != "vocab"
     for name in bundled():
+        meta = json.loads((folder / name / "meta.json").read_text(encoding="utf-8"))
+        assert meta["spacy_version"] == ">=3.8.0,<3.9.0"  # what the package takes
         card = (folder / name / "README.md").read_text(encoding="utf-8")
         assert "strict F1 (95 %)" in card
         assert "{scores}" not in card

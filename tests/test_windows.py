@@ -39,8 +39,18 @@ def test_sentences_of_notes() -> None:
     assert sentence_starts(spacy.blank("en")("")) == []
 
 
-def test_boundaries_of_the_pipeline_are_taken() -> None:
+def test_boundaries_of_the_pipeline_are_taken_too() -> None:
     nlp = spacy.blank("en")
     doc = nlp("Pain gone. Rest")
     doc[1].is_sent_start = True
-    assert sentence_starts(doc) == [0, 1]
+    assert sentence_starts(doc) == [0, 1, 3]
+
+
+def test_a_sentencizer_takes_no_line_end_away() -> None:
+    nlp = spacy.blank("en")
+    text = "Drug 7 mg daily\nRash seen. Dr. Who came\nand left"
+    alone = sentence_starts(nlp(text))
+    nlp.add_pipe("sentencizer")
+    doc = nlp(text)
+    doc[1].is_sent_start = True
+    assert sentence_starts(doc) == sorted({*alone, 1})

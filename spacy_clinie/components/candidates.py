@@ -136,7 +136,11 @@ def _near(
     YIELDS (tuple[int, int]): Indexes of head and tail among `spans`.
     """
     fits = np.array([[[(h, t, first) in allowed for first in (False, True)] for t in kinds] for h in kinds])
-    paired = np.logical_or(fits.any((1, 2)), fits.any((0, 2)))
+    # Without those that no other concept of this Doc could be related to: all pairs are looked at.
+    labels = {span.label_ for span in spans}
+    there = np.array([kind in labels for kind in kinds], dtype=bool)
+    related = np.asarray(fits.any(2))
+    paired = (related[:, there].any(1) | related[there].any(0)) & there
     first = twins(spans)
     known = [i for i, span in enumerate(spans) if first[i] == i and span.label_ in kinds and paired[kinds[span.label_]]]
     order = np.array(sorted(known, key=lambda i: (spans[i].start, spans[i].end, spans[i].label)), dtype=np.int64)

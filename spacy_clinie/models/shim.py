@@ -29,12 +29,30 @@ def _after_fork() -> None:
     would wait for ever. One thread needs no pool."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+class _Quiet:
+    """tokenizers' pool is one of them. It is not used where a variable says so, and in a fork it warns if none does,
+    before anything of ours could run there."""
+
+    name = "TOKENIZERS_PARALLELISM"
+    ours = False
+
+    @classmethod
+    def before(cls) -> None:
+        cls.ours = cls.name not in os.environ
+        if cls.ours:
+            os.environ[cls.name] = "false"
+
+    @classmethod
+    def after_in_parent(cls) -> None:
+        if cls.ours:
+            os.environ.pop(cls.name, None)
 
 
 # Here, where every model of ours comes by.
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_Quiet.before, after_in_parent=_Quiet.after_in_parent, after_in_child=_after_fork)
 
 
 class TorchShim(Shim):

@@ -1,5 +1,6 @@
 """What every component owes its pipeline, for each component and architecture."""
 
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -203,7 +204,9 @@ def test_relations_are_found_between_a_concept_and_an_entity_of_another_componen
     assert len(note.relations) == 1
 
 
-def test_two_processes_do_not_hang_and_agree(tiny_bert: str, make_examples: Examples) -> None:
+def test_two_processes_do_not_hang_and_agree(
+    tiny_bert: str, make_examples: Examples, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Forks inherit torch's and tokenizers' dead thread pools; see `models.shim._after_fork`."""
     nlp = build("crf", tiny_bert)
     train(nlp, make_examples(nlp), steps=40)
@@ -211,8 +214,11 @@ def test_two_processes_do_not_hang_and_agree(tiny_bert: str, make_examples: Exam
     examples = make_examples(nlp)
     nlp.get_pipe("clinie_rel").initialize(lambda: examples, nlp=nlp)
     texts = [f"Took aspirin 25mg for pain. Then developed rash {i}." for i in range(8)]
+    monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
     for alone, doc in zip(nlp.pipe(texts), nlp.pipe(texts, n_process=2, batch_size=2), strict=True):
         assert_same(doc, alone)
+    assert "forked" not in capfd.readouterr().err  # tokenizers would say so
+    assert "TOKENIZERS_PARALLELISM" not in os.environ
 
 
 def test_adapters_refuse_another_base(tiny_bert: str, make_examples: Examples, tmp_path: Path) -> None:
