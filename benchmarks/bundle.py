@@ -11,10 +11,12 @@ import argparse
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from runs import interval
 from spacy.language import Language
 from spacy.tokens import DocBin
+from spacy.util import load_config
 
 import spacy_clinie
 from spacy_clinie.annotation import ID_KEY
@@ -66,9 +68,22 @@ def shrink(pipeline: Path) -> None:
         record = json.loads(file.read_text(encoding="utf8"))
         record["base_model_name_or_path"] = None
         file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf8")
+        _begin_anew(pipeline, file.relative_to(pipeline).parts[0], record)
     for file in pipeline.rglob("adapter_model.safetensors"):
         weights = load_file(file)
         save_file({name: value.to(torch.bfloat16) for name, value in weights.items()}, file, {"format": "pt"})
+
+
+def _begin_anew(pipeline: Path, component: str, adapter: dict[str, Any]) -> None:
+    """Where training went on from an adapter in a folder, let the config hold its settings: initialized once more, the
+    component begins anew, and the folder is not there."""
+    config = load_config(pipeline / "config.cfg", interpolate=False)
+    model = config["components"][component]["model"]
+    if isinstance(model.get("adapter"), str):
+        kept = ("r", "lora_alpha", "lora_dropout", "target_modules")
+        model["adapter"] = {name: adapter[name] for name in kept}
+        config["paths"].pop("adapter", None)
+        config.to_disk(pipeline / "config.cfg")
 
 
 def settle(nlp: Language) -> None:

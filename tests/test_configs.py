@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 import spacy
+from peft import LoraConfig, get_peft_model
 from spacy.cli.debug_data import debug_data
 from spacy.tokens import DocBin
 from spacy.training.initialize import init_nlp
 from spacy.training.loop import train
 from spacy.util import load_config
+from transformers import AutoModelForCausalLM
 
 from spacy_clinie.components.base import ClinieComponent
 from spacy_clinie.conversion import doc_from_note
@@ -64,6 +66,11 @@ def test_trains_saves_the_best_and_loads(path: Path, corpus: str, tiny_bert: str
             component["model"].update(encoder=tiny_bert, window=96)
         if "base" in component["model"]:
             component["model"].update(base=make_decoder(tmp_path / "base"))
+    if "adapter" in config["paths"]:  # of an earlier training
+        base = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+        adapter = get_peft_model(base, LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))
+        adapter.save_pretrained(tmp_path / "adapter")
+        config["paths"]["adapter"] = str(tmp_path / "adapter")
     nlp = init_nlp(config)
     before = _weights(nlp)
     train(nlp, tmp_path, stdout=(tmp_path / "log").open("w"))

@@ -237,7 +237,8 @@ def _told(data: Mapping[str, Any]) -> Iterator[str]:
     if data["shared"]:
         yield f"{data['shared']:,} of {train:,} documents of train share text with test: left out"
     if data["headers"]:
-        yield f"{data['headers']:,} of {train:,} documents of train share with test what several of them do, as headers: trained on"
+        shared = f"{data['headers']:,} of {train:,} documents of train share with test what several of them do"
+        yield f"{shared}, as headers: trained on"
     if lost := sum(data["lost"].values()):
         yield f"{lost:,} annotations are lost, as its report.json in data/whole tells"
     if test < FEWEST:
