@@ -65,7 +65,7 @@ def find_sources(names: Sequence[str], folder: Path) -> tuple[list[Source], list
     RAISES (ClinieError): CIE495 if nothing is known of a name, CIE497 if it is a path.
     """
     found, missing = [], []
-    for name in names:
+    for name in dict.fromkeys(names):
         if Path(name).name != name or name == "..":  # what is made of it would be written beside the study, or into it
             raise ClinieError("CIE497", name=name)
         own, known = folder / name, CORPORA.get(name)

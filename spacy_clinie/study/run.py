@@ -240,7 +240,7 @@ def _told(data: Mapping[str, Any]) -> Iterator[str]:
         shared = f"{data['headers']:,} of {train:,} documents of train share with test what several of them do"
         yield f"{shared}, as headers: trained on"
     if lost := sum(data["lost"].values()):
-        yield f"{lost:,} annotations are lost, as its report.json in data/whole tells"
+        yield f"{lost:,} annotations have types that its schema does not, or cannot be used: its report.json tells"
     if test < FEWEST:
         all_of = data["documents"]["test"]
         yield f"tested on {test} of {all_of:,} documents: too few to compare" + (

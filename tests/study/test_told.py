@@ -56,9 +56,10 @@ def test_a_corpus_that_is_missing_is_not_forgotten_by_the_next_command(tmp_path:
     settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "arms": ["encoder-tagger"]}
     with patch("spacy_clinie.study.run._work_off", return_value={}):
         run_study("single", tmp_path / "study", **settings, use=["synthetic-drugs", "n2c2_2018"], skip_missing=True)
-        run_study("single", tmp_path / "study", **settings, use=["synthetic-problems"])
+        run_study("single", tmp_path / "study", **settings, use=["synthetic-problems"] * 2)
     plan = json.loads((tmp_path / "study" / "single.json").read_text())
     assert [one["corpus"] for one in plan["missing"]] == ["n2c2_2018"]
+    assert [one["corpus"] for one in plan["data"]] == ["synthetic-drugs", "synthetic-problems"]
     assert {one["fold"]["corpus"] for one in plan["folds"]} == {"synthetic-drugs", "synthetic-problems"}
 
 
@@ -107,7 +108,9 @@ def test_annotations_that_are_lost_are_told_and_types_are_not_named(tmp_path: Pa
     said: list[str] = []
     with patch("spacy_clinie.study.run._work_off", return_value={}):
         run_study("single", tmp_path / "study", **settings, say=said.append)
-        assert "mine: 3 annotations are lost, as its report.json in data/whole tells" in said
+        assert (
+            "mine: 3 annotations have types that its schema does not, or cannot be used: its report.json tells" in said
+        )
         plan = (tmp_path / "study" / "single.json").read_text()
         assert json.loads(plan)["data"][0]["lost"] == {"concept type that the schema does not know": 3}
         assert "Mary" not in plan
