@@ -7,10 +7,12 @@ annotation records its text, the unit is taken that makes recorded and real text
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from itertools import count, product
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from bioc import (
     BioCAnnotation,
@@ -137,10 +139,8 @@ def _note(document: BioCDocument, report: Report, file: Path, line: int | None) 
     reading.tell(report, file, line)
     concepts = [_concept(annotation, reading) for annotation in usable]
     note = Note(str(document.id), reading.buffer.decode(reading.unit.encoding), concepts)
-    for relation in relations:
-        if not relation.nodes and isinstance(relation.infons, dict):
-            _add_between_identifiers(relation, note, report, file, line)
-            continue
+    _add_between_identifiers([relation for relation in relations if not relation.nodes], note, report, file, line)
+    for relation in (relation for relation in relations if relation.nodes):
         found = _relation(relation, unused)
         if found:
             note.relations.append(found)
@@ -276,28 +276,28 @@ def _relation(relation: BioCRelation, unused: list[tuple[str, Any]]) -> Relation
     return Relation(str(head.refid), str(tail.refid), label, score)
 
 
-def _add_between_identifiers(relation: BioCRelation, note: Note, report: Report, file: Path, line: int | None) -> None:
-    """A relation that names its ends by identifiers in its infons, as BC5CDR and BioRED do."""
-    infons = attributes_of(relation.infons)
-    label = next((infons.pop(key) for key in reversed(_RELATION_TYPES) if infons.get(key)), None)
-    score = _take_score(infons)
-    ends = {
-        key: mentions
-        for key, value in infons.items()
-        if (mentions := [one for one in note.concepts if any(value in identifiers_of(own) for own in _named(one))])
-    }
-    pair = closest(*ends.values()) if label and len(ends) == 2 else None
-    if pair is None:
-        report.drop("relation without a type, or not between two annotations or identifiers", file, line)
-        return
-    note.relations.append(Relation(pair[0].id, pair[1].id, cast(str, label), score))
-    report.mend("relation between identifiers: set between their closest mentions", file, line)
-    leave_out_infons([("relation", {key: infons[key] for key in infons.keys() - ends})], report, file, line)
-
-
-def _named(concept: Concept) -> Iterator[str]:
-    """What may be an identifier of a concept: BC5CDR has it as MESH, BioRED as identifier."""
-    return (value for key, value in concept.attributes.items() if key != SCORE)
+def _add_between_identifiers(
+    relations: Sequence[BioCRelation], note: Note, report: Report, file: Path, line: int | None
+) -> None:
+    """Relations that name their ends by identifiers in their infons, as in BC5CDR and BioRED. Which infons of an
+    annotation are identifiers is not said."""
+    mentions: defaultdict[str, list[Concept]] = defaultdict(list)
+    for concept in note.concepts if relations else ():
+        for name in {name for value in concept.attributes.values() for name in identifiers_of(value)}:
+            mentions[name].append(concept)
+    pair_of = cache(lambda first, second: closest(mentions[first], mentions[second]))
+    for relation in relations:
+        infons = attributes_of(relation.infons if isinstance(relation.infons, dict) else {})
+        label = next((infons.pop(key) for key in reversed(_RELATION_TYPES) if infons.get(key)), None)
+        score = _take_score(infons)
+        ends = [key for key, value in infons.items() if value in mentions]
+        pair = pair_of(*(infons.pop(key) for key in ends)) if len(ends) == 2 else None
+        if pair is None or label is None:
+            report.drop("relation without a type, or not between two annotations or identifiers", file, line)
+            continue
+        note.relations.append(Relation(pair[0].id, pair[1].id, label, score))
+        report.mend("relation between identifiers: set between their closest mentions", file, line)
+        leave_out_infons([("relation", infons)], report, file, line)
 
 
 def _role(node: BioCNode) -> str:
