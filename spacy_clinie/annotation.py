@@ -125,9 +125,9 @@ def set_concepts(
 ) -> None:
     """Write concepts to `doc.spans["clinie"]` and the flat part of them to `doc.ents`.
 
-    Where two concepts overlap, `doc.ents` gets the longer one (spaCy's `filter_spans`), of equally long ones the
-    likelier. Entities that others wrote
-    to `doc.ents` stay, and ours give way to them; entities from an earlier call of this function do not.
+    Where two concepts overlap, `doc.ents` gets the longer one (spaCy's `filter_spans`), of two on the same words the
+    likelier. Entities that others wrote to `doc.ents` stay, and ours give way to them; entities from an earlier call of
+    this function do not.
     Relations are kept by offsets, so they stay right as long as their concepts are still there.
 
     doc (Doc): The Doc, changed in place.
@@ -146,8 +146,8 @@ def set_concepts(
         attrs["details"] = {key: dict(value) for key, value in details.items()}
     doc.spans[SPANS_KEY].attrs = attrs
     taken = {i for ent in foreign for i in range(ent.start, ent.end)}
-    # The first of several that are equally long is kept: those of which nothing is known come from a person.
-    sure = [1.0 if score is None else score for score in scores or [None] * len(spans)]
+    # The first of two on the same words is kept: those of which nothing is known come from a person.
+    sure = [1.0 if score is None else score for score in ([None] * len(spans) if scores is None else scores)]
     ranked = sorted(range(len(spans)), key=lambda i: -sure[i])
     flat = filter_spans(spans[i] for i in ranked if taken.isdisjoint(range(spans[i].start, spans[i].end)))
     linked = _linked(doc)

@@ -99,6 +99,10 @@ def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
             if note is None:
                 continue
             make_sound(note, report, file, line)
+            # Now it is known which mentions can be used.
+            if unnamed := [relation for relation in _relations(document) if not relation.nodes]:
+                _add_between_identifiers(unnamed, note, report, file, line)
+                make_sound(note, report, file, line)
             note.id = ids.unique(note.id, file, line)
             lines = {} if line is None else dict.fromkeys((concept.id for concept in note.concepts), line)
             yield SourcedNote(note, file, split, lines)
@@ -106,13 +110,11 @@ def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
 
 def _note(document: BioCDocument, report: Report, file: Path, line: int | None) -> Note | None:
     pieces = []
+    annotations = list(document.annotations)
     unused = [("document", document.infons)]
-    parts = [(list(document.annotations), list(document.relations))]
     for passage in document.passages:
-        parts.append(([], []))
         for part in (passage, *passage.sentences):
-            parts[-1][0].extend(part.annotations)
-            parts[-1][1].extend(part.relations)
+            annotations += part.annotations
             unused.append(("passage" if part is passage else "sentence", part.infons))
         texts = [part for part in passage.sentences if part.text]
         pieces += [(part.offset, part.text) for part in ([passage] if passage.text else texts)]
@@ -125,10 +127,9 @@ def _note(document: BioCDocument, report: Report, file: Path, line: int | None) 
     halves = sum(clean(text)[1] for _, text in pieces)
     if halves:
         report.mend("half a character (lone surrogate) was replaced", file, line, halves)
-    begun_anew = _tell_apart(parts)
+    begun_anew = _tell_apart(document)
     if begun_anew:
-        report.mend("ids of annotations that begin anew in a passage: told apart", file, line, begun_anew)
-    annotations, relations = ([one for own in side for one in own] for side in zip(*parts, strict=True))
+        report.mend("ids of annotations that begin anew in a passage or sentence: told apart", file, line, begun_anew)
     usable = _usable(annotations)
     if len(usable) < len(annotations):
         report.drop("annotation without type or place", file, line, len(annotations) - len(usable))
@@ -139,8 +140,7 @@ def _note(document: BioCDocument, report: Report, file: Path, line: int | None) 
     reading.tell(report, file, line)
     concepts = [_concept(annotation, reading) for annotation in usable]
     note = Note(str(document.id), reading.buffer.decode(reading.unit.encoding), concepts)
-    _add_between_identifiers([relation for relation in relations if not relation.nodes], note, report, file, line)
-    for relation in (relation for relation in relations if relation.nodes):
+    for relation in (relation for relation in _relations(document) if relation.nodes):
         found = _relation(relation, unused)
         if found:
             note.relations.append(found)
@@ -215,22 +215,44 @@ def _join(pieces: list[tuple[int, str]], unit: _Unit) -> bytes | None:
     return buffer
 
 
-def _tell_apart(parts: Sequence[tuple[list[BioCAnnotation], list[BioCRelation]]]) -> int:
-    """Give annotations whose ids an earlier passage has too new ones, in the relations of their passage as well.
+def _relations(document: BioCDocument) -> Iterator[BioCRelation]:
+    """Those of a document, of its passages and of their sentences."""
+    yield from document.relations
+    for passage in document.passages:
+        for part in (passage, *passage.sentences):
+            yield from part.relations
 
-    RETURNS (int): How many.
+
+def _tell_apart(document: BioCDocument) -> int:
+    """Give annotations whose ids stand in an earlier passage or sentence new ones. Relations mean what is nearest: in
+    their sentence, then in their passage, then the first of the document.
+
+    RETURNS (int): How many annotations got new ids.
     """
     taken: dict[str, int] = {}
-    begun_anew = 0
-    for annotations, relations in parts:
-        given = [str(one.id) for one in annotations if one.id not in (None, "")]
-        renamed = {name: take_free(name, taken) for name in dict.fromkeys(given)}
+
+    def renamed(annotations: list[BioCAnnotation]) -> dict[str, str]:
+        names = {str(one.id): "" for one in annotations if one.id not in (None, "")}
+        names = {name: take_free(name, taken) for name in names}
         for one in annotations:
-            begun_anew += renamed.get(str(one.id), str(one.id)) != str(one.id)
-            one.id = renamed.get(str(one.id), one.id)
+            one.id = names.get(str(one.id), one.id)
+        return names
+
+    def point(relations: list[BioCRelation], names: dict[str, str]) -> None:
         for node in (node for relation in relations for node in relation.nodes):
-            node.refid = renamed.get(str(node.refid), node.refid)
-    return begun_anew
+            node.refid = names.get(str(node.refid), node.refid)
+
+    new = [renamed(document.annotations)]
+    for passage in document.passages:
+        own = renamed(passage.annotations)
+        inner = [renamed(sentence.annotations) for sentence in passage.sentences]
+        for names in inner:
+            own = names | own  # its own, then those of the first sentence
+        point(passage.relations, own)
+        for sentence, names in zip(passage.sentences, inner, strict=True):
+            point(sentence.relations, own | names)
+        new += [own, *inner]
+    return len({changed for names in new for name, changed in names.items() if name != changed})
 
 
 def _usable(annotations: list[BioCAnnotation]) -> list[BioCAnnotation]:
@@ -280,9 +302,13 @@ def _add_between_identifiers(
     relations: Sequence[BioCRelation], note: Note, report: Report, file: Path, line: int | None
 ) -> None:
     """Relations that name their ends by identifiers in their infons, as in BC5CDR and BioRED. Which infons of an
-    annotation are identifiers is not said."""
+    annotation hold identifiers is not said: one that holds both ends', or else any. What relations and annotations both
+    have, as who made them, is none."""
     mentions: defaultdict[str, list[Concept]] = defaultdict(list)
-    for concept in note.concepts if relations else ():
+    held: defaultdict[str, set[str]] = defaultdict(set)  # by key
+    for concept in note.concepts:
+        for key, value in concept.attributes.items():
+            held[key] |= identifiers_of(value)
         for name in {name for value in concept.attributes.values() for name in identifiers_of(value)}:
             mentions[name].append(concept)
     pair_of = cache(lambda first, second: closest(mentions[first], mentions[second]))
@@ -290,8 +316,10 @@ def _add_between_identifiers(
         infons = attributes_of(relation.infons if isinstance(relation.infons, dict) else {})
         label = next((infons.pop(key) for key in reversed(_RELATION_TYPES) if infons.get(key)), None)
         score = _take_score(infons)
-        ends = [key for key, value in infons.items() if value in mentions]
-        pair = pair_of(*(infons.pop(key) for key in ends)) if len(ends) == 2 else None
+        named = {key: value for key, value in infons.items() if value in mentions and key not in held}
+        ends = [[key for key, value in named.items() if value in values] for values in held.values()]
+        both = next((keys for keys in (*ends, list(named)) if len(keys) == 2), [])
+        pair = pair_of(*(infons.pop(key) for key in both)) if both else None
         if pair is None or label is None:
             report.drop("relation without a type, or not between two annotations or identifiers", file, line)
             continue

@@ -149,7 +149,8 @@ def _join_folders(annotated: dict[Path, Path], texts: Sequence[Path], report: Re
     texts (Sequence[Path]): Texts without suffix.
     report (Report): Counts what is joined, and what is left over.
     """
-    alone = [stem for stem in annotated if stem not in set(texts)]
+    there = set(texts)
+    alone = [stem for stem in annotated if stem not in there]
     waiting = {text.name: text for text in texts if text not in annotated}
     named = Counter(stem.name for stem in [*alone, *texts])
     for stem in alone:

@@ -112,10 +112,12 @@ def _docs(file: Path, report: Report) -> Iterator[Doc]:
 
 def _note(doc: Doc, number: int, report: Report, file: Path) -> Note | None:
     name = f"{file.stem}-{number}"
+    outdated = _clear_outdated_relations(doc)
+    own = RELATIONS_KEY in doc.user_data
     for reason, lost in (
-        ("relation of another library beside our own", _relations_beside(doc)),
-        ("relation of a longer document that this one was cut out of", _clear_outdated_relations(doc)),
+        ("relation of a longer document that this one was cut out of", outdated),
         ("relation in an unknown shape, or of what is no concept", _settle_relations(doc)),
+        ("relation of another library beside our own", _relations_beside(doc) if own else 0),
     ):
         if lost:
             report.drop(reason, file, number, lost)
@@ -139,15 +141,27 @@ def _unread(doc: Doc) -> Iterator[str]:
 
 
 def _relations_beside(doc: Doc) -> int:
-    """How many relations of another library stand beside our own, as where a process without our components wrote its
-    own to a Doc of ours."""
-    return len(_apart(doc.user_data.get(_FOREIGN_KEY) or [])) if RELATIONS_KEY in doc.user_data else 0
+    """How many relations of another library stand beside our own, and are none of these: a process without our
+    components wrote them to a Doc of ours."""
+    own, stored = doc.user_data[RELATIONS_KEY], doc.user_data.get(_FOREIGN_KEY)
+    if stored is None:
+        return 0
+    try:
+        _use_relations(doc, stored, own=False)
+        beside = doc.user_data[RELATIONS_KEY]
+    except _DAMAGED:
+        return len(_apart(stored))
+    finally:
+        doc.user_data[RELATIONS_KEY] = own
+    own, beside = ({(*head, *tail, label) for _, _, label, _, head, tail in one} for one in (own, beside))
+    return len(beside - own)
 
 
 def _taken_out(doc: Doc) -> int:
     """How many of our concepts somebody took out of `doc.ents`, and not out of `doc.spans`, which is what is read."""
     flat = {(ent.start_char, ent.end_char, ent.label_) for ent in doc.ents}
-    recorded = doc.user_data.get(ENTS_KEY, ()) if SPANS_KEY in doc.spans else ()
+    whole = SPANS_KEY in doc.spans and doc.has_annotation("ENT_IOB")  # may be stored without
+    recorded = doc.user_data.get(ENTS_KEY, ()) if whole else ()
     known = {(span.start_char, span.end_char, span.label_) for span in get_spans(doc)}
     return len({(start, end, label) for start, end, label in recorded} & known - flat)
 

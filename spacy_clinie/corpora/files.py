@@ -227,7 +227,7 @@ def read_text(path: Path, report: Report, errors: str = "strict") -> str | None:
     except OSError:
         report.drop("file cannot be opened", path)
         return None
-    if data.count(0) > len(data) // 4:
+    if data.count(0) > max(2, len(data) / 4):
         report.drop("file is not UTF-8 but as good as UTF-16: it is full of NUL characters", path)
         return None
     try:

@@ -29,11 +29,12 @@ def _after_fork() -> None:
     would wait for ever. One thread needs no pool."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
+    os.environ[_Quiet.name] = "false"
 
 
 class _Quiet:
-    """tokenizers' pool is one of them. It is not used where a variable says so, and in a fork it warns if none does,
-    before anything of ours could run there."""
+    """tokenizers' pool is one of them: it is not used where a variable says so. In a fork where the variable was not
+    set before, tokenizers warns, earlier than anything of ours could run there."""
 
     name = "TOKENIZERS_PARALLELISM"
     ours = False

@@ -33,8 +33,8 @@ def evaluate(
     RETURNS (dict[str, Any]): What `score` gives, and `reading`: for `gold` and `predicted` a list of what could not
         be read, was changed in reading or is left out on purpose, each with `kind` (`dropped`, `mended`, `left_out`),
         `reason`, `count` and `examples` (file and line).
-    RAISES (ClinieError): CIE403 if a path is none of these, CIE405 if the two sides have no id in common, what `score`
-        raises, and what the readers raise.
+    RAISES (ClinieError): CIE403 if a path is none of these, CIE405 if the two sides have no note in common, what
+        `score` raises, and what the readers raise.
     """
     types = None if schema is None else Schema.load(schema)
     gold_notes, gold_problems = _read(Path(gold), types)

@@ -84,15 +84,15 @@ def _still_valid(space: Workspace, plan: dict[str, Any], new: dict[str, Fold]) -
     plan (dict[str, Any]): See `_plan_before`.
     new (dict[str, Fold]): Folds that may stand for those of earlier commands, by their keys.
     RETURNS (tuple[dict[str, Fold], int, int]): The folds by their keys; how many were finished and have others in their
-        places; and how many have gone, with none in their places.
+        places that are not; and how many have gone, with none in their places.
     """
     kept, replaced, forgotten = {}, 0, 0
-    places = {fold.place for fold in new.values()}
+    places = {fold.place: key for key, fold in new.items()}
     for one in plan["folds"]:
         with suppress(ClinieError, OSError, KeyError, TypeError):  # its corpus or its weights are gone; or it is none
             fold, key = Fold.from_dict(one["fold"]), one["key"]
             if fold.place in places:
-                replaced += key not in new and space.manifest(key) is not None
+                replaced += space.manifest(key) is not None and space.manifest(places[fold.place]) is None
                 continue
             if space.key(fold) == key:
                 kept[key] = fold

@@ -105,23 +105,24 @@ class Task:
         gpus = min(1.0, ray.cluster_resources().get("GPU", 0.0))
         work = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_work_there)
         self._task = work.remote(str(request))
-        self._manifest, self._ended = request.parent / "manifest.json", 0.0
+        self._manifest, self._waits_until = request.parent / "manifest.json", 0.0
         self.problem = Process.problem
 
     def done(self) -> bool:
         """Whether it has ended, and its manifest can be seen here."""
-        if not self._ended:
+        if not self._waits_until:
             if not self._ray.wait([self._task], timeout=0)[0]:
                 return False
-            self._ended = time.monotonic()
+            self._waits_until = time.monotonic() + _LATE
             try:
                 self._ray.get(self._task)
             except self._ray.exceptions.RayError as error:
+                self._waits_until = time.monotonic()
                 self.problem = (
                     f"Ray raised a {type(error).__name__}; see that every machine of the cluster has this package and "
                     "the same folders"
                 )
-        return self._manifest.is_file() or time.monotonic() - self._ended > _LATE
+        return self._manifest.is_file() or time.monotonic() > self._waits_until
 
     def stop(self) -> None:
         """End it."""
@@ -176,6 +177,7 @@ def run_study(
     sources, missing = find_sources(use or settled.corpora, corpora)
     if missing and not (skip_missing and sources):
         raise _not_there(missing)
+    Process.share(jobs)
     if ray is not None:
         _connect(ray)
     space = Workspace(folder, settled)
@@ -208,7 +210,6 @@ def run_study(
         done -= {key for key in map(space.key, stems) if not space.can_go_on_from(key)}
         counts = {"folds": len(folds), "done": len(done), "finished": 0, "failed": 0}
         say(f"{len(folds)} folds, {len(done)} of them done")
-        Process.share(jobs)
         return _work_off(space, folds, done, jobs, Process if ray is None else Task, counts, say)
 
 
@@ -240,7 +241,7 @@ def _told(data: Mapping[str, Any]) -> Iterator[str]:
         shared = f"{data['headers']:,} of {train:,} documents of train share with test what several of them do"
         yield f"{shared}, as headers: trained on"
     if lost := sum(data["lost"].values()):
-        yield f"{lost:,} annotations have types that its schema does not, or cannot be used: its report.json tells"
+        yield f"{lost:,} things are lost, as annotations of types that its schema does not have: its report.json tells"
     if test < FEWEST:
         all_of = data["documents"]["test"]
         yield f"tested on {test} of {all_of:,} documents: too few to compare" + (

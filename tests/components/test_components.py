@@ -204,8 +204,13 @@ def test_relations_are_found_between_a_concept_and_an_entity_of_another_componen
     assert len(note.relations) == 1
 
 
+@pytest.mark.parametrize("parallel", [None, "true"])
 def test_two_processes_do_not_hang_and_agree(
-    tiny_bert: str, make_examples: Examples, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+    parallel: str | None,
+    tiny_bert: str,
+    make_examples: Examples,
+    capfd: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Forks inherit torch's and tokenizers' dead thread pools; see `models.shim._after_fork`."""
     nlp = build("crf", tiny_bert)
@@ -215,10 +220,12 @@ def test_two_processes_do_not_hang_and_agree(
     nlp.get_pipe("clinie_rel").initialize(lambda: examples, nlp=nlp)
     texts = [f"Took aspirin 25mg for pain. Then developed rash {i}." for i in range(8)]
     monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
+    if parallel:
+        monkeypatch.setenv("TOKENIZERS_PARALLELISM", parallel)
     for alone, doc in zip(nlp.pipe(texts), nlp.pipe(texts, n_process=2, batch_size=2), strict=True):
         assert_same(doc, alone)
     assert "forked" not in capfd.readouterr().err  # tokenizers would say so
-    assert "TOKENIZERS_PARALLELISM" not in os.environ
+    assert os.environ.get("TOKENIZERS_PARALLELISM") == parallel
 
 
 def test_adapters_refuse_another_base(tiny_bert: str, make_examples: Examples, tmp_path: Path) -> None:

@@ -441,7 +441,7 @@ def test_a_relation_of_a_passage_means_its_own_annotations(tmp_path: Path) -> No
     (note,), report = read(tmp_path, document(*parts, link))
     starts = {concept.id: concept.start for concept in note.concepts}
     assert [(starts[one.head], starts[one.tail]) for one in note.relations] == [(0, 11), (0, 11), (20, 31)]
-    assert counts(report) == {"ids of annotations that begin anew in a passage: told apart": 2}
+    assert counts(report) == {"ids of annotations that begin anew in a passage or sentence: told apart": 2}
 
 
 def named(**infons: str) -> str:
@@ -478,3 +478,49 @@ def test_relations_between_identifiers_that_nothing_has_are_counted(tmp_path: Pa
     (note,), report = read(tmp_path, document(passage(0, TEXT, *mentions), link))
     assert note.relations == []
     assert counts(report) == {"relation without a type, or not between two annotations or identifiers": 1}
+
+
+def test_a_relation_of_a_sentence_means_its_own_annotations(tmp_path: Path) -> None:
+    """A passage's means the first of them, or its own."""
+    link = relation(("a", ""), ("b", ""))
+    sentences = [
+        f"<sentence><offset>{start}</offset><text>{TEXT}</text>"
+        f"{annotation('a', start, 4, 'ADE')}{annotation('b', start + 11, 7)}{link}</sentence>"
+        for start in (0, 20)
+    ]
+    first = f"<passage><offset>0</offset>{''.join(sentences)}{link}</passage>"
+    second = passage(40, TEXT, annotation("b", 51, 7), relation(("a", ""), ("b", "")))
+    (note,), report = read(tmp_path, document(first, second))
+    starts = {concept.id: concept.start for concept in note.concepts}
+    found = [(starts[one.head], starts[one.tail]) for one in note.relations]
+    assert found == [(0, 11), (0, 11), (20, 31), (0, 51)]
+    assert counts(report) == {"ids of annotations that begin anew in a passage or sentence: told apart": 3}
+
+
+def test_what_equals_an_identifier_by_chance_is_none(tmp_path: Path) -> None:
+    marks = {"annotator": "Bob", "negated": "No"}
+    mentions = [
+        annotation("a", 0, 4, "Disease", identifier="D2", **marks),
+        annotation("b", 11, 7, "Chemical", identifier="D1", **marks),
+    ]
+    links = [
+        named(type="Association", entity1="D1", entity2="D2", novel="No", annotator="Bob"),
+        named(type="Association", entity1="D8", entity2="D9", annotator="Bob", novel="No"),
+    ]
+    (note,), report = read(tmp_path, document(passage(0, TEXT, *mentions), *links))
+    assert note.relations == [Relation("b", "a", "Association")]
+    assert counts(report)["relation without a type, or not between two annotations or identifiers"] == 1
+
+
+def test_identifiers_of_mentions_that_cannot_be_used(tmp_path: Path) -> None:
+    """Two of one id, and one without characters, beside which others are there."""
+    mentions = [
+        annotation("a", 0, 4, "Disease", identifier="D2"),
+        annotation("a", 11, 7, "Chemical", identifier="D1"),
+        annotation("c", 5, 0, "Chemical", identifier="D1"),
+    ]
+    (note,), _ = read(
+        tmp_path, document(passage(0, TEXT, *mentions), named(type="Association", entity1="D1", entity2="D2"))
+    )
+    starts = {concept.id: concept.start for concept in note.concepts}
+    assert [(starts[one.head], starts[one.tail]) for one in note.relations] == [(11, 0)]

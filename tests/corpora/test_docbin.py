@@ -18,7 +18,7 @@ from spacy_clinie.corpora import docbin
 from spacy_clinie.corpora.report import Report
 from spacy_clinie.errors import ClinieError, ClinieWarning
 from spacy_clinie.notes import Concept, Note, Relation
-from spacy_clinie.relations import has_relations, set_relations
+from spacy_clinie.relations import get_relations, has_relations, set_relations
 
 FOREIGN: Any = ("._.", "rel", None, None)
 TEXT = "Rash after zyxomab now"
@@ -257,7 +257,7 @@ def test_what_another_process_left_beside_our_own_is_counted(tmp_path: Path) -> 
     doc.ents = []
     set_concepts(doc, list(doc.spans["clinie"]))
     set_relations(doc, [])
-    doc.user_data[FOREIGN] = {(0, 2): {"ADE-Drug": 1.0}}
+    doc.user_data[FOREIGN] = {(0, 2): {"ADE-Drug": 1.0, "Reason-Drug": 0.1}, (2, 0): {"ADE-Drug": 0.0}}
     doc.ents = [doc.ents[1]]
     put(tmp_path / "a.spacy", doc)
     (note,), report = read(tmp_path)
@@ -268,3 +268,16 @@ def test_what_another_process_left_beside_our_own_is_counted(tmp_path: Path) -> 
     assert [(one.reason, one.count) for one in report.remarks("mended")] == [
         ("concept that is not in doc.ents any more, but in doc.spans", 1)
     ]
+
+
+def test_relations_that_were_taken_over_are_none_beside_our_own(tmp_path: Path) -> None:
+    doc = foreign_doc({(0, 2): {"ADE-Drug": 1.0}})
+    set_concepts(doc, list(doc.ents))
+    set_relations(doc, get_relations(doc))
+    assert FOREIGN in doc.user_data
+    file = tmp_path / "a.spacy"
+    put(file, doc)
+    (note,), report = read(file)
+    assert (len(note.relations), report.problems) == (1, 0)
+    DocBin(attrs=["ORTH", "SPACY"], store_user_data=True, docs=[doc]).to_disk(file)  # without entities
+    assert read(file)[1].problems == 0

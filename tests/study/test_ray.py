@@ -22,14 +22,13 @@ def test_an_address_that_is_none_is_told_before_anything_is_read(tmp_path: Path)
 
 
 def test_a_task_that_could_not_begin_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a machine that lacks the package; and a manifest that shows late is waited for."""
+    """As on a machine that lacks the package."""
     import ray
 
     class Unseen:
         def __reduce__(self) -> tuple:
             return (__import__, ("no_such_package",))
 
-    monkeypatch.setattr(run, "_LATE", 0.5)
     unseen = Unseen()
     monkeypatch.setattr(run, "_work_there", lambda _: unseen)
     ray.init(address="local", num_cpus=1, ignore_reinit_error=True)
@@ -38,6 +37,14 @@ def test_a_task_that_could_not_begin_says_why(tmp_path: Path, monkeypatch: pytes
         while not task.done():
             time.sleep(0.1)
         assert task.problem.startswith("Ray raised a ")
+        monkeypatch.setattr(run, "_work_there", str)
+        task, waited = run.Task(tmp_path / "request.json"), 0
+        while not task.done():
+            time.sleep(0.1)
+            if task._waits_until:  # it has ended, and its manifest shows late
+                waited += 1
+                (tmp_path / "manifest.json").touch()
+        assert waited == 1
     finally:
         ray.shutdown()
 
