@@ -23,8 +23,11 @@ _TITLES = (("Not read", "dropped"), ("Changed in reading", "mended"), ("Left out
 _HELP = """Concepts and relations out of clinical notes.
 
 \b
-First prepare a corpus:  python -m spacy_clinie convert phee corpora/phee train.spacy --split train
-then train:              python -m spacy train config.cfg --output training
+Notes and no labels:     python -m spacy_clinie annotate open-minilm my_notes found.html
+To train, convert:       python -m spacy_clinie convert phee corpora/phee train.spacy --split train
+  and the same for dev:  python -m spacy_clinie convert phee corpora/phee dev.spacy --split dev
+then train:              python -m spacy train configs/ner_encoder.cfg --output training --paths.train train.spacy
+                         --paths.dev dev.spacy --paths.schema phee
 then annotate notes:     python -m spacy_clinie annotate training/model-best my_notes found.jsonl
 """
 
@@ -33,7 +36,9 @@ schemas = typer.Typer(name="schema", help="Schemas: which types of concepts and 
 app.add_typer(schemas)
 app.add_typer(study)
 
-CorpusName = Annotated[str, typer.Argument(metavar="CORPUS", help="Name of a corpus or of a format, see above.")]
+CorpusName = Annotated[
+    str, typer.Argument(metavar="CORPUS", help="Name of a corpus or of a format, see `convert --help`.")
+]
 CorpusPath = Annotated[
     Path, typer.Argument(metavar="INPUT", help="Folder of the corpus, a folder that holds that folder, or a file.")
 ]
@@ -71,7 +76,10 @@ def convert(
         Optional[str],
         typer.Option(metavar="FILE", help="Schema file or name (`schema list`) instead of the corpus' own."),
     ] = None,
-    split: Annotated[Optional[str], typer.Option(metavar="NAME", help="Only this part: train, dev or test.")] = None,
+    split: Annotated[
+        Optional[str],
+        typer.Option(metavar="NAME", help="Only this part: train, dev or test, as folders say, or else by file names."),
+    ] = None,
     strict: Strict = False,
 ) -> None:
     """Turn an annotated corpus into a file for `spacy train`.

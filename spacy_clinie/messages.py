@@ -410,7 +410,7 @@ MESSAGES = {
     "CIE494": "The weights of {name} were never released. If you have them: --base {name}=FOLDER.",
     "CIE495": (
         "Nothing is known of a corpus {name!r}: it is not in the catalogue ({corpora}), and there is no "
-        "{folder}/{name}/{file}. For a corpus of yours, put a schema of that name beside its brat files; "
+        "{folder}/{name}/{file}. For a corpus of yours, put {file} beside its brat files; "
         "`schema draft` writes one."
     ),
     "CIE496": (
