@@ -80,8 +80,8 @@ def _begin_anew(pipeline: Path, component: str, adapter: dict[str, Any]) -> None
     config = load_config(pipeline / "config.cfg", interpolate=False)
     model = config["components"][component]["model"]
     if isinstance(model.get("adapter"), str):
-        kept = ("r", "lora_alpha", "lora_dropout", "target_modules")
-        model["adapter"] = {name: adapter[name] for name in kept}
+        kept = {name: adapter[name] for name in ("r", "lora_alpha", "lora_dropout")}
+        model["adapter"] = {**kept, "target_modules": sorted(adapter["target_modules"])}
         config["paths"].pop("adapter", None)
         config.to_disk(pipeline / "config.cfg")
 
