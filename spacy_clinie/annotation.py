@@ -147,7 +147,7 @@ def set_concepts(
     doc.spans[SPANS_KEY].attrs = attrs
     taken = {i for ent in foreign for i in range(ent.start, ent.end)}
     # The first of two on the same words is kept: those of which nothing is known come from a person.
-    sure = [1.0 if score is None else score for score in ([None] * len(spans) if scores is None else scores)]
+    sure = [1.0 if score is None else score for score in get_scores(doc)]
     ranked = sorted(range(len(spans)), key=lambda i: -sure[i])
     flat = filter_spans(spans[i] for i in ranked if taken.isdisjoint(range(spans[i].start, spans[i].end)))
     linked = _linked(doc)

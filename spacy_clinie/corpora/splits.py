@@ -73,16 +73,25 @@ def ranked(ids: Sequence[str], seed: int) -> list[int]:
     return sorted(range(len(ids)), key=lambda i: _digest(f"{seed}:{ids[i]}"))
 
 
-def overlapping(texts: Iterable[str], others: Iterable[str], *, often: float = SEVERAL) -> list[int]:
+def overlapping(texts: Iterable[str], others: Iterable[str]) -> list[int]:
     """Find texts that other texts repeat at least in part: what one corpus trains on, another may test.
 
     texts (Iterable[str]): Texts.
     others (Iterable[str]): Other texts.
-    often (float): What more of the texts have than this counts only where it is half of a text and more, as headers of
-        notes are no reason to leave them out.
     RETURNS (list[int]): Indexes of the texts that share `SHARED_WORDS` words in a row with one of the others. Where one
-        of the two has fewer, but at least `FEWEST_WORDS`, all of it stands in the other.
-        Capitals and the signs between words make no difference.
+        of the two has fewer, but at least `FEWEST_WORDS`, all of it stands in the other. What more than `SEVERAL` of
+        the texts have, as headers of notes, counts only where it is half of a text and more. Capitals and the signs
+        between words make no difference.
+    """
+    return overlapping_and_alike(texts, others)[0]
+
+
+def overlapping_and_alike(texts: Iterable[str], others: Iterable[str]) -> tuple[list[int], list[int]]:
+    """The same, and the texts that share with the others only what counts as a header.
+
+    texts (Iterable[str]): Texts.
+    others (Iterable[str]): Other texts.
+    RETURNS (tuple[list[int], list[int]]): What `overlapping` gives, and the indexes of further texts.
     """
     words = [_words(text) for text in texts]
     short: dict[int, dict[tuple[str, ...], list[int]]] = {}
@@ -101,9 +110,9 @@ def overlapping(texts: Iterable[str], others: Iterable[str], *, often: float = S
     shared = [{run for length, runs in known.items() for run in runs & _runs(own, length)} for own in words]
     texts_with = Counter(run for runs in shared for run in runs)
     for i, (own, runs) in enumerate(zip(words, shared, strict=True)):
-        if any(texts_with[run] <= often for run in runs) or (runs and _covered(own, runs) >= _PART * len(own)):
+        if any(texts_with[run] <= SEVERAL for run in runs) or (runs and _covered(own, runs) >= _PART * len(own)):
             found.add(i)
-    return sorted(found)
+    return sorted(found), [i for i, runs in enumerate(shared) if runs and i not in found]
 
 
 def _words(text: str) -> list[str]:

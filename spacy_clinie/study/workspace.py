@@ -5,7 +5,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from math import inf
 from pathlib import Path
 from typing import Any, Optional
 
@@ -14,7 +13,7 @@ from spacy.util import load_config
 from ..corpora import docbin
 from ..corpora.bundle import replacing
 from ..corpora.files import all_files
-from ..corpora.splits import SEVERAL, overlapping
+from ..corpora.splits import overlapping_and_alike
 from ..errors import ClinieError
 from ..locks import lock
 from ..notes import Note
@@ -129,10 +128,8 @@ class Workspace:
         """
         whole = {split: load(self.whole(corpus) / f"{split}.spacy") for split in SPLITS}
         parts = {split: load(self.part(corpus, split)) for split in ("train", "test")}
-        shared, in_any = (
-            overlapping((note.text for note in parts["train"]), (note.text for note in whole["test"]), often=often)
-            for often in (SEVERAL, inf)
-        )
+        texts, tested = ((note.text for note in notes) for notes in (parts["train"], whole["test"]))
+        shared, alike = overlapping_and_alike(texts, tested)
         report = json.loads((self.whole(corpus) / "report.json").read_text(encoding="utf-8"))
         reasons: dict[bool, Counter[str]] = {False: Counter(), True: Counter()}
         for one in report["not_carried_over"]:
@@ -143,7 +140,7 @@ class Workspace:
             "documents": {split: len(notes) for split, notes in whole.items()},
             "parts": {split: size_of(notes) for split, notes in parts.items()},
             "shared": len(shared),
-            "headers": len(in_any) - len(shared),
+            "headers": len(alike),
             "lost": reasons[False],
             "left_out": reasons[True],
         }
