@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import spacy
 import torch
+from peft.tuners.lora import Linear
 
 from spacy_clinie.models.tagger import EncoderTagger
 from tests.components.test_components import LORA
@@ -74,6 +75,32 @@ def test_weights_in_bf16_say_what_autocast_says_also_after_training(kind: str, l
     after, expected = both()
     assert not torch.allclose(after, before, atol=2e-2)
     assert torch.allclose(after, expected, atol=2e-2)
+
+
+def test_adapters_are_read_and_learn_as_peft_has_it(tiny_bert: str) -> None:
+    module = build(tiny_bert, lora=LORA, precision="fp32").eval()
+    adapters = {name: p for name, p in module.encoder.named_parameters() if "lora_" in name}
+    with torch.no_grad():
+        for weight in adapters.values():
+            weight.normal_(std=0.1)
+
+    def gradients(vectors: torch.Tensor) -> dict[str, torch.Tensor]:
+        vectors.square().sum().backward()
+        found = {name: weight.grad.clone() for name, weight in adapters.items() if weight.grad is not None}
+        module.zero_grad()
+        return {**found, "vectors": vectors.detach()}
+
+    ids = np.arange(3, 40)
+    peft_ran: list[bool] = []
+    layer = next(layer for layer in module.encoder.modules() if type(layer) is Linear)
+    layer.lora_A["default"].register_forward_hook(lambda *_: peft_ran.append(True))
+    found = gradients(module.encode([ids]))
+    assert not peft_ran
+    expected = gradients(module.encoder(input_ids=torch.from_numpy(ids)[None]).last_hidden_state)
+    assert peft_ran
+    assert found.keys() == expected.keys() == adapters.keys() | {"vectors"}
+    for name, value in expected.items():
+        assert torch.allclose(found[name], value, rtol=1e-3, atol=1e-5 * float(value.abs().max())), name
 
 
 def test_weights_in_bf16_follow_a_step_that_spacy_takes_later(tiny_bert: str, make_examples: Any) -> None:
