@@ -48,7 +48,8 @@ def encoder_tagger(
     head_rate (float): The head's learning rate, as a multiple of the optimizer's.
     layer_rate (float): The learning rate of each layer of the encoder, as a multiple of that of the layer above it;
         the last one has the optimizer's. The default suits 6 to 12 layers; take 0.9 or more for 24.
-    batch_pieces (int): Padded word pieces in one pass of the encoder; bounds memory.
+    batch_pieces (int): Padded word pieces in one pass of training, half of those in one of prediction; bounds
+        memory.
     step_pieces (Optional[int]): Word pieces that a step of training reads at most; bounds its time, where notes are
         long. Of more, windows are drawn by chance; None learns from all.
     device (str): `auto` or a torch device.
@@ -135,7 +136,8 @@ def marked_pairs(
     head_rate (float): The head's learning rate, as a multiple of the optimizer's.
     layer_rate (float): The learning rate of each layer of the encoder, as a multiple of that of the layer above it;
         the last one has the optimizer's.
-    batch_pieces (int): Padded word pieces in one pass of the encoder; bounds memory.
+    batch_pieces (int): Padded word pieces in one pass of training, half of those in one of prediction; bounds
+        memory.
     step_pieces (Optional[int]): Word pieces that a step of training reads at most; bounds its time, where lists of
         concepts make thousands of candidates. Of more, some are drawn by chance, as many that are related as such that
         are not; None learns from all.

@@ -15,7 +15,7 @@ from torch import nn
 
 from ..errors import ClinieError
 from . import adapters, base
-from .pieces import Specials, pad
+from .pieces import Specials, by_budget, pad
 
 
 class EncoderModule(nn.Module):
@@ -123,6 +123,16 @@ class EncoderModule(nn.Module):
         if size < 4:
             raise ClinieError("CIE310", window=self.options["window"], specials=specials)
         return size
+
+    def batches(self, lengths: Sequence[int], most: Optional[int] = None) -> Iterator[list[int]]:
+        """Which inputs are read together: twice as many as `batch_pieces` says where nothing is learnt, since little is
+        kept then.
+
+        lengths (Sequence[int]): Pieces of each input.
+        most (Optional[int]): See `by_budget`.
+        RETURNS (Iterator[list[int]]): See `by_budget`.
+        """
+        return by_budget(lengths, self.options["batch_pieces"] * (1 if torch.is_grad_enabled() else 2), most)
 
     def encode(
         self,

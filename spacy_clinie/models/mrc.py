@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from .encoder import EncoderModule, gather
-from .pieces import PiecedDoc, Sought, by_budget, make_pieces, pad, thin_out
+from .pieces import PiecedDoc, Sought, make_pieces, pad, thin_out
 from .tagger import GoldSpan, to_units
 
 # Weights of the three losses: starts, ends, spans.
@@ -176,7 +176,7 @@ class EncoderMRC(EncoderModule):
         return asks
 
     def _batches(self, asks: list[_Ask], most: Optional[int] = None) -> Iterator[list[_Ask]]:
-        for batch in by_budget([len(ask.ids) for ask in asks], self.options["batch_pieces"], most):
+        for batch in self.batches([len(ask.ids) for ask in asks], most):
             yield [asks[i] for i in batch]
 
     def _unit_vectors(self, batch: list[_Ask]) -> tuple[torch.Tensor, torch.Tensor]:

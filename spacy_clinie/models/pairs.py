@@ -15,7 +15,7 @@ from torch import nn
 from ..errors import ClinieError
 from .encoder import EncoderModule, gather
 from .excerpts import Excerpt, PairInput, Ranges, mark_places, one_each, shared
-from .pieces import PiecedDoc, by_budget, draw, make_pieces, pad
+from .pieces import PiecedDoc, draw, make_pieces, pad
 
 _NEVER = -1e4
 
@@ -169,7 +169,7 @@ class PairModule(EncoderModule):
 
     def _batches(self, excerpts: Sequence[Excerpt], read: Read) -> Iterator[list[Excerpt]]:
         """Excerpts that are read together."""
-        for batch in by_budget(self._lengths(excerpts, read), self.options["batch_pieces"]):
+        for batch in self.batches(self._lengths(excerpts, read)):
             yield [excerpts[i] for i in batch]
 
     def length(self, excerpt: Excerpt, item: PairInput) -> int:  # noqa: ARG002

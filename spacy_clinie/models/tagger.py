@@ -11,7 +11,7 @@ from ..errors import ClinieError
 from ..windows import Window
 from . import chain
 from .encoder import EncoderModule, gather
-from .pieces import PiecedDoc, Sought, by_budget, make_pieces, pad
+from .pieces import PiecedDoc, Sought, make_pieces, pad
 
 # First token, one past the last, index of the concept type.
 GoldSpan = tuple[int, int, int]
@@ -188,7 +188,7 @@ class EncoderTagger(EncoderModule):
                     positions = doc.firsts[first:last] - window.start + len(self.specials.before)
                     ids = self.specials.wrap(doc.ids[window.start : window.stop])
                     items.append(_Item(i, window, int(first), int(last), ids, positions))
-        for batch in by_budget([len(item.ids) for item in items], self.options["batch_pieces"], most):
+        for batch in self.batches([len(item.ids) for item in items], most):
             yield [items[i] for i in batch]
 
     def _unit_vectors(self, batch: list[_Item]) -> torch.Tensor:
