@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from inspect import signature
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from torch import nn
 from ..errors import ClinieError
 from . import adapters, base
 from .pieces import Specials, by_budget, pad
+
+_Input = TypeVar("_Input")
 
 
 class EncoderModule(nn.Module):
@@ -124,15 +126,20 @@ class EncoderModule(nn.Module):
             raise ClinieError("CIE310", window=self.options["window"], specials=specials)
         return size
 
-    def batches(self, lengths: Sequence[int], most: Optional[int] = None) -> Iterator[list[int]]:
-        """Which inputs are read together: twice as many as `batch_pieces` says where nothing is learnt, since little is
+    def batches(
+        self, inputs: Sequence[_Input], lengths: Sequence[int], most: Optional[int] = None
+    ) -> Iterator[list[_Input]]:
+        """Inputs that are read together: twice as many as `batch_pieces` says where nothing is learnt, since little is
         kept then.
 
-        lengths (Sequence[int]): Pieces of each input.
+        inputs (Sequence[_Input]): Windows, questions or excerpts.
+        lengths (Sequence[int]): Pieces of each.
         most (Optional[int]): See `by_budget`.
-        RETURNS (Iterator[list[int]]): See `by_budget`.
+        YIELDS (list[_Input]): Longest first.
         """
-        return by_budget(lengths, self.options["batch_pieces"] * (1 if torch.is_grad_enabled() else 2), most)
+        budget = self.options["batch_pieces"] * (1 if torch.is_grad_enabled() else 2)
+        for batch in by_budget(lengths, budget, most):
+            yield [inputs[i] for i in batch]
 
     def encode(
         self,

@@ -176,8 +176,7 @@ class EncoderMRC(EncoderModule):
         return asks
 
     def _batches(self, asks: list[_Ask], most: Optional[int] = None) -> Iterator[list[_Ask]]:
-        for batch in self.batches([len(ask.ids) for ask in asks], most):
-            yield [asks[i] for i in batch]
+        return self.batches(asks, [len(ask.ids) for ask in asks], most)
 
     def _unit_vectors(self, batch: list[_Ask]) -> tuple[torch.Tensor, torch.Tensor]:
         positions, mask = pad([ask.positions for ask in batch], 0, self.device)

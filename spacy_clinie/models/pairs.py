@@ -169,8 +169,7 @@ class PairModule(EncoderModule):
 
     def _batches(self, excerpts: Sequence[Excerpt], read: Read) -> Iterator[list[Excerpt]]:
         """Excerpts that are read together."""
-        for batch in self.batches(self._lengths(excerpts, read)):
-            yield [excerpts[i] for i in batch]
+        return self.batches(excerpts, self._lengths(excerpts, read))
 
     def length(self, excerpt: Excerpt, item: PairInput) -> int:  # noqa: ARG002
         """How many pieces and markers the encoder reads."""

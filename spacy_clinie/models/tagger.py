@@ -188,8 +188,7 @@ class EncoderTagger(EncoderModule):
                     positions = doc.firsts[first:last] - window.start + len(self.specials.before)
                     ids = self.specials.wrap(doc.ids[window.start : window.stop])
                     items.append(_Item(i, window, int(first), int(last), ids, positions))
-        for batch in self.batches([len(item.ids) for item in items], most):
-            yield [items[i] for i in batch]
+        return self.batches(items, [len(item.ids) for item in items], most)
 
     def _unit_vectors(self, batch: list[_Item]) -> torch.Tensor:
         vectors = self.encode(item.ids for item in batch)
