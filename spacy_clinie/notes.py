@@ -114,6 +114,11 @@ class Note:
     relations: list[Relation] = field(default_factory=list)
     relations_known: bool = field(default=True, compare=False)
 
+    @property
+    def silent(self) -> bool:
+        """Whether it says nothing about relations, not even that there are none."""
+        return not (self.relations_known or self.relations)
+
     def check(self) -> None:
         """Raise for what no reader can mend: offsets outside the text, and relations to missing concepts.
 
@@ -160,8 +165,8 @@ class Note:
                 record["attributes"] = dict(concept.attributes)
             concepts.append(record)
         relations = [{"head": r.head, "tail": r.tail, "label": r.label, "score": r.score} for r in self.relations]
-        silent = {} if self.relations_known or relations else {"relations_known": False}
-        return {"id": self.id, "text": self.text, "concepts": concepts, "relations": relations, **silent}
+        known = {"relations_known": False} if self.silent else {}
+        return {"id": self.id, "text": self.text, "concepts": concepts, "relations": relations, **known}
 
     @classmethod
     def from_dict(cls, record: Any, on_problem: Optional[Callable[[str, str], None]] = None) -> "Note":

@@ -112,7 +112,7 @@ def write(notes: Iterable[Note], path: Path) -> None:
         contents = _contents(note)
         site, slash, name = note.id.rpartition("/")
         for suffix, folder in {".txt": "txt", **_FOLDERS}.items():
-            if suffix == ".rel" and not (note.relations_known or note.relations):
+            if suffix == ".rel" and note.silent:
                 continue
             place = note_path(path, f"{site}{slash}{folder}/{name}", suffix)
             write_text(place, note.text if suffix == ".txt" else "".join(f"{line}\n" for line in contents[suffix]))

@@ -9,7 +9,6 @@ from spacy.training import Example
 from ..annotation import SPANS_KEY, has_concepts
 from ..conversion import note_from_doc
 from ..notes import Note
-from ..relations import has_relations
 from .counts import Counts, count, rates
 from .match import Kind
 from .scores import check_texts
@@ -84,7 +83,7 @@ def score_relations(
     RETURNS (dict[str, Any]): `{prefix}_p`, `_r`, `_f`, `_per_type` (strict), `{prefix}_lenient_p`, `_r`, `_f`.
     RAISES (ClinieError): CIE400 if the texts of a reference and a prediction differ.
     """
-    pairs = _notes([pair for pair in docs if has_relations(pair[0])])
+    pairs = _notes(docs)
     for note in (note for pair in pairs for note in pair):
         places = {concept.id: concept.offsets for concept in note.concepts}
         for one in note.relations:

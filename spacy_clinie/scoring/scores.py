@@ -19,16 +19,17 @@ def score(
     """Score predicted notes against gold notes of the same ids.
 
     A gold note without a prediction counts as one in which nothing was found, a predicted note without gold as one in
-    which everything is wrong: the score then errs on the low side, and a warning says so. Concepts of a note with
-    equal type and offsets count once, and so do relations between equal ends; `duplicates` says how many went.
+    which everything is wrong: the score then errs on the low side, and a warning says so. Gold notes in which nobody
+    looked for relations are passed over for these; `without_relations` says how many. Concepts of a note with equal
+    type and offsets count once, and so do relations between equal ends; `duplicates` says how many went.
 
     gold (Sequence[Note]): Gold notes.
     predicted (Sequence[Note]): Predicted notes. For relations on gold concepts: notes with the gold concepts.
     seed (int): Seed of the bootstrap.
     resamples (int): How often to resample for the intervals; 0 for none.
     RETURNS (dict[str, Any]): JSON-serialisable: `documents`, `missing_documents` (in gold only), `extra_documents`
-        (in the prediction only), `duplicates`, `bootstrap`; `concepts` and `relations`, each with `strict` and
-        `lenient`, each as `summarize` gives it.
+        (in the prediction only), `without_relations`, `duplicates`, `bootstrap`; `concepts` and `relations`, each with
+        `strict` and `lenient`, each as `summarize` gives it.
     RAISES (ClinieError): CIE400 if the texts of a document differ, CIE401 for two notes with one id, CIE004 to
         CIE006 if a note is not sound.
     """
@@ -41,6 +42,7 @@ def score(
         "documents": len(pairs),
         "missing_documents": missing,
         "extra_documents": extra,
+        "without_relations": sum(note.silent for note in gold),
         "duplicates": {"gold": _duplicates(gold), "predicted": _duplicates(predicted)},
         "bootstrap": {"resamples": resamples, "seed": seed, "confidence": CONFIDENCE},
     }

@@ -49,6 +49,8 @@ def _remarks(result: Mapping[str, Any]) -> list[str]:
         lines.append(f"gold documents without prediction, all missed: {result['missing_documents']}")
     if result["extra_documents"]:
         lines.append(f"predicted documents without gold, all wrong: {result['extra_documents']}")
+    if result["without_relations"]:
+        lines.append(f"gold documents in which nobody looked for relations, passed over: {result['without_relations']}")
     for side, counts in result["duplicates"].items():
         if any(counts.values()):
             what = ", ".join(f"{n} {kind}" for kind, n in counts.items())

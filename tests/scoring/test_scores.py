@@ -110,6 +110,18 @@ def test_duplicates_count_once_and_are_reported():
     assert fields(result["relations"]["strict"]["micro"], "tp", "fp", "fn") == [0, 0, 1]
 
 
+def test_gold_notes_in_which_nobody_looked_for_relations_are_passed_over_for_these():
+    spans, links = [(0, 5, "Drug"), (6, 9, "ADE")], [(1, 0, "r")]
+    gold = [make_note("a", spans), make_note("b", spans), make_note("c", spans, links)]
+    gold[0].relations_known = gold[2].relations_known = False
+    result = score(gold, [make_note(key, spans, links) for key in "abc"])
+    assert result["without_relations"] == 1
+    for mode in ("strict", "lenient"):
+        # In "b" somebody looked and found none; "c" has one, whatever it says.
+        assert fields(result["relations"][mode]["micro"], "tp", "fp", "fn") == [1, 1, 0]
+        assert fields(result["concepts"][mode]["micro"], "tp", "fp", "fn") == [6, 0, 0]
+
+
 def test_missing_documents_are_misses_and_extra_documents_are_false():
     gold = [make_note("a", [(0, 5, "Drug")]), make_note("b", [(0, 5, "Drug"), (6, 9, "ADE")])]
     predicted = [make_note("a", [(0, 5, "Drug")]), make_note("c", [(1, 2, "ADE")], text="another text")]

@@ -46,6 +46,7 @@ def test_no_interval_and_nothing_to_score():
 @pytest.mark.filterwarnings("ignore::spacy_clinie.errors.ClinieWarning")
 def test_everything_about_the_documents_is_said():
     gold = [make_note("a", (0, 5, "Drug"), (0, 5, "Drug")), make_note("b")]
+    gold[1].relations_known = False
     result = score(gold, [make_note("a"), make_note("c")])
     result["reading"] = {
         "gold": [{"reason": "line is not JSON", "count": 3, "examples": ["g:1", "g:2", "g:3"], "kind": "dropped"}],
@@ -55,6 +56,7 @@ def test_everything_about_the_documents_is_said():
         "documents: 3",
         "gold documents without prediction, all missed: 1",
         "predicted documents without gold, all wrong: 1",
+        "gold documents in which nobody looked for relations, passed over: 1",
         "duplicates in gold, counted once: 1 concepts, 0 relations",
         "not read in gold: line is not JSON (3: g:1, g:2, …)",
         "changed in predicted: offset mended (1: p.jsonl:1)",
