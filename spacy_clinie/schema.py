@@ -28,6 +28,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 from .errors import ClinieError
 from .notes import Concept, Note, Relation, joined
@@ -227,7 +228,8 @@ class Schema:
         """Put a note of a corpus into the types of this schema, and count everything that does not fit.
 
         What the corpus itself holds twice stays twice: only what merging made equal becomes one, with the attributes
-        of both. A symmetric relation begins at what the text names first, and if it is given both ways becomes one.
+        of both. A type that the schema has in other capitals only, or in other Unicode composition, is taken as that
+        one. A symmetric relation begins at what the text names first, and if it is given both ways becomes one.
 
         note (Note): The note; not changed.
         report (Report): Takes the counts.
@@ -313,9 +315,10 @@ class _Fitting:
 
     def concept(self, concept: Concept) -> Concept | None:
         schema, report, where = self.schema, self.report, (self.file, self.lines.get(concept.id))
-        label = schema._concept_names.get(concept.label)
+        known = self._known("concept", concept.label, schema._concept_names, schema.dropped_concepts, where)
+        label = schema._concept_names.get(known)
         if label is None:
-            if concept.label in schema.dropped_concepts:
+            if known in schema.dropped_concepts:
                 report.leave_out(f"concept type that the schema drops: {concept.label}", *where)
                 self.left_out.add(concept.id)
             else:
@@ -337,11 +340,12 @@ class _Fitting:
 
     def relation(self, relation: Relation, where: tuple[str | Path, int | None]) -> Relation | None:
         schema, report = self.schema, self.report
-        label = schema._relation_names.get(relation.label)
+        known = self._known("relation", relation.label, schema._relation_names, schema.dropped_relations, where)
+        label = schema._relation_names.get(known)
         if label is None:
             if not schema.relations:
                 report.leave_out("relation, and the schema has no relation types", *where)
-            elif relation.label in schema.dropped_relations:
+            elif known in schema.dropped_relations:
                 report.leave_out(f"relation type that the schema drops: {relation.label}", *where)
             else:
                 report.drop(f"relation type that the schema does not know: {relation.label}", *where)
@@ -357,8 +361,8 @@ class _Fitting:
             report.leave_out("relation of a concept to itself after merging types", *where)
             return None
         # Of two on the same words either can be the head, but only one of them.
-        known = (tail.id, head.id, label) in self.relation_twins
-        if schema.relations[label].symmetric and (known or tail.offsets < head.offsets):
+        turned = (tail.id, head.id, label) in self.relation_twins
+        if schema.relations[label].symmetric and (turned or tail.offsets < head.offsets):
             head, tail = tail, head
         twin = self.relation_twins.setdefault((head.id, tail.id, label), relation)
         if (twin.head, twin.tail, twin.label) != (relation.head, relation.tail, relation.label):
@@ -370,6 +374,21 @@ class _Fitting:
             reason = "relation between types that the schema does not list for it"
             report.mend(f"{reason}: {label} ({head.label} -> {tail.label}), kept", *where)
         return replace(relation, head=head.id, tail=tail.id, label=label)
+
+    def _known(
+        self, kind: str, label: str, names: Iterable[str], dropped: Iterable[str], where: tuple[str | Path, int | None]
+    ) -> str:
+        """A type as the schema spells it, if it has just one that differs in capitals or composed letters at most."""
+        listed = {*names, *dropped}
+        alike = [] if label in listed else [name for name in listed if _folded(name) == _folded(label)]
+        if len(alike) != 1:
+            return label
+        self.report.mend(f"{kind} type that the schema spells otherwise: {label}, taken as {alike[0]}", *where)
+        return alike[0]
+
+
+def _folded(name: str) -> str:
+    return normalize("NFC", normalize("NFC", name).casefold())
 
 
 def _without_empty(value: Any) -> Any:

@@ -84,6 +84,45 @@ def test_apply_drops_what_is_listed_and_what_is_unknown(schema):
     assert places["relation type that the schema does not know: ORBITS"] == ["n1.ann:2"]
 
 
+def test_apply_takes_a_type_that_is_spelt_otherwise():
+    relations = {"Caused": {"pairs": [["Drug", "Effet ne\u0301faste"]]}}
+    record = {
+        "name": "n",
+        "concepts": {"Drug": {"merge": ["Medication"]}, "Effet ne\u0301faste": {}, "dose": {}, "Dose": {}},
+        "relations": relations,
+        "drop": {"concepts": ["AGE"], "relations": ["BEFORE"]},
+    }
+    schema, report = Schema.from_dict(record), Report()
+    before = note("a drug 0 4; b MEDICATION 5 9; d dose 10 12; e Dose 10 12; f DOSE 10 12; g Age 20 22; h drugs 30 34")
+    before.concepts.append(Concept("c", 40, 44, "effet n\u00e9faste"))
+    before.relations = [Relation("a", "c", "CAUSED"), Relation("b", "c", "before"), Relation("a", "c", "cause")]
+    after = schema.apply(before, report, "n1.ann", {"b": 7})
+    assert shape(after) == (
+        [("a", "Drug"), ("b", "Drug"), ("d", "dose"), ("e", "Dose"), ("c", "Effet ne\u0301faste")],
+        [("a", "Caused", "c")],
+    )
+    told = "type that the schema spells otherwise"
+    assert remarks(report, "mended") == {
+        f"concept {told}: drug, taken as Drug": 1,
+        f"concept {told}: MEDICATION, taken as Medication": 1,
+        f"concept {told}: Age, taken as AGE": 1,
+        f"concept {told}: effet n\u00e9faste, taken as Effet ne\u0301faste": 1,
+        f"relation {told}: CAUSED, taken as Caused": 1,
+        f"relation {told}: before, taken as BEFORE": 1,
+    }
+    assert remarks(report, "dropped") == {
+        "concept type that the schema does not know: DOSE": 1,  # which of two?
+        "concept type that the schema does not know: drugs": 1,
+        "relation type that the schema does not know: cause": 1,
+    }
+    assert remarks(report, "left_out") == {
+        "concept type that the schema drops: Age": 1,
+        "relation type that the schema drops: before": 1,
+    }
+    examples = {remark.reason: remark.examples for remark in report.remarks("mended")}
+    assert examples[f"concept {told}: MEDICATION, taken as Medication"] == ["n1.ann:7"]
+
+
 def test_apply_keeps_a_pair_that_is_not_listed_and_counts_it(schema):
     report = Report()
     after = schema.apply(note("a Vaccine 0 4; b ADE 5 9", "a ADE-Drug b"), report, "n1.ann")

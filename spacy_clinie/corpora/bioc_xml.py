@@ -181,13 +181,28 @@ class _Reading(NamedTuple):
         return min(found, key=lambda reading: reading.differing, default=None)
 
     def agrees(self, annotation: BioCAnnotation) -> bool:
-        """Whether an annotation in one piece records the text that stands at its offsets."""
-        if not annotation.text or len(annotation.locations) != 1:
+        """Whether an annotation records the text that stands at its offsets. That of several pieces is what stands
+        there from first to last, or the pieces, in the order of the text or their own, no letter or digit between."""
+        if not annotation.text:
             return True
-        location = annotation.locations[0]
-        first, last = location.offset * self.unit.size, (location.offset + location.length) * self.unit.size
-        recorded = clean(str(annotation.text))[0].replace("\n", self.end)
-        return self.buffer[first:last] == recorded.encode(self.unit.encoding)
+        recorded = clean(str(annotation.text))[0].replace("\n", self.end).encode(self.unit.encoding)
+        listed = [(place.offset * self.unit.size, place.length * self.unit.size) for place in annotation.locations]
+        pieces = [(first, first + length) for first, length in listed]
+        if self.buffer[min(pieces)[0] : max(last for _, last in pieces)] == recorded:
+            return True
+        orders = (pieces, sorted(pieces)) if len(pieces) > 1 else ()
+        return any(self._stand_in(recorded, order) for order in orders)
+
+    def _stand_in(self, recorded: bytes, pieces: list[tuple[int, int]]) -> bool:
+        """Whether pieces of the text are what a recorded text has of letters and digits, one behind the other."""
+        text, at = recorded.decode(self.unit.encoding), 0
+        for first, last in pieces:
+            piece = self.buffer[first:last].decode(self.unit.encoding, "replace")
+            found = text.find(piece, at)
+            if found < 0 or any(map(str.isalnum, text[at:found])):
+                return False
+            at = found + len(piece)
+        return not any(map(str.isalnum, text[at:]))
 
     def tell(self, report: Report, file: Path, line: int | None) -> None:
         """Say what had to be taken otherwise."""

@@ -9,8 +9,8 @@ how the published preprocessing of the corpus by the clinicalBERT authors has to
 string to hold. Should the quoted string not stand there, the position is counted in two other ways (without that empty
 token, and with every blank as a separator) before it is counted as a mismatch.
 
-- `.con` makes concepts, numbered `C1`, `C2` … in the order of the lines; types are lower-cased.
-- `.ast` makes the attribute `assertion`.
+- `.con` makes concepts, numbered `C1`, `C2` … in the order of the lines.
+- `.ast` makes the attribute `assertion`; capitals in its type make no difference.
 - `.rel` makes relations, whose ends are found by the position as it is written.
 """
 
@@ -246,7 +246,7 @@ def _concepts(
     concepts: defaultdict[_Place, list[Concept]] = defaultdict(list)
     lines: dict[str, int] = {}
     for number, match in _matches(content, _CON, file, report):
-        place, label = _place(match, 2), match[6].lower()
+        place, label = _place(match, 2), match[6]
         characters = places.find(place, match[1])
         if characters is None:
             report.drop("position that the text does not have", file, number)
@@ -265,8 +265,9 @@ def _concepts(
 def _add_assertions(content: str, file: Path, concepts: dict[_Place, list[Concept]], report: Report) -> None:
     """Give concepts the assertions of an .ast file."""
     for number, match in _matches(content, _AST, file, report):
-        label, assertion = match[6].lower(), match[7]
-        concept = next((each for each in concepts.get(_place(match, 2), ()) if each.label == label), None)
+        label, assertion = match[6], match[7]
+        alike = [each for each in concepts.get(_place(match, 2), ()) if each.label.lower() == label.lower()]
+        concept = min(alike, key=lambda each: each.label != label, default=None)
         if concept is None:
             report.drop("assertion without its concept", file, number)
         elif concept.attributes.setdefault("assertion", assertion) != assertion:
@@ -304,8 +305,6 @@ def _contents(note: Note) -> dict[str, list[str]]:
             problem = "it is in several pieces"
         elif concept.attributes.keys() - {"assertion"}:
             problem = "it has an attribute other than an assertion"
-        elif concept.label != concept.label.lower():
-            problem = "its type is not in lower case"
         elif not all(_HOLDABLE.fullmatch(value) for value in (concept.label, *concept.attributes.values())):
             problem = "its type or assertion is empty, holds a quote or is of several lines"
         if problem:

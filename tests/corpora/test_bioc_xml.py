@@ -93,6 +93,52 @@ def test_the_unit_of_offsets_is_found_out(tmp_path: Path, encoding: str, size: i
     assert counts(report) == ({reason: 1} if reason else {})
 
 
+def in_pieces(key: str, *places: tuple[int, int], text: str) -> str:
+    """An annotation of several places."""
+    whole = annotation(key, *places[0], text=text)
+    more = "".join(f'<location offset="{start}" length="{length}"/>' for start, length in places[1:])
+    return whole.replace("<text>", f"{more}<text>")
+
+
+@pytest.mark.parametrize(
+    ("places", "recorded", "agrees"),
+    [
+        (((0, 4), (11, 7)), "Rash zyxomab", True),
+        (((0, 4), (11, 7)), "Rash ... zyxomab", True),
+        (((0, 4), (11, 7)), "Rashzyxomab", True),
+        (((0, 4), (11, 7)), "Rash after zyxomab", True),
+        (((11, 7), (0, 4)), "Rash zyxomab", True),
+        (((11, 7), (0, 4)), "zyxomab;Rash", True),
+        (((0, 4), (11, 7)), "zyxomab Rash", False),
+        (((0, 4), (11, 7)), "Rash of zyxomab", False),
+        (((0, 4), (11, 7)), "Rash zyxomabs", False),
+        (((0, 4), (11, 7)), "the Rash zyxomab", False),
+        (((0, 4), (12, 7)), "Rash zyxomab", False),
+        (((0, 4), (18, 1)), "Rash", False),
+    ],
+)
+def test_recorded_text_of_several_pieces(
+    tmp_path: Path, places: tuple[tuple[int, int], ...], recorded: str, agrees: bool
+) -> None:
+    (note,), report = read(tmp_path, document(passage(0, TEXT, in_pieces("c", *places, text=recorded))))
+    assert len(note.concepts[0].fragments) == 2
+    assert counts(report) == ({} if agrees else {"recorded string differs from the text at its offsets": 1})
+
+
+def test_the_unit_of_offsets_shows_in_several_pieces(tmp_path: Path) -> None:
+    text = "Fièvre légère, zyxomab."
+    both = in_pieces("c", (0, 7), (len("Fièvre légère, ".encode()), 7), text="Fièvre zyxomab")
+    (note,), report = read(tmp_path, document(passage(0, text, both)))
+    assert [note.text[start:end] for start, end in note.concepts[0].fragments] == ["Fièvre", "zyxomab"]
+    assert counts(report) == {"offsets count bytes, not characters": 1}
+
+
+def test_many_blank_pieces_of_a_blank_recorded_text(tmp_path: Path) -> None:
+    pieces = in_pieces("c", *[(2 * number, 1) for number in range(400)], text=" " * 50_000 + "x")
+    (_,), report = read(tmp_path, document(passage(0, " " * 799 + ".", pieces)))
+    assert counts(report) == {"recorded string differs from the text at its offsets": 1}
+
+
 @pytest.mark.parametrize("width", [1, 2])
 def test_offsets_may_count_line_ends_as_two(tmp_path: Path, width: int) -> None:
     both = annotation("a", 0, 9 + width, text="Fever\r\nrash")
