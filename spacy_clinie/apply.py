@@ -1,10 +1,11 @@
 """Annotate many notes with a trained pipeline: none lost, none done twice.
 
-While a job runs, what is done goes to OUTPUT.part, one note a line, and OUTPUT.part.json tells which pipeline and
-which input made it. A job that was interrupted goes on from there when it is started again; OUTPUT itself appears
-once everything is done, and should it then turn out that it cannot be written, OUTPUT.part stays. Notes that could not
-be read or annotated are listed in OUTPUT.errors.jsonl, without their text; they are tried again whenever the job is.
-Those that a language model left questions of unanswered are listed too, but are in the output and not asked again.
+While a job runs, what is done goes to OUTPUT.part, one note a line, and OUTPUT.part.json tells which pipeline made it.
+A job that was interrupted goes on from there when it is started again, with what was not done and what has another
+text by now; OUTPUT itself appears once everything is done, and should it then turn out that it cannot be written,
+OUTPUT.part stays. Notes that could not be read or annotated are listed in OUTPUT.errors.jsonl, without their text; they
+are tried again whenever the job is. Those that a language model left questions of unanswered are listed too, but are in
+the output and not asked again.
 """
 
 import hashlib
@@ -112,31 +113,25 @@ def annotate(
     nlp = load(pipeline, schema, code)
     if _is_folder(target):
         _check_brat(nlp, _read(source, files, Report()), target)
-    input_hash, lines = _fingerprint([file.path for file in files], source if source.is_dir() else source.parent)
-    total = {".jsonl": lines, ".spacy": None}.get(source.suffix.lower(), len(files))
     fingerprint = _pipeline_fingerprint(nlp, schema, code)
     asking = any(isinstance(pipe, AskingComponent) for _, pipe in nlp.pipeline)
     most = ASKED_CHARACTERS if asking else BATCH_CHARACTERS
-    with closing(Part(target, {"pipeline": fingerprint, "input": input_hash})) as part:
+    with closing(Part(target, fingerprint)) as part:
+        earlier = len(part)
+        # Some of what is done may be written, and would stay there where the input does not have it any more.
+        if holds_files(target) and sum(map(part.holds, _read(source, files, Report()))) < earlier:
+            raise ClinieError("CIE444", target=target)
         failures.begin()
-        for note_id, counts in part.rejected.items():
-            failures.reject(note_id, counts)
-        resumed = len(part.done)
         # In a log file every update is a line of its own.
         pause = 0.5 if sys.stderr.isatty() else 30
-        with tqdm(total=total, unit="note", mininterval=pause, file=sys.stderr) as progress:
-            order: list[str] = []
-            for batch in _batches(_read(source, files, failures), batch_size, most):
-                todo = [note for note in batch if note.id not in part.done]
-                if todo:
-                    part.append(_annotate(nlp, todo, failures))
-                order += [note.id for note in batch]
-                progress.update(len(batch))
-        if order and not part.done:
-            part.remove()
-            raise ClinieError("CIE447", count=len(order), reason=failures.last, errors=failures.path.name)
-        if not order:
-            part.remove()
+        with tqdm(total=_total(source, files), unit="note", mininterval=pause, file=sys.stderr) as progress:
+            batches = _batches(_read(source, files, failures), batch_size, most)
+            order, resumed = _work_through(nlp, batches, part, failures, progress)
+        if not any(note_id in part for note_id in order):
+            if not earlier:
+                part.remove()
+            if order:
+                raise ClinieError("CIE447", count=len(order), reason=failures.last, errors=failures.path.name)
             listed = f" (listed in {failures.path.name})" if failures.count else ""
             raise ClinieError("CIE440", source=source, failed=failures.count, listed=listed)
         summary = Summary(0, 0, 0, resumed, failures.count, failures.listed_in, failures, failures.rejected)
@@ -148,6 +143,8 @@ def annotate(
             problem = f"{error.strerror}." if isinstance(error, OSError) else error
             raise ClinieError("CIE443", target=target, problem=problem, part=part.path) from error
         part.remove()
+    if earlier > resumed:
+        warn("CIE449", count=earlier - resumed)
     if strict and (failures.count or failures.problems):
         mended = failures.remarks("mended")
         raise ClinieError(
@@ -161,6 +158,30 @@ def annotate(
     if failures.count:
         warn("CIE436", failed=failures.count, errors=failures.path.name)
     return summary
+
+
+def _work_through(
+    nlp: Language, batches: Iterable[list[Note]], part: Part, failures: Failures, progress: tqdm
+) -> tuple[list[str], int]:
+    """Annotate what is not done.
+
+    RETURNS (tuple[list[str], int]): The ids of all notes in their order, and how many an earlier job had done.
+    """
+    order: list[str] = []
+    resumed = 0
+    for batch in batches:
+        todo = []
+        for note in batch:
+            if part.holds(note):
+                failures.reject(note.id, part.rejected(note))
+            else:
+                todo.append(note)
+        if todo:
+            part.append(todo, _annotate(nlp, todo, failures))
+        order += [note.id for note in batch]
+        resumed += len(batch) - len(todo)
+        progress.update(len(batch))
+    return order, resumed
 
 
 def _annotate(nlp: Language, notes: list[Note], failures: Failures) -> dict[str, str]:
@@ -258,6 +279,16 @@ def _files(source: Path, report: Report) -> list[NoteFile]:
         raise ClinieError("CIE438", source=source) from None
 
 
+def _total(source: Path, files: list[NoteFile]) -> Optional[int]:
+    """How many notes there may be, for the progress bar; None if that takes as long as to read them."""
+    if source.is_dir() or source.suffix.lower() == ".txt":
+        return len(files)
+    if source.suffix.lower() == ".spacy":
+        return None
+    with source.open("rb") as content:
+        return sum(block.count(b"\n") for block in iter(lambda: content.read(1 << 20), b""))
+
+
 def _batches(notes: Iterable[Note], size: int, characters: int) -> Iterator[list[Note]]:
     batch: list[Note] = []
     length = 0
@@ -274,23 +305,22 @@ def _batches(notes: Iterable[Note], size: int, characters: int) -> Iterator[list
 def _pipeline_fingerprint(nlp: Language, schema: Optional[Union[str, Path]] = None, code: Optional[Path] = None) -> str:
     files = [file for file in all_files(Path(nlp.path)) if "__pycache__" not in file.parts]
     types = "" if schema is None else f" {json.dumps(Schema.load(schema).to_dict())}"
-    own = "" if code is None else f" {_fingerprint([code], code.parent)[0]}"
-    return f"{_fingerprint(files, Path(nlp.path))[0]} spacy {spacy.__version__} spacy_clinie {__version__}{types}{own}"
+    own = "" if code is None else f" {_fingerprint([code], code.parent)}"
+    return f"{_fingerprint(files, Path(nlp.path))} spacy {spacy.__version__} spacy_clinie {__version__}{types}{own}"
 
 
-def _fingerprint(files: list[Path], folder: Path) -> tuple[str, int]:
-    """A hash over names and contents, wherever the folder is, and the number of lines."""
-    digest, lines = hashlib.blake2b(digest_size=20), 0
+def _fingerprint(files: list[Path], folder: Path) -> str:
+    """A hash over names and contents, wherever the folder is."""
+    digest = hashlib.blake2b(digest_size=20)
     for file in files:
         digest.update(f"\0{file.relative_to(folder).as_posix()}\0".encode("utf-8", "surrogateescape"))
         try:
             with file.open("rb") as content:
                 while block := content.read(1 << 20):
                     digest.update(block)
-                    lines += block.count(b"\n")
-        except OSError:  # the reader lists it
+        except OSError:  # the pipeline was loaded without it
             continue
-    return digest.hexdigest(), lines
+    return digest.hexdigest()
 
 
 def _is_folder(target: Path) -> bool:

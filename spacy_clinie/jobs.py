@@ -1,5 +1,6 @@
 """What a job of annotation keeps on disk: what is done so far, and what could not be done."""
 
+import hashlib
 import json
 import os
 import re
@@ -94,18 +95,19 @@ class Failures(Report):
 
 
 class Part:
-    """What is done so far, in OUTPUT.part, and what it was made with, in OUTPUT.part.json.
+    """What is done so far, in OUTPUT.part, and which pipeline made it, in OUTPUT.part.json. A note is done if one with
+    its id and its text is: the input may change between two jobs.
 
     target (Path): The output.
-    made_with (dict[str, str]): Fingerprints. A part that was made with others is thrown away, with a warning.
+    pipeline (str): Fingerprint of the pipeline. A part that was made with another is thrown away, with a warning.
     RAISES (ClinieError): CIE441 if another job writes to the target; CIE444 if one of another kind has begun to.
     """
 
-    def __init__(self, target: Path, made_with: dict[str, str]) -> None:
+    def __init__(self, target: Path, pipeline: str) -> None:
         self.path = part_path(target)
         self.header = target.with_name(target.name + ".part.json")
-        self.done: set[str] = set()
-        self.rejected: dict[str, dict[str, int]] = {}  # of a language model's answers, by the id of the note
+        self._done: dict[str, bytes] = {}  # hashes of texts, by the ids of notes
+        self._rejected: dict[str, dict[str, int]] = {}  # of a language model's answers, by the id of the note
         self.path.parent.mkdir(parents=True, exist_ok=True)
         was_there = self.path.exists()
         self._file = self.path.open("a+b")
@@ -114,16 +116,42 @@ class Part:
             if not lock(self._file) or not _is_at(self._file, self.path):
                 raise ClinieError("CIE441", part=self.path.name)
             if was_there:
-                self._take_up(target, made_with)
+                self._take_up(target, pipeline)
         except BaseException:
             self.close()
             raise
         with replacing(self.header) as temporary:
-            temporary.write_text(json.dumps(made_with, indent=2), encoding="utf-8")
+            temporary.write_text(json.dumps({"pipeline": pipeline}, indent=2), encoding="utf-8")
 
-    def append(self, lines: dict[str, str]) -> None:
+    def __contains__(self, note_id: str) -> bool:
+        return note_id in self._done
+
+    def __len__(self) -> int:
+        return len(self._done)
+
+    def holds(self, note: Note) -> bool:
+        """Whether a note is done. One whose text is another than that was done under its id is not any more.
+
+        note (Note): The note.
+        RETURNS (bool): Whether it is.
+        """
+        if self._done.get(note.id) == _hash(note.text):
+            return True
+        self._done.pop(note.id, None)
+        return False
+
+    def rejected(self, note: Note) -> dict[str, int]:
+        """What an earlier job did not take of a language model's answers about a note that it did.
+
+        note (Note): The note.
+        RETURNS (dict[str, int]): How often, by reason.
+        """
+        return self._rejected.get(note.id, {})
+
+    def append(self, notes: Iterable[Note], lines: dict[str, str]) -> None:
         """Add annotated notes and hand them to the operating system, where the end of this process cannot harm them.
 
+        notes (Iterable[Note]): The notes; those without a line could not be annotated.
         lines (dict[str, str]): A line for each note, by its id.
         """
         try:
@@ -132,13 +160,13 @@ class Part:
         except OSError as error:  # which names no file where one is open already
             error.filename = str(self.path)
             raise
-        self.done.update(lines)
+        self._done |= {note.id: _hash(note.text) for note in notes if note.id in lines}
 
     def notes(self, order: Iterable[str]) -> Iterator[Note]:
         """Everything that is done.
 
         order (Iterable[str]): Ids in the order of the input: those that failed in an earlier job stand behind others in
-            the file.
+            the file, and so do those whose texts were others then.
         YIELDS (Note): Notes in that order, each once, also if another job wrote it too where files cannot be locked.
         RAISES (ClinieError): CIE441 if the file does not hold each of them.
         """
@@ -147,12 +175,10 @@ class Part:
             with self.path.open("rb") as file:
                 at = 0
                 for line in file:
-                    places.setdefault(json.loads(line)["id"], at)
+                    places[json.loads(line)["id"]] = at
                     at += len(line)
-                if not self.done <= places.keys():
-                    raise KeyError
                 for note_id in order:
-                    if note_id in places:
+                    if note_id in self:
                         file.seek(places[note_id])
                         yield Note.from_dict(json.loads(file.readline()))
         except (OSError, ValueError, KeyError, TypeError):
@@ -177,23 +203,23 @@ class Part:
         with suppress(OSError):  # what is not written by now was told of
             self._file.close()
 
-    def _take_up(self, target: Path, made_with: dict[str, str]) -> None:
+    def _take_up(self, target: Path, pipeline: str) -> None:
         """Go on from what an earlier job left."""
-        changed = self._differs(made_with)
+        changed = self._pipeline() != pipeline
         if changed and holds_files(target):
             raise ClinieError("CIE444", target=target)
         if changed:
-            warn("CIE435", part=self.path.name, changed=" and ".join(changed))
+            warn("CIE435", part=self.path.name)
             self._file.truncate(0)
         else:
             self._recover()
 
-    def _differs(self, made_with: dict[str, str]) -> list[str]:
+    def _pipeline(self) -> Optional[str]:
+        """The fingerprint of the pipeline that an earlier job used, if that can be known."""
         try:
-            before = json.loads(self.header.read_text(encoding="utf-8"))
-            return [name for name, mark in made_with.items() if before[name] != mark]
+            return str(json.loads(self.header.read_text(encoding="utf-8"))["pipeline"])
         except (OSError, ValueError, KeyError, TypeError):
-            return list(made_with)
+            return None
 
     def _recover(self) -> None:
         """Learn what is done, and cut off a last line that was not written to its end."""
@@ -204,13 +230,16 @@ class Part:
                 break
             try:
                 record = json.loads(line)
-                self.done.add(record["id"])
-                if REJECTED_KEY in record:
-                    self.rejected[record["id"]] = {name: int(value) for name, value in record[REJECTED_KEY].items()}
+                rejected = {name: int(value) for name, value in record.get(REJECTED_KEY, {}).items()}
+                self._done[record["id"]], self._rejected[record["id"]] = _hash(record["text"]), rejected
             except (ValueError, KeyError, TypeError, AttributeError):
                 break
             good += len(line)
         self._file.truncate(good)
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8"), digest_size=16).digest()
 
 
 def _is_at(file: IO[Any], path: Path) -> bool:

@@ -233,8 +233,8 @@ MESSAGES = {
         "{target} is the input or lies among its files, which would be overwritten or mixed up. Write somewhere else."
     ),
     "CIE435": (
-        "{part} was left by a job with another {changed}, or has no {part}.json that tells: it was thrown away, "
-        "and this job starts over."
+        "{part} was left by a job with another pipeline, or has no {part}.json that tells: it was thrown away, and "
+        "this job starts over."
     ),
     "CIE436": "{failed} note(s), file(s) or line(s) could not be annotated, or not in full. See {errors}.",
     "CIE437": (
@@ -270,6 +270,10 @@ MESSAGES = {
     "CIE448": (
         "The pipeline {pipeline} needs {name!r}, which nothing that is installed and imported has registered. Install "
         "the package that does, or name the file that does with --code."
+    ),
+    "CIE449": (
+        "{count} note(s) that an earlier job had annotated are not in the input any more, or have another text there: "
+        "what was done of them is not in the output."
     ),
     "CIE447": (
         "None of the {count} note(s) could be annotated ({reason}), so nothing was written. See {errors}; it is the "

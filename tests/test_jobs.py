@@ -43,9 +43,9 @@ def test_a_job_that_was_interrupted_while_it_wrote_a_folder_goes_on(
         with pytest.raises(KeyboardInterrupt):
             annotate(pipeline, source, target)
     assert sorted(file.name for file in target.iterdir()) == ["a.ann", "a.txt"]
-    other = write_lines(tmp_path / "other.jsonl", {"c": TEXT})
-    with pytest.raises(ClinieError, match="CIE444"):
-        annotate(pipeline, other, target)
+    for texts in ({"c": TEXT}, {"a": TEXT}, {"a": TEXT, "b": "Aspirin."}):
+        with pytest.raises(ClinieError, match="CIE444"):
+            annotate(pipeline, write_lines(tmp_path / "other.jsonl", texts), target)
     assert annotate(pipeline, source, target).resumed == 2
     assert sorted(file.name for file in target.iterdir()) == ["a.ann", "a.txt", "b.ann", "b.txt"]
     assert leftovers(tmp_path) == []
@@ -149,27 +149,67 @@ def interrupted(pipeline: Path, source: Path, target: Path, monkeypatch: pytest.
     assert target.with_name(target.name + ".part").read_bytes().count(b"\n") == 1
 
 
-@pytest.mark.parametrize("change", ["input", "pipeline", "header"])
-def test_what_another_job_did_is_not_mixed_in(
+@pytest.mark.parametrize("change", ["pipeline", "header"])
+def test_what_another_pipeline_did_is_not_mixed_in(
     pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": TEXT}), tmp_path / "out.jsonl"
     interrupted(pipeline, source, target, monkeypatch)
-    if change == "input":
-        write_lines(source, {"a": TEXT.replace("Aspirin", "Aspirim"), "b": TEXT})
-    elif change == "pipeline":
+    if change == "pipeline":
         nlp = spacy.load(pipeline)
         ruler: Any = nlp.get_pipe("entity_ruler")
         ruler.add_patterns([{"label": "Reason", "pattern": "fever"}])
         nlp.to_disk(pipeline)
     else:
         (tmp_path / "out.jsonl.part.json").unlink()
-    expected = "input and pipeline|pipeline and input" if change == "header" else change
-    with pytest.warns(ClinieWarning, match=f"CIE435.*another ({expected})"):
+    with pytest.warns(ClinieWarning, match="CIE435.*another pipeline"):
         summary = annotate(pipeline, source, target)
     assert summary.resumed == 0
-    counts = {"input": [1, 2], "pipeline": [3, 3], "header": [2, 2]}[change]
-    assert [len(note["concepts"]) for note in read_lines(target)] == counts
+    assert [len(note["concepts"]) for note in read_lines(target)] == ([3, 3] if change == "pipeline" else [2, 2])
+
+
+def test_what_is_done_is_kept_when_the_input_changes(
+    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {"a": TEXT, "b": TEXT, "gone": TEXT, "fails": TEXT, "d": "Aspirin.", "last": TEXT}
+    source, target = write_lines(tmp_path / "in.jsonl", before), tmp_path / "out.jsonl"
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(apply, "_writer", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            annotate(pipeline, source, target, batch_size=2)
+    other = TEXT.replace("Aspirin", "Aspirim")
+    write_lines(source, {"d": "Aspirin.", "new": TEXT, "b": other, "fails": "EXPLODE", "a": TEXT})
+    again: list[str] = []
+    monkeypatch.setattr(apply, "_annotate", spy(apply._annotate, again))
+    with pytest.warns(ClinieWarning) as told:
+        summary = annotate(pipeline, source, target, batch_size=2)
+    assert [str(warning.message)[:18] for warning in told] == ["[CIE449] 4 note(s)", "[CIE436] 1 note(s)"]
+    assert again == ["new", "b", "fails"]
+    assert (summary.notes, summary.resumed, summary.failed) == (4, 2, 1)
+    found = read_lines(target)
+    assert [(note["id"], note["text"]) for note in found] == [
+        ("d", "Aspirin."),
+        ("new", TEXT),
+        ("b", other),
+        ("a", TEXT),
+    ]
+    assert [len(note["concepts"]) for note in found] == [1, 2, 1, 2]
+    assert leftovers(tmp_path) == ["out.jsonl.errors.jsonl"]
+
+
+@pytest.mark.parametrize("texts", [{"x": "EXPLODE"}, {}])
+def test_a_wrong_input_does_not_take_what_is_done_with_it(
+    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, texts: dict[str, str]
+) -> None:
+    source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": TEXT}), tmp_path / "out.jsonl"
+    interrupted(pipeline, source, target, monkeypatch)
+    with pytest.raises(ClinieError, match="CIE447" if texts else "CIE440"):
+        annotate(pipeline, write_lines(tmp_path / "wrong.jsonl", texts), target)
+    assert annotate(pipeline, source, target).resumed == 1
 
 
 def test_a_second_job_at_one_output_is_refused(pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,7 +302,7 @@ def test_a_job_whose_part_was_removed_while_it_opened_it_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("fcntl")  # without which no file is locked
-    other = Part(tmp_path / "out.jsonl", {})
+    other = Part(tmp_path / "out.jsonl", "")
     real = jobs.lock
 
     def removed_first(file: Any) -> bool:
@@ -271,7 +311,7 @@ def test_a_job_whose_part_was_removed_while_it_opened_it_is_refused(
 
     monkeypatch.setattr(jobs, "lock", removed_first)
     with pytest.raises(ClinieError, match="CIE441"):
-        Part(tmp_path / "out.jsonl", {})
+        Part(tmp_path / "out.jsonl", "")
 
 
 def test_a_part_that_cannot_be_written_is_named(
@@ -286,10 +326,10 @@ def test_a_part_that_cannot_be_written_is_named(
 
     call = Part.append
 
-    def append(self: Part, lines: dict[str, str]) -> None:
+    def append(self: Part, notes: Iterable[Note], lines: dict[str, str]) -> None:
         self._file.close()
         self._file = Full()  # type: ignore[assignment]
-        call(self, lines)
+        call(self, notes, lines)
 
     monkeypatch.setattr(Part, "append", append)
     with pytest.raises(OSError) as caught:
