@@ -1,6 +1,7 @@
 """Trained pipelines that come with the package, and the loading of any pipeline."""
 
 import re
+import sys
 from collections.abc import Callable
 from copy import copy
 from json import JSONDecodeError
@@ -11,6 +12,7 @@ import spacy
 import srsly
 from safetensors import SafetensorError
 from spacy.language import Language
+from spacy.pipeline.transition_parser import Parser
 from spacy.util import import_file
 from spacy.vocab import create_vocab
 from thinc.api import ConfigValidationError
@@ -40,7 +42,8 @@ def load(
     code: Optional[Union[str, Path]] = None,
     **options: Any,
 ) -> Language:
-    """Load a trained pipeline; `spacy_clinie.load` is the same.
+    """Load a trained pipeline; `spacy_clinie.load` is the same. Without spaCy's own parser or ner in it, it reads texts
+    of more than a million characters, too.
 
     pipeline (Union[str, Path]): One that comes with the package (`bundled`), or what `spacy.load` takes: a folder, or
         the name of an installed package.
@@ -56,6 +59,8 @@ def load(
     if code is not None:
         import_file("python_code", code)
     nlp = _load(_FOLDER / pipeline if str(pipeline) in bundled() else pipeline, options)
+    if not any(isinstance(pipe, Parser) for _, pipe in nlp.components):
+        nlp.max_length = sys.maxsize  # only spaCy's parser and ner take memory for a text as a whole
     if schema is None:
         return nlp
     components = [pipe for _, pipe in nlp.components if isinstance(pipe, ClinieComponent)]  # those disabled, too

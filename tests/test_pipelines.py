@@ -100,6 +100,17 @@ def test_pipelines_that_look_for_nothing_or_are_not_there(tmp_path: Path) -> Non
     assert all(name in str(caught.value) for name in bundled())
 
 
+def test_texts_of_over_a_million_characters_are_read(tmp_path: Path) -> None:
+    nlp = spacy.blank("en")
+    text = "".join(f"{' ' * 100_000}rash" for _ in range(11))
+    (doc,) = spacy_clinie.load(save(nlp, tmp_path / "blank")).pipe([text])
+    assert doc.text == text
+    nlp.add_pipe("ner").add_label("Drug")
+    nlp.initialize()
+    with pytest.raises(ValueError, match="E088"):
+        spacy_clinie.load(save(nlp, tmp_path / "ner"))(text)
+
+
 @pytest.mark.parametrize("name", bundled())
 def test_a_bundled_pipeline_reads_a_note(name: str) -> None:
     nlp = spacy_clinie.load(name)
