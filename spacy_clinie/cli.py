@@ -162,6 +162,7 @@ def draft_schema(
     Example:
       python -m spacy_clinie schema draft brat my_notes my_schema.yml
     """
+    from .corpora.bundle import replacing
     from .corpora.catalogue import read_corpus
     from .corpora.report import Report
     from .schema import Schema
@@ -174,7 +175,8 @@ def draft_schema(
     if target is None:
         typer.echo(text, nl=False)
     else:
-        target.write_text(text, encoding="utf-8")
+        with replacing(target) as temporary:
+            temporary.write_text(text, encoding="utf-8")
         typer.echo(f"Written: {target}")
     for title, kind in _TITLES:
         for line in _remarks(title, report.remarks(kind)):

@@ -12,6 +12,7 @@ from typing import IO, Any, Optional, Union
 
 from .annotation import REJECTED_KEY, UNANSWERED
 from .corpora.bundle import replacing
+from .corpora.files import named
 from .corpora.report import Report
 from .errors import ClinieError, place_of, warn
 from .locks import lock
@@ -90,7 +91,7 @@ class Failures(Report):
 
     def _write(self, record: dict[str, Any]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
+        with named(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
 
@@ -154,12 +155,9 @@ class Part:
         notes (Iterable[Note]): The notes; those without a line could not be annotated.
         lines (dict[str, str]): A line for each note, by its id.
         """
-        try:
+        with named(self.path):
             self._file.write("".join(f"{line}\n" for line in lines.values()).encode("ascii"))
             self._file.flush()
-        except OSError as error:  # which names no file where one is open already
-            error.filename = str(self.path)
-            raise
         self._done |= {note.id: _hash(note.text) for note in notes if note.id in lines}
 
     def notes(self, order: Iterable[str]) -> Iterator[Note]:

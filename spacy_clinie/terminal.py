@@ -55,7 +55,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         except ClinieError as error:
             fail(str(error))
         except OSError as error:
-            fail(str(ClinieError("CIE500", problem=error.strerror or type(error).__name__, file=error.filename)))
+            problem, file = error.strerror or type(error).__name__, error.filename or "A file"
+            fail(str(ClinieError("CIE500", problem=problem, file=file)))
         except Exception as error:
             # The message of an unforeseen error may quote what was being read; kind and place cannot.
             frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]

@@ -362,6 +362,20 @@ def test_annotate_tells_what_a_model_said_in_vain(tmp_path: Path, notes: Path, p
     assert (status, "Not taken of what the model answered: text 2, unlikely 4\n" in output) == (0, True), output
 
 
+def test_a_full_disk_is_told_with_the_file_and_nothing_half_written_stays(tmp_path: Path, notes: Path) -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        status, output = run("schema", "draft", "jsonl", notes, tmp_path / "mine.yml")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert status == 1
+    assert f"[CIE500] {tmp_path / 'mine.yml'}: File too large." in output
+    assert list(tmp_path.glob("*mine*")) == []
+    assert run("schema", "draft", "jsonl", notes, tmp_path / "mine.yml")[0] == 0
+
+
 def test_a_drafted_schema_can_be_used_at_once(tmp_path: Path, notes: Path) -> None:
     status, output = run("schema", "draft", "jsonl", notes, tmp_path / "mine.yml")
     assert (status, "mine.yml" in output) == (0, True)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..errors import ClinieError
 from ..notes import Concept, Note, Relation
-from .files import clean, find_files, split_of
+from .files import clean, find_files, named, split_of
 from .report import Report
 from .source import SourcedNote
 
@@ -170,6 +170,7 @@ def replacing(path: Path) -> Iterator[Path]:
     path (Path): The file, whose folder is made.
     YIELDS (Path): Where to write.
     RAISES (ClinieError): CIE251 if something other than a file is in the way.
+    RAISES (OSError): With the file's name.
     """
     path = Path(path).resolve()
     if path.exists() and not path.is_file():
@@ -177,11 +178,12 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_left(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with named(path, temporary):
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def _remove_left(path: Path) -> None:

@@ -6,6 +6,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from unicodedata import normalize
@@ -248,8 +249,25 @@ def write_text(path: Path, text: str) -> None:
         data = text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise ClinieError("CIE202", file=Path(path).name, offset=error.start) from None
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_bytes(data)
+    with named(path):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_bytes(data)
+
+
+@contextmanager
+def named(path: Path, unfinished: Path | None = None) -> Iterator[None]:
+    """Name the file in errors of writing, which have no name for one that is open already, as on a full disk.
+
+    path (Path): The file.
+    unfinished (Path | None): What it is called while it is written.
+    RAISES (OSError): What is raised inside, with the file's name.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or str(error.filename) == str(unfinished):
+            error.filename, error.filename2 = str(path), None
+        raise
 
 
 def load_json(text: str, path: Path, report: Report, line: int | None = None) -> Any:

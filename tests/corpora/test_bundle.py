@@ -1,11 +1,14 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from spacy_clinie.corpora import jsonl
 from spacy_clinie.corpora.bundle import Ids, at_least_one, find_bundles, make_sound, offsets_problem, replacing
+from spacy_clinie.corpora.files import write_text
 from spacy_clinie.corpora.report import Report
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.notes import Concept, Note, Relation
@@ -154,6 +157,26 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
         raise RuntimeError
     assert file.read_text() == "old"
     assert [path.name for path in file.parent.iterdir()] == ["out.jsonl"]
+
+
+@pytest.mark.parametrize("write", [write_text, lambda path, text: jsonl.write([Note("a", text)], path)])
+def test_a_file_that_the_disk_has_no_room_for_is_named(tmp_path: Path, write: Callable[[Path, str], None]) -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large") as caught:
+            write(tmp_path / "full.jsonl", "x" * 2000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.filename == str(tmp_path / "full.jsonl")
+
+
+def test_a_file_that_cannot_be_begun_is_named(tmp_path: Path) -> None:
+    name = "x" * 250  # together with what is added while it is written, too long
+    with pytest.raises(OSError, match="too long") as caught, replacing(tmp_path / name) as temporary:
+        temporary.write_text("")
+    assert caught.value.filename == str(tmp_path / name)
 
 
 def test_a_folder_in_the_way_is_left_alone(tmp_path: Path) -> None:
