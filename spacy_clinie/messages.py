@@ -66,7 +66,8 @@ MESSAGES = {
     ),
     "CIE203": (
         "Note id {note!r} cannot be a file name, so the note cannot be written. Give the note an id of printable "
-        "characters without backslash, whose parts between slashes are not empty and do not begin with a dot."
+        "characters without backslash, whose parts between slashes are not empty, do not begin with a dot and have at "
+        "most 251 bytes each."
     ),
     "CIE204": (
         "Two notes to be written have the id {note!r}, or ids that this system does not tell apart. Give every note "

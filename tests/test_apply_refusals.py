@@ -1,6 +1,7 @@
 """What `annotate` refuses before it begins: sources that cannot be read, targets that cannot be written."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,10 @@ def test_what_brat_cannot_hold_is_refused_before_any_work(
 ) -> None:
     worked: list[str] = []
     monkeypatch.setattr(apply, "_annotate", spy(apply._annotate, worked))
-    source = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": TEXT, "../c": TEXT})
-    with pytest.raises(ClinieError, match=r"CIE203.*'\.\./c'"):
-        annotate(pipeline, source, tmp_path / "out")
+    source = tmp_path / "in.jsonl"
+    for name in ("../c", "c" * 252):
+        with pytest.raises(ClinieError, match=rf"CIE203.*'{re.escape(name)}'"):
+            annotate(pipeline, write_lines(source, {"a": TEXT, "b": TEXT, name: TEXT}), tmp_path / "out")
     nlp = spacy.load(pipeline)
     ruler: Any = nlp.get_pipe("entity_ruler")
     ruler.add_patterns([{"label": "Side effect", "pattern": "rash"}])

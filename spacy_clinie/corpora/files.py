@@ -170,6 +170,8 @@ def split_of(path: Path, root: Path) -> str | None:
 
 # In names of files on Windows; behind a colon, a note would be written into a hidden part of another file.
 _FORBIDDEN_THERE = '\\:*?"<>|'
+# Of a file's or folder's name, on the disks in use.
+_MOST_BYTES = 255
 
 
 def note_path(folder: Path, note_id: str, suffix: str) -> Path:
@@ -179,14 +181,15 @@ def note_path(folder: Path, note_id: str, suffix: str) -> Path:
     note_id (str): The note's id.
     suffix (str): Such as `.txt`.
     RETURNS (Path): A path inside the folder.
-    RAISES (ClinieError): CIE203 if the id cannot be a file name, would leave the folder or make a hidden file.
+    RAISES (ClinieError): CIE203 if the id cannot be a file name (which has 255 bytes at most), would leave the folder
+        or make a hidden file.
     """
     parts = note_id.split("/")
     forbidden = _FORBIDDEN_THERE if sys.platform == "win32" else "\\"
     if any(
         not part or part.startswith(".") or not part.isprintable() or any(sign in part for sign in forbidden)
         for part in parts
-    ):
+    ) or any(len(os.fsencode(name)) > _MOST_BYTES for name in (*parts[:-1], parts[-1] + suffix)):
         raise ClinieError("CIE203", note=note_id)
     return Path(folder, *parts[:-1], parts[-1] + suffix)
 

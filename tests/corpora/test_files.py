@@ -12,6 +12,7 @@ from spacy_clinie.corpora.files import (
     note_path,
     numbered_lines,
     split_of,
+    write_text,
 )
 from spacy_clinie.corpora.report import Report
 from spacy_clinie.errors import ClinieError
@@ -165,3 +166,12 @@ def test_a_colon_in_an_id_is_no_hidden_part_of_a_file(monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys, "platform", "win32")
     with pytest.raises(ClinieError, match="CIE203"):
         note_path(tmp_path, "2020-01-01 10:30", ".txt")
+
+
+def test_an_id_that_is_too_long_for_a_file_name_is_refused(tmp_path: Path) -> None:
+    longest = "ä" * 125 + "b"
+    for note_id in (longest, f"{longest}cccc/a"):
+        write_text(note_path(tmp_path, note_id, ".txt"), "")
+    for note_id in (f"{longest}c", f"{longest}ccccc/a"):
+        with pytest.raises(ClinieError, match=r"CIE203.*251 bytes"):
+            note_path(tmp_path, note_id, ".txt")
