@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Optional, Union
 
@@ -23,13 +24,13 @@ from spacy.tokens import DocBin
 from spacy.vocab import Vocab
 from tqdm import tqdm
 
-from . import __version__
+from . import __version__, visual
 from .annotation import ID_KEY, REJECTED_KEY
 from .components.asking import AskingComponent
 from .components.base import ClinieComponent
 from .conversion import doc_from_note, note_from_doc
 from .corpora import brat, docbin, jsonl
-from .corpora.bundle import Ids, replacing
+from .corpora.bundle import Ids
 from .corpora.files import NoteFile, all_files, clean, find_files, find_notes, keep_apart, note_path, read_text
 from .corpora.report import Report
 from .errors import ClinieError, warn
@@ -37,7 +38,6 @@ from .jobs import Failures, Part, holds_files, is_written, part_path
 from .notes import Note
 from .pipelines import load
 from .schema import Schema
-from .visual import render
 
 # A batch also ends here, so that long notes neither fill the memory nor take many others with them if they fail.
 BATCH_CHARACTERS = 1_000_000
@@ -332,7 +332,8 @@ def _check_target(source: Path, target: Path, errors: Path) -> None:
     # Among the input's files, those of a brat folder would replace them or be taken for input by the next job.
     keep_apart(source, target, ("",) if _is_folder(target) else ())
     keep_apart(source, errors)
-    if not _is_folder(target) and target.suffix.lower() not in _SUFFIXES:
+    # A dash would mean the terminal elsewhere, and no folder of that name.
+    if target.name == "-" or (not _is_folder(target) and target.suffix.lower() not in _SUFFIXES):
         raise ClinieError("CIE433", target=target)
     if is_written(target):
         raise ClinieError("CIE441", part=part_path(target).name)
@@ -360,13 +361,10 @@ def _writer(source: Path, target: Path, nlp: Language) -> Writer:
     def write_docs(notes: Iterable[Note], path: Path) -> None:
         docbin.save((doc_from_note(nlp.tokenizer, note)[0] for note in notes), path)
 
-    def write_page(notes: Iterable[Note], path: Path) -> None:
-        with replacing(path) as temporary:
-            temporary.write_text(render(list(notes), title=source.stem), encoding="utf-8")
-
     if _is_folder(target):
         return brat.write
-    return {".jsonl": jsonl.write, ".spacy": write_docs, ".html": write_page}[target.suffix.lower()]
+    page: Writer = partial(visual.write, title=source.stem)
+    return {".jsonl": jsonl.write, ".spacy": write_docs, ".html": page}[target.suffix.lower()]
 
 
 def _counted(notes: Iterable[Note], summary: Summary) -> Iterator[Note]:

@@ -295,10 +295,9 @@ def show(
       python -m spacy_clinie show found.jsonl page.html
     """
     from .corpora import jsonl
-    from .corpora.bundle import replacing
     from .corpora.files import keep_apart
     from .corpora.report import Report
-    from .visual import one_line, render, table
+    from .visual import one_line, table, write
 
     if page is not None:
         keep_apart(source, page)
@@ -311,8 +310,7 @@ def show(
     for line in _remarks("Not read, or changed in reading", [*report.remarks("dropped"), *report.remarks("mended")]):
         typer.echo(line, err=True)
     if page is not None:
-        with replacing(page) as temporary:
-            temporary.write_text(render(notes, title=source.stem), encoding="utf-8")
+        write(notes, page, title=source.stem)
         typer.echo(f"\nWritten: {page}")
 
 

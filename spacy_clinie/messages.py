@@ -443,6 +443,10 @@ MESSAGES = {
     ),
     "CIE502": "{count} things were lost or changed, see above, and --strict was given. What was written is there.",
     "CIE503": "{file} exists already, and may hold your edits. Name another file, or remove it first.",
+    "CIE505": (
+        "{file} has {size} MB, which a browser takes long to open. To look at some of the notes, write a .jsonl "
+        "file, and give a part of its lines to `show`."
+    ),
     "CIE504": "{file} cannot be the page: name a file that ends in .html.",
     "CIE550": (
         "There is no model {model!r} to download. Known: {known}. For another model, put its folder or its name on a "

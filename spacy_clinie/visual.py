@@ -13,11 +13,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import NamedTuple, Optional
 
 from jinja2 import Environment
 from markupsafe import Markup
 
+from .corpora.bundle import replacing
+from .errors import warn
 from .notes import Concept, Note
 
 _FILES = ("page.html.jinja", "page.css", "page.js")
@@ -25,6 +28,8 @@ COLOURS = 8
 STROKES = 3
 # More lines than this below one line of text are no help, and a page with thousands of them is no page.
 LANES = 12
+# Bytes of a page that browsers take seconds to open.
+LARGE = 20_000_000
 # Characters of a concept that a table quotes.
 QUOTED = 200
 # With this salt the types of each bundled schema that fits into eight colours get eight different ones unprobed.
@@ -124,6 +129,21 @@ def render(notes: Sequence[Note], *, title: str) -> str:
         script=Markup(script),
         script_hash=_hash(script),
     )
+
+
+def write(notes: Iterable[Note], path: Path, *, title: str) -> None:
+    """Write the page that `render` makes, and warn if it is a large one (CIE505).
+
+    notes (Iterable[Note]): The notes.
+    path (Path): The file, replaced once all of it is written.
+    title (str): Heading of the page.
+    RAISES (ClinieError): CIE004 to CIE006 for a note that is not sound.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(render(list(notes), title=title), encoding="utf-8")
+        size = temporary.stat().st_size
+    if size > LARGE:
+        warn("CIE505", file=Path(path).name, size=size // 1_000_000)
 
 
 def table(note: Note) -> list[str]:

@@ -28,6 +28,7 @@ def test_bad_sources_and_targets(pipeline: Path, tmp_path: Path) -> None:
     for code, use, take, give in (
         ("CIE430", tmp_path / "nowhere", source, "out.jsonl"),
         ("CIE433", pipeline, source, "out.csv"),
+        ("CIE433", pipeline, source, "-"),
         ("CIE434", pipeline, source, "in.jsonl"),
         ("CIE438", pipeline, tmp_path / "nowhere.jsonl", "out.jsonl"),
         ("CIE438", pipeline, notes, "out.jsonl"),

@@ -341,11 +341,11 @@ def test_a_job_that_is_told_to_end_leaves_no_copy_of_notes(pipeline: Path, tmp_p
     source = write_lines(tmp_path / "in.jsonl", {"a": TEXT})
     code = (
         "import os, signal, sys\n"
-        "from spacy_clinie import apply, cli\n"
+        "from spacy_clinie import cli, visual\n"
         "def write(notes, title):\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "    import time; time.sleep(60)\n"
-        "apply.render = write\n"
+        "visual.render = write\n"
         "from tests import test_apply\n"
         "cli.app(sys.argv[1:])\n"
     )

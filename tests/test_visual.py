@@ -6,6 +6,7 @@ import itertools
 import re
 import shutil
 import subprocess
+import warnings
 from html.parser import HTMLParser
 from importlib import resources
 from pathlib import Path
@@ -17,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spacy_clinie import visual
-from spacy_clinie.errors import ClinieError
+from spacy_clinie.errors import ClinieError, ClinieWarning
 from spacy_clinie.notes import Concept, Note, Relation
 from spacy_clinie.visual import render, shown, table
 
@@ -195,6 +196,17 @@ def test_unsound_note_is_refused() -> None:
     for call in (lambda: render([bad], title="t"), lambda: table(bad)):
         with pytest.raises(ClinieError, match="CIE004"):
             call()
+
+
+def test_a_page_that_is_too_large_for_browsers_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        visual.write(iter([make_note()]), tmp_path / "page.html", title="t")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page == render([make_note()], title="t")
+    monkeypatch.setattr(visual, "LARGE", len(page.encode()) - 1)
+    with pytest.warns(ClinieWarning, match=r"CIE505.*page\.html"):
+        visual.write([make_note()], tmp_path / "page.html", title="t")
 
 
 def test_types_have_colours_of_their_own() -> None:

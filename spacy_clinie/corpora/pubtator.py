@@ -67,7 +67,7 @@ def write(notes: Iterable[Note], path: Path) -> None:
     notes (Iterable[Note]): The notes.
     path (Path): The file, replaced once all of it is written.
     RAISES (ClinieError): CIE004 to CIE006 for a note that is not whole, CIE252 for line breaks beyond the one after
-        the title, tabs within concepts and discontinuous concepts.
+        the title, tabs within concepts, discontinuous concepts and relation types that are numbers.
     """
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as out:
         for note in notes:
@@ -125,7 +125,7 @@ def _note(block: _Block, file: Path, report: Report) -> tuple[Note, dict[str, in
     for number, row in block.rows:
         if row[0] != block.id:
             report.drop("line with the id of another document", file, number)
-        elif len(row) >= 5 and _INTEGER.fullmatch(row[1]) and _INTEGER.fullmatch(row[2]):
+        elif len(row) >= 4 and _INTEGER.fullmatch(row[1]) and _INTEGER.fullmatch(row[2]):
             mentions.append((number, row))
         elif len(row) in (4, 5) and all(row[1:4]):
             relations.append((number, row[1:]))
@@ -224,6 +224,8 @@ def _lines(note: Note) -> Iterator[str]:
         yield _row(note, str(concept.start), str(concept.end), recorded, concept.label, *columns)
     entries = {concept.id: concept.attributes.get(RELATED, "").split("\n") for concept in note.concepts}
     for relation in note.relations:
+        if _INTEGER.fullmatch(relation.label):
+            raise ClinieError("CIE252", format="PubTator", what="relation types that are numbers", note=note.id)
         head, tail = concepts[relation.head], concepts[relation.tail]
         ends = names[head.id], names[tail.id]
         for entry in entries[head.id]:

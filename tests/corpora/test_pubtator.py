@@ -97,7 +97,7 @@ def test_documents_need_no_blank_line_between_them(tmp_path: Path) -> None:
         ("1\t-4\t4\tzyxomab\tChemical\tD1", "concept outside the text"),
         ("1\t0\t7\tzyxomab\t\tD1", "mention without a type"),
         ("1\tnought\t7\tZyxomab\tChemical\tD1", "line that is neither a mention nor a relation"),
-        ("1\t0\t7\tzyxo", "relation to an identifier without a mention"),
+        ("1\t0\t7\tzyxo", "mention without a type"),
         ("1\t0", "line that is neither a mention nor a relation"),
         ("9\t0\t7\tZyxomab\tChemical\tD1", "line with the id of another document"),
         ("1|a|Another one.", "second abstract of a document"),
@@ -171,6 +171,7 @@ def test_a_file_without_documents_is_an_error(tmp_path: Path, lines: list[Any]) 
         Note("1", "One\ntwo", [Concept("a", 0, 7, "X")]),
         Note("1", "One two", [Concept("a", 0, 7, "X", fragments=[(0, 3), (4, 7)])]),
         Note("1", "One two", [Concept("a", 0, 7, "X\tY")]),
+        Note("1", "One two", [Concept("a", 0, 3, "X"), Concept("b", 4, 7, "X")], [Relation("a", "b", "7")]),
     ],
 )
 def test_what_the_format_cannot_hold_is_an_error(tmp_path: Path, note: Note) -> None:
