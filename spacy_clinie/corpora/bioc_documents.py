@@ -21,6 +21,7 @@ _ATTRIBUTES = {
     "location": ("offset", "length"),
 }
 _ELEMENTS = {
+    "collection": ("source", "date", "key", "document"),
     "document": ("id",),
     "passage": ("offset", "text"),
     "sentence": ("offset", "text"),
@@ -41,6 +42,7 @@ _FURTHER = {"document": {"id"}, "passage": {"offset", "text"}, "sentence": {"off
 # Elements that hold text and nothing else. It is read up to the first tag.
 _TEXTS = ("id", "infon", "text", "date", "key", "source")
 _PARTS: dict[str, dict[str, str]] = {
+    "collection": {},  # whose documents are read one at a time
     "document": {"passages": "passage", "annotations": "annotation", "relations": "relation"},
     "passage": {"sentences": "sentence", "annotations": "annotation", "relations": "relation"},
     "sentence": {"annotations": "annotation", "relations": "relation"},
@@ -63,11 +65,12 @@ def xml_documents(file: Path, report: Report) -> Iterator[tuple[BioCDocument, in
     try:
         # Without the parser's limits, texts may be of any length, but so may what entities expand to.
         huge = not _declares_entities(file)
-        for _, element in etree.iterparse(str(file), tag=("document", "infon"), no_network=True, huge_tree=huge):
+        parsed = etree.iterparse(str(file), tag=("{*}document", "{*}infon"), no_network=True, huge_tree=huge)
+        for _, element in parsed:
             line = element.sourceline
-            if element.tag == "infon":
+            if _name(element) == "infon":
                 parent = element.getparent()
-                if parent is not None and parent.tag == "collection":
+                if parent is not None and _name(parent) == "collection":
                     leave_out_infons([("collection", {element.get("key"): element.text})], report, file, line)
                 continue
             _settle_xml(element, report, file)
@@ -76,10 +79,16 @@ def xml_documents(file: Path, report: Report) -> Iterator[tuple[BioCDocument, in
             except (ValueError, TypeError):
                 report.drop("document that is not BioC", file, line)
             element.clear()
+        _tell_strangers(parsed.root, "collection", report, file)
     except OSError:
         report.drop("file cannot be opened", file)
     except etree.XMLSyntaxError as error:
         report.drop("file is not XML, or breaks off", file, error.lineno)
+
+
+def _name(element: Any) -> str:
+    """What an element is called, in whatever namespace; empty for a comment."""
+    return etree.QName(element).localname if isinstance(element.tag, str) else ""
 
 
 def _declares_entities(file: Path) -> bool:
@@ -135,6 +144,8 @@ def json_documents(file: Path, report: Report) -> Iterator[tuple[BioCDocument, i
 
 def _settle_xml(document: Any, report: Report, file: Path) -> None:
     """Make whole what would be lost or read in part, and count what is lost."""
+    for element in document.iter(etree.Element):
+        element.tag = _name(element)
     for element in document.iter(_TEXTS):
         if len(element):
             report.mend("tags or comments within a text were left out", file, element.sourceline)
@@ -143,7 +154,24 @@ def _settle_xml(document: Any, report: Report, file: Path) -> None:
     for parent in document.iter("passage", "sentence"):
         for text in parent.findall("text")[1:]:
             report.drop("second text of a passage or sentence", file, text.sourceline)
+    _tell_strangers(document, "document", report, file)
     _join_infons(document, report, file)
+
+
+def _tell_strangers(element: Any, kind: str, report: Report, file: Path) -> None:
+    """Count elements and attributes that the format does not have, and nothing reads."""
+    parts = set(_PARTS[kind].values())
+    known = {"infon", *_ELEMENTS.get(kind, ())} if kind not in ("location", "node") else set()
+    for key in set(element.attrib) - set(_ATTRIBUTES.get(kind, ())):
+        told = f"attribute that this format does not have: {kind}.{field_name(key)}"
+        report.leave_out(told, file, element.sourceline)
+    for child in element:
+        name = _name(child)
+        if name in parts:
+            _tell_strangers(child, name, report, file)
+        elif name and name not in known:
+            told = f"element that this format does not have: {kind}.{field_name(name)}"
+            report.drop(told, file, child.sourceline)
 
 
 def _join_infons(document: Any, report: Report, file: Path) -> None:

@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
-from itertools import count, product
+from itertools import accumulate, count, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +32,7 @@ from .bioc_documents import TYPE, json_documents, leave_out_infons, xml_document
 from .bundle import Ids, at_least_one, find_bundles, make_sound, replacing, take_free
 from .files import clean, field_name
 from .identifiers import closest, identifiers_of
+from .offsets import Counting
 from .report import Report
 from .source import SourcedNote
 
@@ -138,8 +139,10 @@ def _note(document: BioCDocument, report: Report, file: Path, line: int | None) 
         report.drop("document whose passages lie over each other or far apart", file, line)
         return None
     reading.tell(report, file, line)
-    concepts = [_concept(annotation, reading) for annotation in usable]
-    note = Note(str(document.id), reading.buffer.decode(reading.unit.encoding), concepts)
+    text = reading.buffer.decode(reading.unit.encoding)
+    widths = (len(char.encode(reading.unit.encoding)) // reading.unit.size for char in text)
+    counting = Counting(reading.unit.name, list(accumulate(widths, initial=0)))
+    note = Note(str(document.id), text, [_concept(annotation, counting) for annotation in usable])
     for relation in (relation for relation in _relations(document) if relation.nodes):
         found = _relation(relation, unused)
         if found:
@@ -213,21 +216,18 @@ class _Reading(NamedTuple):
         if self.differing:
             report.mend("recorded string differs from the text at its offsets", file, line, self.differing)
 
-    def character(self, offset: int) -> int:
-        """The character at an offset; past the end it goes on as if there were more."""
-        beyond = max(0, offset - len(self.buffer) // self.unit.size)
-        return beyond + len(self.buffer[: offset * self.unit.size].decode(self.unit.encoding, "ignore"))
-
 
 def _join(pieces: list[tuple[int, str]], unit: _Unit) -> bytes | None:
-    buffer, blanks = b"", 0
+    parts: list[bytes] = []
+    end = blanks = 0
     for offset, text in sorted(pieces, key=lambda piece: piece[0]):
-        gap = offset - len(buffer) // unit.size
+        gap = offset - end
         blanks += gap
         if gap < 0 or blanks > _MOST_BLANKS:
             return None
-        buffer += (("\n".rjust(gap) if gap else "") + clean(text)[0]).encode(unit.encoding)
-    return buffer
+        parts.append((("\n".rjust(gap) if gap else "") + clean(text)[0]).encode(unit.encoding))
+        end += len(parts[-1]) // unit.size
+    return b"".join(parts)
 
 
 def _relations(document: BioCDocument) -> Iterator[BioCRelation]:
@@ -288,11 +288,11 @@ def _is_usable(annotation: BioCAnnotation) -> bool:
     return bool(annotation.infons.get(TYPE)) and all(type(value) is int and value >= 0 for value in places)
 
 
-def _concept(annotation: BioCAnnotation, reading: _Reading) -> Concept:
+def _concept(annotation: BioCAnnotation, counting: Counting) -> Concept:
     attributes = attributes_of(annotation.infons)
     label, score = attributes.pop(TYPE), _take_score(attributes)
     places = sorted((location.offset, location.offset + location.length) for location in annotation.locations)
-    fragments = [(reading.character(start), reading.character(end)) for start, end in places]
+    fragments = [(counting.character(start), counting.character(end)) for start, end in places]
     start, end = fragments[0][0], max(last for _, last in fragments)
     return Concept(str(annotation.id), start, end, label, score, fragments if len(fragments) > 1 else [], attributes)
 

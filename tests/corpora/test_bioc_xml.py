@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -448,3 +449,37 @@ def test_keys_and_roles_that_may_be_text_are_not_told(tmp_path: Path) -> None:
         ("role in a relation: patient", 1),
     ]
     assert report.problems == 0
+
+
+def test_elements_that_the_format_does_not_have_are_counted(tmp_path: Path) -> None:
+    inner = RASH.replace("<text>", '<attr name="x">1</attr><Location offset="6" length="3"/><text>')
+    inner = inner.replace("<annotation ", '<annotation sure="no" ')
+    loose = DRUG.replace("annotation", "Annotation")
+    link = relation(("a", ""), ("a", ""))
+    parts = passage(0, TEXT, inner, f"<annotations>{DRUG}{DRUG}</annotations>", loose, "<!-- b -->")
+    (note,), report = read(tmp_path, document(parts), link)
+    assert [concept.offsets for concept in note.concepts] == [(0, 4)]
+    assert counts(report) == {
+        "element that this format does not have: annotation.attr": 1,
+        "element that this format does not have: annotation.Location": 1,
+        "element that this format does not have: passage.annotations": 1,
+        "element that this format does not have: passage.Annotation": 1,
+        "element that this format does not have: collection.relation": 1,
+    }
+    (remark,) = report.remarks("left_out")
+    assert (remark.reason, remark.examples) == (
+        "attribute that this format does not have: annotation.sure",
+        ["a.xml:3"],
+    )
+
+
+def test_elements_may_have_a_namespace(tmp_path: Path) -> None:
+    read(tmp_path, document(passage(0, TEXT, RASH, DRUG), relation(("a", ""), ("b", ""))))
+    expected = read_again(tmp_path)[0]
+    content = (tmp_path / "a.xml").read_text(encoding="utf-8")
+    prefixed = re.sub(r"<(/?)(?=\w)", r"<\1b:", content)
+    for spaced, name in ((content, "xmlns"), (prefixed, "xmlns:b")):
+        (tmp_path / "a.xml").write_text(spaced.replace("collection>", f'collection {name}="x">', 1), encoding="utf-8")
+        found, report = read_again(tmp_path)
+        assert found == expected
+        assert report.problems == 0
