@@ -274,7 +274,7 @@ def _files(source: Path, report: Report) -> list[NoteFile]:
     if source.is_file() and source.suffix.lower() in (".txt", ".jsonl", ".spacy"):
         return [NoteFile(source, source.stem, None)]
     try:
-        return find_notes(source, ".txt", report, find_files(source, ".ann", Report()))
+        return find_notes(source, ".txt", report, find_files(source, ".ann", Report()), (".ann",))
     except ClinieError:
         raise ClinieError("CIE438", source=source) from None
 

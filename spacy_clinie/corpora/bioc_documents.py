@@ -21,7 +21,7 @@ _ATTRIBUTES = {
     "location": ("offset", "length"),
 }
 _ELEMENTS = {
-    "collection": ("source", "date", "key", "document"),
+    "collection": ("source", "date", "key", "version", "document"),
     "document": ("id",),
     "passage": ("offset", "text"),
     "sentence": ("offset", "text"),
@@ -133,6 +133,10 @@ def json_documents(file: Path, report: Report) -> Iterator[tuple[BioCDocument, i
     except (KeyError, TypeError):
         report.drop("file is not a BioC collection", file)
         return
+    for part in parts:
+        _tell_fields(
+            part, "collection", {"documents", "infons", "source", "date", "key", "version"}, report, file, None
+        )
     leave_out_infons([("collection", part.get("infons")) for part in parts], report, file, None)
     for number, document in enumerate(documents, start=1):
         try:
@@ -198,8 +202,7 @@ def _complete_json(value: Any, kind: str, report: Report, file: Path, number: in
     if not isinstance(value, dict):
         return value
     parts, defaults = _PARTS[kind], _DEFAULTS.get(kind, {})
-    for key in value.keys() - parts.keys() - defaults.keys() - _FURTHER.get(kind, set()) - {"bioctype"}:
-        report.leave_out(f"field that this format does not have: {kind}.{field_name(key)}", file, number)
+    _tell_fields(value, kind, {*parts, *defaults, *_FURTHER.get(kind, ())}, report, file, number)
     found = {**defaults, **value}
     for key, inner in parts.items():
         items = found.get(key)
@@ -211,6 +214,13 @@ def _complete_json(value: Any, kind: str, report: Report, file: Path, number: in
         else:
             found[key] = items or []
     return found
+
+
+def _tell_fields(
+    value: dict[str, Any], kind: str, known: set[str], report: Report, file: Path, number: int | None
+) -> None:
+    for key in value.keys() - known - {"bioctype"}:
+        report.leave_out(f"field that this format does not have: {kind}.{field_name(key)}", file, number)
 
 
 def leave_out_infons(unused: list[tuple[str, Any]], report: Report, file: Path, line: int | None) -> None:

@@ -117,7 +117,7 @@ def _read(path: Path, report: Report, pairwise: Collection[str]) -> Iterator[Sou
     else:
         files = find_files(path, ".ann", report)
     annotated = by_stem(files, report)
-    found = find_notes(path, ".txt", report, annotated.values())
+    found = find_notes(path, ".txt", report, annotated.values(), (".ann",))
     if not annotated:
         raise ClinieError("CIE205", path=path.name, suffix=".txt", missing=".ann")
     _join_folders(annotated, [text_file.with_suffix("") for text_file, _, _ in found], report)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..errors import ClinieError
 from ..notes import Concept, Note, Relation
-from .files import clean, find_files, named, split_of
+from .files import clean, find_files, named, split_of, tell_unread
 from .report import Report
 from .source import SourcedNote
 
@@ -67,7 +67,7 @@ def find_bundles(path: Path, suffixes: tuple[str, ...], report: Report) -> list[
 
     path (Path): A folder, or one file of any name.
     suffixes (tuple[str, ...]): In small letters, such as `.jsonl`; capitals in file names make no difference.
-    report (Report): Counts hidden files.
+    report (Report): Counts hidden files, and those of other suffixes.
     RETURNS (list[Bundle]): The files, sorted by path.
     RAISES (ClinieError): CIE200 if there is no such path, CIE201 if it holds no such file.
     """
@@ -77,6 +77,7 @@ def find_bundles(path: Path, suffixes: tuple[str, ...], report: Report) -> list[
     found = [Bundle(file, split_of(file, path)) for file in find_files(path, suffixes, report)]
     if not found:
         raise ClinieError("CIE201", path=path.name, suffix=" or ".join(suffixes))
+    tell_unread(path, suffixes, report)
     return found
 
 

@@ -49,13 +49,17 @@ class NoteFile(NamedTuple):
     split: str | None
 
 
-def find_notes(folder: Path, suffix: str, report: Report, annotations: Iterable[Path] = ()) -> list[NoteFile]:
+def find_notes(
+    folder: Path, suffix: str, report: Report, annotations: Iterable[Path] = (), beside: tuple[str, ...] = ()
+) -> list[NoteFile]:
     """Find the notes of a corpus that has a file for each, at any depth and always in the same order.
 
     folder (Path): The folder; a single file with that suffix is taken as well.
     suffix (str): In small letters, such as `.txt`; capitals in file names make no difference.
-    report (Report): Counts what is no note (README and the like) and notes that had to be told apart by folder.
+    report (Report): Counts what is no note (README and the like, other suffixes) and notes that had to be told apart by
+        folder.
     annotations (Iterable[Path]): Files of annotations. A file that has one is a note even if it is called README.
+    beside (tuple[str, ...]): Suffixes of files that belong to notes.
     RETURNS (list[NoteFile]): The files, sorted by path.
     RAISES (ClinieError): CIE200 if there is no such path, CIE201 if it holds no such file.
     """
@@ -64,6 +68,7 @@ def find_notes(folder: Path, suffix: str, report: Report, annotations: Iterable[
         if not folder.name.lower().endswith(suffix):
             raise ClinieError("CIE201", path=folder.name, suffix=suffix)
         return [NoteFile(folder, _printable(folder.stem, folder, report), split_of(folder.parent, folder.parent))]
+    tell_unread(folder, (suffix, *beside), report)
     annotated = {path.stem for path in annotations}
     paths = []
     for path in by_stem(find_files(folder, suffix, report), report).values():
@@ -110,6 +115,20 @@ def find_files(folder: Path, suffix: str | tuple[str, ...], report: Report) -> l
         else:
             report.drop("file cannot be opened", path)
     return found
+
+
+def tell_unread(folder: Path, suffixes: tuple[str, ...], report: Report) -> None:
+    """Count the files of a folder that have other suffixes than those that are read, but for hidden ones and what is
+    called README or the like.
+
+    folder (Path): The folder, at any depth.
+    suffixes (tuple[str, ...]): In small letters, such as `.txt`; capitals in file names make no difference.
+    report (Report): The report.
+    """
+    for path in all_files(folder):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if not (hidden or path.name.lower().endswith(suffixes) or path.stem.lower() in ABOUT):
+            report.leave_out("file of another kind, not read", path)
 
 
 def all_files(folder: Path) -> list[Path]:

@@ -64,7 +64,7 @@ def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
     files_by_kind = {
         kind: _beside(path, kind) if path.is_file() else find_files(path, kind, report) for kind in _FOLDERS
     }
-    found = find_notes(path, ".txt", report, files_by_kind[".con"])
+    found = find_notes(path, ".txt", report, files_by_kind[".con"], tuple(_FOLDERS))
     if not files_by_kind[".con"]:
         raise ClinieError("CIE205", path=path.name, suffix=".txt", missing=".con")
     annotations = _assign(files_by_kind, found, report)

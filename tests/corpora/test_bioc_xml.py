@@ -387,8 +387,13 @@ def test_values_of_one_infon_are_joined_once(tmp_path: Path) -> None:
 
 
 def test_fields_that_json_does_not_have_are_counted(tmp_path: Path) -> None:
-    (_,), report = read_json(tmp_path, {"documents": [json_document(doi="10.1") | {"bioctype": "BioCDocument"}]})
-    assert [r.reason for r in report.remarks("left_out")] == ["field that this format does not have: passage.doi"]
+    documents = [json_document(doi="10.1") | {"bioctype": "BioCDocument"}]
+    collection = {"documents": documents, "date": "", "version": "1.0", "bioctype": "BioCCollection", "relations": [{}]}
+    (_,), report = read_json(tmp_path, collection)
+    assert {r.reason: r.examples for r in report.remarks("left_out")} == {
+        "field that this format does not have: passage.doi": ["a.json:1"],
+        "field that this format does not have: collection.relations": ["a.json"],
+    }
 
 
 def test_a_text_of_any_length_is_read(tmp_path: Path) -> None:

@@ -27,6 +27,10 @@ def test_files_are_found_in_order_with_the_split_that_their_names_tell(tmp_path:
         "test/x.PubTator",
         ".hidden.pubtator",
         "README.txt",
+        "LICENSE",
+        ".DS_Store",
+        "a/more.txt",
+        "b/NOTES",
     ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -37,7 +41,10 @@ def test_files_are_found_in_order_with_the_split_that_their_names_tell(tmp_path:
         ("CDR_TrainingSet.PubTator.txt", "train"),
         ("x.PubTator", "test"),
     ]
-    assert counts(report, "left_out") == {"hidden file": 1}
+    assert {remark.reason: remark.examples for remark in report.remarks("left_out")} == {
+        "hidden file": [".hidden.pubtator"],
+        "file of another kind, not read": ["more.txt", "NOTES"],
+    }
 
 
 def test_a_file_that_is_named_may_have_any_suffix(tmp_path: Path) -> None:

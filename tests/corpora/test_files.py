@@ -175,3 +175,12 @@ def test_an_id_that_is_too_long_for_a_file_name_is_refused(tmp_path: Path) -> No
     for note_id in (f"{longest}c", f"{longest}ccccc/a"):
         with pytest.raises(ClinieError, match=r"CIE203.*251 bytes"):
             note_path(tmp_path, note_id, ".txt")
+
+
+def test_files_that_nothing_reads_are_counted(tmp_path: Path) -> None:
+    for name in ("a.txt", "a.ann", "b.rtf", "annotation.conf", "README", "source.md", ".git/x", "sub/c.TXT"):
+        write_text(tmp_path / name, "text")
+    report = Report(tmp_path)
+    assert [note.id for note in find_notes(tmp_path, ".txt", report, (), (".ann",))] == ["a", "c"]
+    told = {remark.reason: remark.examples for remark in report.remarks("left_out")}
+    assert told == {"file of another kind, not read": ["annotation.conf", "b.rtf"]}
