@@ -226,8 +226,8 @@ def joined(known: str, value: str) -> str:
     value (str): Further ones.
     RETURNS (str): The known ones, and behind them those that are new.
     """
-    parts = known.split("|")
-    return "|".join([*parts, *dict.fromkeys(part for part in value.split("|") if part not in parts)])
+    held = f"|{known}|"
+    return "|".join([known, *(part for part in dict.fromkeys(value.split("|")) if f"|{part}|" not in held)])
 
 
 def _object(value: Any) -> Mapping[str, Any]:

@@ -288,6 +288,14 @@ class Schema:
         return {raw: kind.name for kind in self.concepts.values() for raw in (kind.name, *kind.merge)}
 
     @cached_property
+    def _concept_spellings(self) -> dict[str, list[str]]:
+        return _spellings((*self._concept_names, *self.dropped_concepts))
+
+    @cached_property
+    def _relation_spellings(self) -> dict[str, list[str]]:
+        return _spellings((*self._relation_names, *self.dropped_relations))
+
+    @cached_property
     def _relation_names(self) -> dict[str, str]:
         return {raw: kind.name for kind in self.relations.values() for raw in (kind.name, *kind.merge)}
 
@@ -315,7 +323,7 @@ class _Fitting:
 
     def concept(self, concept: Concept) -> Concept | None:
         schema, report, where = self.schema, self.report, (self.file, self.lines.get(concept.id))
-        known = self._known("concept", concept.label, schema._concept_names, schema.dropped_concepts, where)
+        known = self._known("concept", concept.label, schema._concept_spellings, where)
         label = schema._concept_names.get(known)
         if label is None:
             if known in schema.dropped_concepts:
@@ -340,7 +348,7 @@ class _Fitting:
 
     def relation(self, relation: Relation, where: tuple[str | Path, int | None]) -> Relation | None:
         schema, report = self.schema, self.report
-        known = self._known("relation", relation.label, schema._relation_names, schema.dropped_relations, where)
+        known = self._known("relation", relation.label, schema._relation_spellings, where)
         label = schema._relation_names.get(known)
         if label is None:
             if not schema.relations:
@@ -376,15 +384,22 @@ class _Fitting:
         return replace(relation, head=head.id, tail=tail.id, label=label)
 
     def _known(
-        self, kind: str, label: str, names: Iterable[str], dropped: Iterable[str], where: tuple[str | Path, int | None]
+        self, kind: str, label: str, spellings: Mapping[str, list[str]], where: tuple[str | Path, int | None]
     ) -> str:
         """A type as the schema spells it, if it has just one that differs in capitals or composed letters at most."""
-        listed = {*names, *dropped}
-        alike = [] if label in listed else [name for name in listed if _folded(name) == _folded(label)]
-        if len(alike) != 1:
+        alike = spellings.get(_folded(label), [])
+        if label in alike or len(alike) != 1:
             return label
         self.report.mend(f"{kind} type that the schema spells otherwise: {label}, taken as {alike[0]}", *where)
         return alike[0]
+
+
+def _spellings(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names by what is the same in all spellings of one."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(_folded(name), []).append(name)
+    return found
 
 
 def _folded(name: str) -> str:

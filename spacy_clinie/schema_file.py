@@ -36,9 +36,10 @@ def read_yaml(file: Path) -> Any:
         if node is None:
             return None
         if isinstance(node, yaml.MappingNode):
+            seen: set[yaml.Node] = set()
             for key, value in node.value:
                 if key.value in _TOP:
-                    _check_keys(value, file, key.value)
+                    _check_keys(value, file, key.value, seen)
             _check_twice([key for key, _ in node.value if key.value in _TOP], file)
         return loader.construct_document(node)
     except (ClinieError, FileNotFoundError):
@@ -266,15 +267,19 @@ def _check_names(
         places[raw] = key
 
 
-def _check_keys(node: yaml.Node, file: Path, path: str) -> None:
-    """Raise for a key that stands twice in one mapping: PyYAML would keep the last one without a word."""
+def _check_keys(node: yaml.Node, file: Path, path: str, seen: set[yaml.Node]) -> None:
+    """Raise for a key that stands twice in one mapping: PyYAML would keep the last one without a word. `seen` has what
+    was checked, since aliases can make of a few lines more values than could ever be gone through."""
+    if node in seen:
+        return
     if isinstance(node, yaml.SequenceNode):
         for i, item in enumerate(node.value):
-            _check_keys(item, file, f"{path}[{i}]")
+            _check_keys(item, file, f"{path}[{i}]", seen)
     if isinstance(node, yaml.MappingNode):
         _check_twice([key for key, _ in node.value], file, f"{path}.")
         for key, value in node.value:
-            _check_keys(value, file, f"{path}.{key.value}")
+            _check_keys(value, file, f"{path}.{key.value}", seen)
+    seen.add(node)  # not before: one that refers to itself shall end in an error
 
 
 def _check_twice(keys: Iterable[yaml.Node], file: Path, before: str = "") -> None:

@@ -226,6 +226,7 @@ def test_unreadable_files(file, tmp_path):
         (b"\xff\xfe\x00", "byte 0 is not UTF-8"),
         (b"name: a\x00b", "not YAML"),
         (b"name: &a [*a]", "refers to itself"),
+        (b"name: x\nconcepts: {A: &a {merge: *a}}", "refers to itself"),
     ]:
         file.write_bytes(content)
         with pytest.raises(ClinieError, match=problem) as error:
@@ -234,6 +235,14 @@ def test_unreadable_files(file, tmp_path):
     with pytest.raises(ClinieError) as error:
         Schema.load(tmp_path)
     assert error.value.code == "CIE102"
+
+
+def test_aliases_of_aliases_do_not_make_a_schema_endless(file):
+    lines = ["  A0: &a0 {merge: [x]}"] + [f"  A{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 30)]
+    file.write_text("\n".join(["name: x", "concepts:", *lines]))
+    with pytest.raises(ClinieError) as error:
+        Schema.load(file)
+    assert error.value.code == "CIE103" and "concepts.A1" in str(error.value)
 
 
 def test_byte_order_mark_is_no_part_of_the_first_key(file):

@@ -44,7 +44,7 @@ _SPAN = re.compile(rf"([^ \t]+)[ \t]+({_PAIR}(?: *; *{_PAIR})*)(?:[ \t](.*))?", 
 _ID = re.compile(r"[A-Z][0-9]+\S*")
 _NUMBERED = re.compile(r"T[0-9]+")
 _WORD = re.compile(r"[^ \t\r\n]+")
-_WORDS = re.compile(r"[^ \t\r\n]+(?: [^ \t\r\n]+)*")
+_WORDS = re.compile(r"[^ \t\r\n](?:[^\r\n]*[^ \t\r\n])?")
 
 
 class _Span(NamedTuple):
@@ -257,7 +257,9 @@ class _Annotation:
             return self._parse_relation(number, fields)
         if kind == "E":
             return self._parse_event(number, key, fields)
-        return self._parse_value(number, fields, words=1 if kind == "N" else None)
+        if kind == "N" and len(fields) > 3:  # behind the reference of a normalisation stands a name
+            self.report.leave_out("name behind the reference of a normalisation", self.file, number)
+        return self._parse_value(number, fields[:3] if kind == "N" else _BLANKS.split(rest, maxsplit=2))
 
     def _parse_span(self, number: int, key: str, rest: str) -> bool:
         match = _SPAN.fullmatch(rest)
@@ -285,15 +287,10 @@ class _Annotation:
         self._links += links
         return True
 
-    def _parse_value(self, number: int, fields: list[str], words: int | None) -> bool:
-        """`words` says how many words make the value: what follows the reference of a normalisation is a name."""
-        if len(fields) < 2:
-            return False
-        value = " ".join(fields[2:][:words]) or "true"
-        if words and len(fields) > 2 + words:
-            self.report.leave_out("name behind the reference of a normalisation", self.file, number)
-        self._values.append(_Value(number, fields[0], fields[1], value))
-        return True
+    def _parse_value(self, number: int, fields: list[str]) -> bool:
+        if len(fields) >= 2:
+            self._values.append(_Value(number, fields[0], fields[1], "".join(fields[2:]) or "true"))
+        return len(fields) >= 2
 
     def _concept(self, span: _Span, text: str) -> Concept | None:
         if any(start >= end for start, end in span.fragments):
@@ -367,7 +364,9 @@ def _lines(note: Note) -> Iterator[str]:
     values = [(concept, *item) for concept in note.concepts for item in concept.attributes.items()]
     for number, (concept, name, value) in enumerate(values, start=1):
         if not _WORD.fullmatch(name) or not _WORDS.fullmatch(value):
-            raise _unwritable(note, "Concept", concept.id, "an attribute is empty, of several lines, or oddly spaced")
+            raise _unwritable(
+                note, "Concept", concept.id, "an attribute is empty, of several lines, or begins or ends with a blank"
+            )
         yield f"A{number}\t{name} {ids[concept.id]}" + ("" if value == "true" else f" {value}")
 
 

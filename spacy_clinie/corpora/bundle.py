@@ -173,7 +173,7 @@ def replacing(path: Path) -> Iterator[Path]:
     RAISES (ClinieError): CIE251 if something other than a file is in the way.
     RAISES (OSError): With the file's name.
     """
-    path = Path(path).resolve()
+    path = Path(os.path.realpath(path))  # `resolve` fails for looping links
     if path.exists() and not path.is_file():
         raise ClinieError("CIE251", path=path.name)
     path.parent.mkdir(parents=True, exist_ok=True)

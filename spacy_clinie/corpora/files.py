@@ -163,7 +163,7 @@ def keep_apart(source: Path, target: Path, suffixes: tuple[str, ...] = ()) -> No
     suffixes (tuple[str, ...]): Of the files that are read if the input is a folder.
     RAISES (ClinieError): CIE434.
     """
-    source, place = Path(source).resolve(), Path(target).resolve()
+    source, place = Path(os.path.realpath(source)), Path(os.path.realpath(target))  # `resolve` fails for looping links
     if place == source or (source in place.parents and place.name.lower().endswith(suffixes)):
         raise ClinieError("CIE434", target=target)
 
@@ -184,7 +184,7 @@ def split_of(path: Path, root: Path) -> str | None:
         split = _named_split(name)
         if split:
             return split
-    return SPLITS.get(root.resolve().name.lower())
+    return SPLITS.get(Path(os.path.realpath(root)).name.lower())
 
 
 # In names of files on Windows; behind a colon, a note would be written into a hidden part of another file.

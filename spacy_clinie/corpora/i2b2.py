@@ -193,17 +193,25 @@ def _assign(
     files_by_kind: dict[str, list[Path]], found: list[NoteFile], report: Report
 ) -> defaultdict[Path, dict[str, Path]]:
     """The files of annotations of each text: each goes to the text of its name with which it shares most folders."""
-    texts = defaultdict(list)
+    texts: defaultdict[tuple[Path, str], list[Path]] = defaultdict(list)  # by name and folder, at whatever depth below
     for note in found:
-        texts[note.path.stem].append(note.path)
+        for folder in note.path.parents:
+            texts[folder, note.path.stem].append(note.path)
+
+    def nearest(file: Path) -> Path | None:
+        """The deepest folder that a file shares with a text of its name."""
+        return next((folder for folder in file.parents if (folder, file.stem) in texts), None)
+
     annotations: defaultdict[Path, dict[str, Path]] = defaultdict(dict)
     for kind, files in files_by_kind.items():
+        folders = {file: nearest(file) for file in files}
         # The nearest first, so that predictions kept elsewhere do not take the place of the annotation.
-        for file in sorted(files, key=lambda file: -max((_shared(text, file) for text in texts[file.stem]), default=0)):
-            candidates = sorted(texts[file.stem], key=lambda text: -_shared(text, file))
+        for file in sorted(files, key=lambda file: -len(folder.parts) if (folder := folders[file]) else 0):
+            shared = folders[file]
+            candidates = texts[shared, file.stem] if shared else []
             if not candidates:
                 report.drop("annotation file without a text", file)
-            elif len(candidates) > 1 and _shared(candidates[0], file) == _shared(candidates[1], file):
+            elif len(candidates) > 1:
                 report.drop("annotation file that fits several texts", file)
             elif kind in annotations[candidates[0]]:
                 report.drop("second annotation file of a note", file)
@@ -217,11 +225,6 @@ def _ids(found: list[NoteFile]) -> dict[Path, str]:
     `beth/txt/record-1`, as long as that is enough."""
     short = {note.path: re.sub(r"(^|/)txt/(?=[^/]*$)", r"\1", note.id) for note in found}
     return short if len(set(short.values())) == len(short) else {note.path: note.id for note in found}
-
-
-def _shared(one: Path, other: Path) -> int:
-    """How deep the deepest folder is that two files have in common."""
-    return max(len(folder.parts) for folder in one.parents if folder in other.parents)
 
 
 def _place(match: re.Match[str], first: int) -> _Place:

@@ -345,6 +345,17 @@ def test_two_events_with_one_trigger_are_put_together_and_counted(tmp_path: Path
     assert remarks(report, "mended") == {"two events with one trigger: put together": ["a.ann:4"]}
 
 
+def test_values_keep_the_blanks_that_they_have(tmp_path: Path) -> None:
+    values = {"One": "a  b", "Two": "x\ty  |", "Three": "\u3000z"}
+    lines = "".join(f"A{i}\t{name}  T1 \t{value} \n" for i, (name, value) in enumerate(values.items()))
+    note, report = read_one(tmp_path, TEXT, f"T1\tDrug 5 15\tLisinopril\n{lines}")
+    assert note.concepts[0].attributes == values
+    assert report.problems == 0
+    brat.write([note], tmp_path / "again")
+    (again,) = brat.read(tmp_path / "again", Report())
+    assert again.note.concepts == note.concepts
+
+
 def test_values_with_bars_are_joined_once(tmp_path: Path) -> None:
     note, report = read_one(tmp_path, TEXT, "T1\tDrug 5 15\tLisinopril\nA1\tV T1 a|b\nA2\tV T1 a|b\nA3\tV T1 b|c\n")
     assert note.concepts[0].attributes == {"V": "a|b|c"}

@@ -79,6 +79,9 @@ def test_two_notes_to_write_with_one_id(tmp_path: Path) -> None:
 
 words = st.text(st.characters(blacklist_categories=("Cs", "Zs", "Zl", "Zp", "Cc")), min_size=1, max_size=5)
 
+values = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\r\n"), min_size=1, max_size=8)
+values = values.filter(lambda value: value == value.strip(" \t"))
+
 
 @st.composite
 def notes(draw: st.DrawFn) -> Note:
@@ -96,7 +99,7 @@ def notes(draw: st.DrawFn) -> Note:
                 max(end for _, end in pieces),
                 draw(words),
                 fragments=pieces if len(pieces) > 1 else [],
-                attributes=draw(st.dictionaries(words, words, max_size=2)),
+                attributes=draw(st.dictionaries(words, values, max_size=2)),
             )
         )
     relations = []

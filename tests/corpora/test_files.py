@@ -184,3 +184,14 @@ def test_files_that_nothing_reads_are_counted(tmp_path: Path) -> None:
     assert [note.id for note in find_notes(tmp_path, ".txt", report, (), (".ann",))] == ["a", "c"]
     told = {remark.reason: remark.examples for remark in report.remarks("left_out")}
     assert told == {"file of another kind, not read": ["annotation.conf", "b.rtf"]}
+
+
+def test_a_link_to_itself_is_no_file(tmp_path: Path) -> None:
+    link = tmp_path / "loop"
+    link.symlink_to(link)
+    keep_apart(link, tmp_path / "out.jsonl")
+    with pytest.raises(ClinieError, match="CIE200"):
+        find_notes(link, ".txt", Report())
+    with pytest.raises(OSError, match="loop"):
+        write_text(link / "a.txt", "text")
+    assert split_of(link, link) is None

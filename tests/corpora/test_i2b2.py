@@ -195,6 +195,19 @@ def test_the_official_layout(tmp_path: Path) -> None:
     assert remarks(report, "mended") == {"two notes with one id: told apart by folder": ["record-1.txt"] * 2}
 
 
+def test_a_folder_for_each_note_with_files_of_one_name(tmp_path: Path) -> None:
+    for number in range(400):
+        folder = tmp_path / str(number % 20) / str(number)
+        folder.mkdir(parents=True)
+        (folder / "note.txt").write_text("no " * number + "pain\n")
+        (folder / "note.con").write_text(f'c="pain" 1:{number} 1:{number}||t="problem"\n')
+    (tmp_path / "7" / "note.con").write_text("")  # which of twenty?
+    found, report = read(tmp_path)
+    places = {sourced.note.id: [concept.offsets for concept in sourced.note.concepts] for sourced in found}
+    assert places == {f"{n % 20}/{n}/note": [(3 * n, 3 * n + 4)] for n in range(400)}
+    assert remarks(report, "dropped") == {"annotation file that fits several texts": ["note.con"]}
+
+
 @pytest.mark.parametrize("official", [True, False])
 def test_one_file(tmp_path: Path, official: bool) -> None:
     rel = 'c="aspirin" 3:2 3:2||r="PIP"||c="aspirin" 3:2 3:2\n'
