@@ -67,7 +67,7 @@ def find_bundles(path: Path, suffixes: tuple[str, ...], report: Report) -> list[
 
     path (Path): A folder, or one file of any name.
     suffixes (tuple[str, ...]): In small letters, such as `.jsonl`; capitals in file names make no difference.
-    report (Report): Counts hidden files, and those of other suffixes.
+    report (Report): Counts hidden and empty files, and those of other suffixes.
     RETURNS (list[Bundle]): The files, sorted by path.
     RAISES (ClinieError): CIE200 if there is no such path, CIE201 if it holds no such file.
     """
@@ -78,7 +78,13 @@ def find_bundles(path: Path, suffixes: tuple[str, ...], report: Report) -> list[
     if not found:
         raise ClinieError("CIE201", path=path.name, suffix=" or ".join(suffixes))
     tell_unread(path, suffixes, report)
-    return found
+    full = []
+    for bundle in found:
+        if bundle.path.stat().st_size:
+            full.append(bundle)
+        else:
+            report.drop("file is empty", bundle.path)
+    return full
 
 
 def at_least_one(notes: Iterator[SourcedNote], path: Path, name: str, report: Report) -> Iterator[SourcedNote]:

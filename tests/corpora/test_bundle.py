@@ -33,7 +33,8 @@ def test_files_are_found_in_order_with_the_split_that_their_names_tell(tmp_path:
         "b/NOTES",
     ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
+        (tmp_path / name).write_text("text")
+    (tmp_path / "a" / "empty.pubtator").touch()
     report = Report()
     found = find_bundles(tmp_path, (".pubtator.txt", ".pubtator"), report)
     assert [(path.name, split) for path, split in found] == [
@@ -44,6 +45,9 @@ def test_files_are_found_in_order_with_the_split_that_their_names_tell(tmp_path:
     assert {remark.reason: remark.examples for remark in report.remarks("left_out")} == {
         "hidden file": [".hidden.pubtator"],
         "file of another kind, not read": ["more.txt", "NOTES"],
+    }
+    assert {remark.reason: remark.examples for remark in report.remarks("dropped")} == {
+        "file is empty": ["empty.pubtator"]
     }
 
 

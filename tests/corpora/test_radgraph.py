@@ -159,7 +159,7 @@ def test_a_file_that_was_cut_off_gives_what_is_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "file is not one whole JSON object"),
+        (b" ", "file is not one whole JSON object"),
         (b'{"b": {"text": "y", "entities": {}}', "file is not one whole JSON object"),
         (b'{"b": {"text": "y", "entities": {}}} {}', "file is not one whole JSON object"),
         (b'{"b": {"text": "y", "entities": {}},}', "file is not one whole JSON object"),
