@@ -280,6 +280,11 @@ MESSAGES = {
         "None of the {count} note(s) could be annotated ({reason}), so nothing was written. See {errors}; it is the "
         "pipeline that fails, if it fails for every note."
     ),
+    "CIE450": ("The training of {component} has diverged: its loss is {loss}. Train with a smaller learning rate."),
+    "CIE451": (
+        "None of the {count} Docs that {component} is scored on is annotated with what it finds, so its scores tell "
+        "nothing. Give a dev set that is (`convert` writes one)."
+    ),
     "CIE461": (
         '{component} has no types to look for. Name a schema (schema = "n2c2_2018" or a file), or initialize with '
         "training data that carries concepts and, for relations, relations."

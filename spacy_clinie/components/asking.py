@@ -78,9 +78,6 @@ class AskingComponent(ClinieComponent):
             that has types that the schema does not have.
         """
         super().settle(examples, labels)
-        if self.relations:
-            known = [(one.reference, self.schema_of(one.reference)) for one in examples]
-            warn_of_no_candidates(self.name, known, self.relations.max_distance)
         self._hold_templates({name: source_of(task.template) for name, task in self._tasks()})
         self.shown = {}
         if not self.examples:
@@ -153,6 +150,12 @@ class AskingComponent(ClinieComponent):
 
     def is_annotated(self, gold: Doc) -> bool:
         return bool(self.concepts and has_concepts(gold)) or bool(self.relations and has_relations(gold))
+
+    def tell_unlearnable(self, examples: list[Example]) -> None:
+        super().tell_unlearnable(examples)
+        if self.relations:
+            gold = [(example.reference, self.schema_of(example.reference)) for example in examples]
+            warn_of_no_candidates(self.name, gold, self.relations.max_distance)
 
     def check(self, examples: list[Example]) -> None:
         for gold in (example.reference for example in examples):

@@ -1,5 +1,6 @@
 """What our trainable components share: a schema that travels with them, saving by folders, training by one float."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -63,6 +64,8 @@ class ClinieComponent(TrainablePipe):
         self.cfg: dict[str, Any] = {"model": {}, "concepts": {}}
         # Whether `use` has settled the schema.
         self._chosen = False
+        # Whether it was told of all training data what of them cannot be learnt.
+        self._told = False
         if schema:
             # A trained component carries its own, and must load where there is no such file: `initialize` raises.
             with suppress(ClinieError):
@@ -180,8 +183,8 @@ class ClinieComponent(TrainablePipe):
         if not self.labels:
             raise ClinieError("CIE461", component=self.name)
         self.check(examples)
-        if partly := sum(is_partly_annotated(example.reference) for example in examples):
-            warn("CIE485", component=self.name, count=partly)
+        self.tell_unlearnable(examples)
+        self._told = True
         self.model.attrs["schema"] = self.schema.to_dict()
 
     def _drafted(self, docs: list[Doc]) -> Schema:
@@ -218,6 +221,7 @@ class ClinieComponent(TrainablePipe):
         sgd (Optional[Optimizer]): Takes a step if given; otherwise gradients add up until `finish_update`.
         losses (Optional[dict[str, float]]): Updated under the component's name.
         RETURNS (dict[str, float]): `losses`.
+        RAISES (ClinieError): CIE463 for types that the schema does not have, CIE450 if the training has diverged.
         """
         losses = {} if losses is None else losses
         losses.setdefault(self.name, 0.0)
@@ -228,8 +232,12 @@ class ClinieComponent(TrainablePipe):
         examples = examples if self.model.layers else annotated
         if not examples:
             return losses
+        if not self._told:  # it was loaded, and goes on learning without being initialized
+            self.tell_unlearnable(annotated)
         set_dropout_rate(self.model, drop)
         loss, backprop = self.model.begin_update(self.batch(examples))
+        if not math.isfinite(loss):
+            raise ClinieError("CIE450", component=self.name, loss=loss)
         backprop(1.0)
         if sgd not in (None, False):
             self.finish_update(sgd)
@@ -237,11 +245,15 @@ class ClinieComponent(TrainablePipe):
         return losses
 
     def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
-        """Score examples; symmetric relations count whichever end they begin at.
+        """Score examples; symmetric relations count whichever end they begin at. A warning tells if nobody annotated
+        any of them (CIE451).
 
         examples (Iterable[Example]): Examples with predictions.
         RETURNS (dict[str, Any]): Scores.
         """
+        examples = list(examples)
+        if examples and not any(self.is_annotated(example.reference) for example in examples):
+            warn("CIE451", component=self.name, count=len(examples))
         return dict(super().score(examples, symmetric=self.symmetric, **kwargs))
 
     @property
@@ -273,6 +285,14 @@ class ClinieComponent(TrainablePipe):
         RAISES (ClinieError): CIE463 for types that the schema does not have.
         """
         raise NotImplementedError
+
+    def tell_unlearnable(self, examples: list[Example]) -> None:
+        """Warn of what training data hold and the component cannot learn.
+
+        examples (list[Example]): All of them, or a batch.
+        """
+        if partly := sum(is_partly_annotated(example.reference) for example in examples):
+            warn("CIE485", component=self.name, count=partly)
 
     def refuse_unknown(self, labels: Iterable[str], known: Iterable[str], code: str = "CIE463", **facts: Any) -> None:
         """Raise if there are labels that a schema does not have.

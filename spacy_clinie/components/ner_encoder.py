@@ -96,8 +96,8 @@ class NerEncoder(ClinieComponent):
         for doc, found in zip(docs, predictions, strict=True):
             add_concepts(doc, found)
 
-    def settle(self, examples: list[Example], labels: Optional[dict[str, Any]] = None) -> None:
-        super().settle(examples, labels)
+    def tell_unlearnable(self, examples: list[Example]) -> None:
+        super().tell_unlearnable(examples)
         if self.model.name != _NESTS and (left_out := sum(_left_out(example.reference) for example in examples)):
             warn("CIE482", component=self.name, count=left_out)
 

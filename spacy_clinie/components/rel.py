@@ -144,19 +144,22 @@ class RelationClassifier(ClinieComponent):
         return has_relations(gold)
 
     def check(self, examples: list[Example]) -> None:
-        double = 0
         for gold in (example.reference for example in examples):
-            schema = self.schema_of(gold)
-            self.refuse_unknown((label for _, _, label in relation_places(gold)), schema.relations)
-            pairs = [(head, tail) for head, tail, _ in gold_triples(gold, get_all_spans(gold), schema)]
+            self.refuse_unknown((label for _, _, label in relation_places(gold)), self.schema_of(gold).relations)
+
+    def tell_unlearnable(self, examples: list[Example]) -> None:
+        super().tell_unlearnable(examples)
+        gold = [(example.reference, self.schema_of(example.reference)) for example in examples]
+        warn_of_no_candidates(self.name, gold, self.max_distance)
+        double = 0
+        for doc, schema in gold:
+            pairs = [(head, tail) for head, tail, _ in gold_triples(doc, get_all_spans(doc), schema)]
             double += len(pairs) - len(set(pairs))
-        warn_of_no_candidates(
-            self.name, [(one.reference, self.schema_of(one.reference)) for one in examples], self.max_distance
-        )
         if double:
             warn("CIE476", component=self.name, count=double)
 
     def batch(self, examples: list[Example]) -> tuple[list[Any], list[Any]]:
+        self.check(examples)
         items, gold = [], []
         for example in examples:
             spans = gold_spans(example.reference, example.predicted, entities=True)
@@ -164,9 +167,8 @@ class RelationClassifier(ClinieComponent):
             item = candidates(example.predicted, spans, schema, self.max_distance)
             place = {pair: i for i, pair in enumerate(item.pairs)}
             answers = np.zeros(len(item.pairs), dtype=np.int64)
-            self.refuse_unknown((label for _, _, label in relation_places(example.reference)), schema.relations)
             for head, tail, kind in gold_triples(example.reference, spans, schema):
-                # A gold relation that is no candidate cannot be learnt: `check` warns, and scoring counts it as a miss.
+                # One that is no candidate cannot be learnt: `tell_unlearnable` warns, and scoring counts it as a miss.
                 pair = (head, tail)
                 if pair in place and item.allowed[place[pair]][kind]:
                     answers[place[pair]] = 1 + kind

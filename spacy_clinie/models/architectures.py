@@ -315,9 +315,11 @@ def _nothing(gradient: Any) -> list:
 
 def _vectors_forward(model: Model, inputs: Any, is_train: bool) -> tuple[Any, Callable]:
     module, (tok2vec,) = _shim(model).module, model.layers
+    items, gold = inputs if is_train else (inputs, ())
+    if not any(len(item.doc) for item in items):  # which no transformer takes
+        return (0.0 if is_train else [[] for _ in items]), _nothing
     if not is_train:
-        return module.predict(inputs, tok2vec.predict([item.doc for item in inputs])), _nothing
-    items, gold = inputs
+        return module.predict(items, tok2vec.predict([item.doc for item in items])), _nothing
     vectors, backprop = tok2vec.begin_update([item.doc for item in items])
     loss, gradients = module.learn(items, vectors, gold)
 

@@ -74,7 +74,11 @@ class VectorTagger(nn.Module):
             in_units = [(*np.searchsorted(own, [start, end]), columns[kind]) for start, end, kind in spans]
             answer = chain.encode(len(own), self.head.kinds, [span for span in in_units if span[0] < span[1]])
             tags[i, : len(own)] = torch.from_numpy(answer)
-        chosen = [rows[torch.from_numpy(own)] for rows, own in zip(inputs, units, strict=True)]
+        # The rows of an empty Doc have no width where a transformer made them.
+        chosen = [
+            rows[torch.from_numpy(own)] if len(own) else rows.new_zeros(0, self.width)
+            for rows, own in zip(inputs, units, strict=True)
+        ]
         stacked = nn.utils.rnn.pad_sequence(chosen, batch_first=True)
         loss = self.head.loss(stacked, tags, mask, torch.zeros(len(items), 2, dtype=torch.bool), sought) / total
         loss.backward()
@@ -89,7 +93,7 @@ class VectorTagger(nn.Module):
         units = [_units(item.doc) for item in items]
         with torch.inference_mode():
             scores = [
-                self.head(torch.from_numpy(to_numpy(rows)[own])).numpy()
+                self.head(torch.from_numpy(to_numpy(rows)[own]) if len(own) else torch.zeros(0, self.width)).numpy()
                 for own, rows in zip(units, vectors, strict=True)
             ]
         found = chain.decode(scores, self.options["threshold"])

@@ -72,6 +72,29 @@ def test_shared_vectors_learn_from_batches_with_docs_that_have_no_concepts(
     assert sum("CIE474" in str(one.message) for one in told) == any(others)
 
 
+@pytest.mark.parametrize("texts", [[""], [TEXT, ""], ["", TEXT], ["", ""], [" ", ""]])
+def test_empty_docs_of_a_transformer_that_is_shared(tiny_bert: str, texts: list[str]) -> None:
+    pytest.importorskip("spacy_transformers")
+    nlp = spacy.blank("en")
+    model = {"@architectures": "spacy-transformers.TransformerModel.v3", "name": tiny_bert}
+    model |= {"get_spans": {"@span_getters": "spacy-transformers.strided_spans.v1", "window": 64, "stride": 48}}
+    nlp.add_pipe("transformer", config={"model": model})
+    listener = {"@architectures": "spacy-transformers.TransformerListener.v1", "grad_factor": 1.0}
+    listener |= {"pooling": {"@layers": "reduce_mean.v1"}}
+    tagger = {"@architectures": "spacy_clinie.Tok2VecTagger.v1", "tok2vec": listener, "dropout": 0.0}
+    nlp.add_pipe("clinie_ner_encoder", config={"model": tagger})
+    full = example(nlp, TEXT, [(5, 12, "Drug")], 1.0)
+    sgd = nlp.initialize(lambda: [full])
+    batch = [example(nlp, text, [(5, 12, "Drug")] if text == TEXT else [], 1.0) for text in texts]
+    losses = nlp.update(batch, sgd=sgd)
+    assert (losses["clinie_ner_encoder"] > 0) == (TEXT in texts)
+    for _ in range(30):
+        nlp.update([full, *batch], sgd=sgd)
+    found = [[span.text for span in get_spans(doc)] for doc in nlp.pipe(texts)]
+    assert found == [["aspirin"] if text == TEXT else [] for text in texts]
+    assert [len(nlp(text)) for text in texts] == [len(nlp.make_doc(text)) for text in texts]
+
+
 def test_the_threshold_can_be_looked_for(shared: Language, tmp_path: Path) -> None:
     full = [example(shared, TEXT, [(5, 12, "Drug")], 1.0)]
     sgd = shared.initialize(lambda: full)
@@ -188,7 +211,7 @@ def test_relations_to_oneself_are_told(rel: Any, nlp: Language) -> None:
     set_concepts(doc, [Span(doc, 0, 1, "Drug"), Span(doc, 2, 3, "Reason")])
     set_relations(doc, [(0, 0, "Takes"), (0, 1, "Takes"), (0, 1, "Takes"), (1, 0, "Takes")])
     with pytest.warns(ClinieWarning) as told:
-        rel.check([Example(nlp.make_doc(doc.text), doc)])
+        rel.tell_unlearnable([Example(nlp.make_doc(doc.text), doc)])
     # To itself, and of types that the schema does not list this way; what is said twice is said.
     assert [str(one.message)[:11] for one in told] == ["[CIE472] 2 "]
 

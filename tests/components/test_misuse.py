@@ -1,5 +1,6 @@
 """What components do with settings, schemas and training data that do not fit together."""
 
+import warnings
 from collections.abc import Callable
 from itertools import permutations
 from pathlib import Path
@@ -115,6 +116,50 @@ def test_relations_that_cannot_be_learnt_are_counted(tiny_bert: str) -> None:
         nlp.initialize(lambda: [Example(nlp.make_doc(doc.text), doc)])
     messages = [str(one.message) for one in told if issubclass(one.category, ClinieWarning)]
     assert [message[:11] for message in messages] == ["[CIE472] 1 ", "[CIE476] 1 "]
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["initialized", "loaded"])
+@pytest.mark.parametrize("kind", ["crf", "one_pass"])
+def test_what_cannot_be_learnt_is_told_where_a_training_goes_on(
+    kind: str, again: bool, tiny_bert: str, make_examples: Examples, tmp_path: Path
+) -> None:
+    nlp = build(kind, tiny_bert)
+    nlp.initialize(lambda: make_examples(nlp))
+    if again:
+        nlp.to_disk(tmp_path)
+        nlp = spacy.load(tmp_path)
+    doc = nlp.make_doc("Took aspirin 25 mg for pain.")
+    set_concepts(doc, [Span(doc, *one) for one in ((1, 2, "Drug"), (2, 4, "Strength"), (3, 4, "Strength"))])
+    set_relations(doc, [(0, 1, "ADE-Drug")])
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        nlp.update([Example(nlp.make_doc(doc.text), doc)], sgd=nlp.resume_training())
+    expected = {"crf": "[CIE482] 1 ", "one_pass": "[CIE472] 1 "}[kind]
+    assert [str(one.message)[:11] for one in told] == ([expected] if again else [])
+
+
+def test_a_training_that_diverges_ends(tiny_bert: str, make_examples: Examples) -> None:
+    nlp = build("crf", tiny_bert)
+    examples = make_examples(nlp)
+    sgd = nlp.initialize(lambda: examples)
+    sgd.learn_rate = 1e20
+    with pytest.raises(ClinieError, match=r"CIE450.*clinie_ner_encoder"):
+        for _ in range(5):
+            nlp.update(examples, sgd=sgd)
+
+
+@pytest.mark.parametrize("kind", ["crf", "one_pass"])
+def test_scores_on_docs_that_nobody_annotated_are_told(kind: str, tiny_bert: str, make_examples: Examples) -> None:
+    nlp = build(kind, tiny_bert)
+    examples = make_examples(nlp)
+    nlp.initialize(lambda: examples)
+    bare = [Example(nlp.make_doc("No word."), nlp.make_doc("No word."))]
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        nlp.evaluate(make_examples(nlp)[:1] + bare)
+        assert not [one for one in told if "CIE451" in str(one.message)]
+        nlp.evaluate(bare)
+    assert [str(one.message)[:15] for one in told if "CIE451" in str(one.message)] == ["[CIE451] None o"]
 
 
 def test_relations_that_a_language_model_cannot_learn_are_counted(tmp_path: Path) -> None:
