@@ -12,19 +12,23 @@
 - `doc.user_data["clinie_schema"]` names the schema that the Doc is to be read with, where that is not the component's.
 """
 
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional
 
+import srsly
 from spacy.tokens import Doc, Span
 from spacy.util import filter_spans
-
-from .errors import ClinieError
 
 SPANS_KEY = "clinie"
 ID_KEY = "clinie_id"
 SCHEMA_KEY = "clinie_schema"
 REJECTED_KEY = "clinie_rejected"
 UNANSWERED = "unanswered"
+
+# How spaCy packs a span of a group: id, id in a knowledge base, label, first token, one past the last, the same of
+# characters.
+_SPAN = struct.Struct(">QQQllll")
 
 # What we wrote to `doc.ents`: first character, one past the last, label.
 ENTS_KEY = "clinie_ents"
@@ -35,18 +39,21 @@ def get_spans(doc: Doc) -> list[Span]:
 
     doc (Doc): A Doc of ours, or one that only has `doc.ents`.
     RETURNS (list[Span]): The spans of `doc.spans["clinie"]` if there is such a group, `doc.ents` otherwise.
-    RAISES (ClinieError): CIE008 if tokens were merged since, so that a span lies behind the last one.
     """
     if SPANS_KEY not in doc.spans:
         return list(doc.ents)
     try:
         spans = list(doc.spans[SPANS_KEY])
-    except IndexError:
-        raise ClinieError("CIE008") from None
-    if all(map(_stands, spans)):
-        return spans
+        if all(map(_stands, spans)):
+            return spans
+    except IndexError:  # one lies behind the last token
+        pass
     # spaCy moves entities along where tokens are merged or split, and leaves the spans of a group at their old numbers.
-    return [cover(doc, span.start_char, span.end_char, span.label_, span.id_) for span in spans]
+    # Their characters stand nowhere else than in what is saved of it.
+    packed = srsly.msgpack_loads(doc.spans[SPANS_KEY].to_bytes())["spans"]
+    name = doc.vocab.strings.as_string
+    moved = [_SPAN.unpack(one) for one in packed]
+    return [cover(doc, start, end, name(label), name(key)) for key, _, label, _, _, start, end in moved]
 
 
 def foreign_entities(doc: Doc) -> list[Span]:

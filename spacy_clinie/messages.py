@@ -27,10 +27,6 @@ MESSAGES = {
         "The relations of this Doc were set on another text, as when it was cut out of a longer Doc: they are left "
         "out. Set them again with doc._.rel."
     ),
-    "CIE008": (
-        "Tokens were merged after concepts were found, and spaCy did not move the concepts along. Put components that "
-        "merge or split tokens, such as merge_entities, before those of spacy_clinie."
-    ),
     # Schema
     "CIE101": (
         "There is no schema {name!r}: it is neither a file nor one of the bundled schemas{hint}. Bundled: {bundled}. "
