@@ -343,8 +343,8 @@ MESSAGES = {
         "well: one of them alone is learnt, and scoring counts the other as missed."
     ),
     "CIE477": (
-        "{file} of the component {component!r} is missing or cannot be read: the pipeline was copied in part, or saved "
-        "by another version of spacy_clinie. Copy it once more, or train again."
+        "{file!r} of the component {component!r} is missing or cannot be read, in part or as a whole: the pipeline was "
+        "copied in part, or saved by another version of spacy_clinie. Copy it once more, or train again."
     ),
     "CIE479": (
         "Training ends after {patience} steps without a better score (patience), and is evaluated every {every} "

@@ -53,8 +53,8 @@ def load(
     options (Any): More for `spacy.load`, such as `disable`, `vocab`, or `config` with other settings.
     RETURNS (Language): The pipeline.
     RAISES (ClinieError): CIE430 if there is no such pipeline, CIE442 if it cannot be loaded, CIE448 if it needs code
-        that was not imported, CIE302 if its base model is not installed; CIE101 to CIE109 for the schema; CIE315 if a
-        component cannot look for its types, CIE319 if no component could.
+        that was not imported, CIE477 if a file of a component is damaged, CIE302 if its base model is not installed;
+        CIE101 to CIE109 for the schema; CIE315 if a component cannot look for its types, CIE319 if no component could.
     """
     if code is not None:
         import_file("python_code", code)

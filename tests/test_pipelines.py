@@ -3,6 +3,7 @@
 import json
 import shutil
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -185,16 +186,23 @@ def test_a_lemmatizer_that_was_trained_keeps_what_it_puts_in_place(tmp_path: Pat
     assert [token.lemma_ for token in again(" ".join(words))] == ["rash", "quux"]
 
 
-def test_damaged_files_are_told(tiny_bert: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("load", [spacy.load, spacy_clinie.load])
+@pytest.mark.parametrize(
+    "name", ["head.safetensors", "schema.json", "tokenizer.json", "config.json", "model.safetensors"]
+)
+def test_damaged_files_are_told(load: Callable[[Path], Language], name: str, tiny_bert: str, tmp_path: Path) -> None:
     path = save(build("crf", tiny_bert, schema="n2c2_2018"), tmp_path / "model")
-    for name in ("head.safetensors", "schema.json"):
-        [file] = [one for one in path.rglob(name) if "torch" in one.parts]
-        content = file.read_bytes()
-        file.write_bytes(content[:20])
-        with pytest.raises(ClinieError, match="CIE442"):
-            spacy_clinie.load(path)
-        file.write_bytes(content)
-    spacy_clinie.load(path)
+    [file] = [one for one in path.rglob(name) if "torch" in one.parts]
+    content = file.read_bytes()
+    for damaged in (content[:20], content[:-20], b""):
+        file.write_bytes(damaged)
+        with pytest.raises(ClinieError, match=r"CIE477.*'clinie_ner_encoder'"):
+            load(path)
+    file.unlink()
+    with pytest.raises(ClinieError, match=r"CIE477.*'clinie_ner_encoder'"):
+        load(path)
+    file.write_bytes(content)
+    load(path)
 
 
 def test_a_typing_error_in_a_config_is_told(tiny_bert: str, tmp_path: Path) -> None:
@@ -210,7 +218,7 @@ def test_a_pipeline_whose_weights_were_lost_is_told(tiny_bert: str, tmp_path: Pa
     (folder,) = path.rglob("torch")
     shutil.rmtree(folder)
     folder.mkdir()
-    with pytest.raises(ClinieError, match="CIE442"):
+    with pytest.raises(ClinieError, match="CIE477"):
         spacy_clinie.load(path)
 
 

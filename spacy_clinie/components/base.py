@@ -333,7 +333,7 @@ class ClinieComponent(TrainablePipe):
         path (Union[str, Path]): The folder.
         exclude (Iterable[str]): `model`, `vocab`, or names of `facts`.
         RETURNS (ClinieComponent): Itself.
-        RAISES (ClinieError): CIE477 if a file of `facts` is missing or damaged.
+        RAISES (ClinieError): CIE477 if a file is missing or damaged.
         """
         util.from_disk(
             path,
@@ -400,9 +400,19 @@ class ClinieComponent(TrainablePipe):
             layer.to_disk(path / "tok2vec")
 
     def _load_model(self, path: Path) -> None:
-        for layer in self.model.layers:
-            layer.from_disk(path / "tok2vec")
-        self.model.shims[0].from_disk(path / "torch")
+        try:
+            for layer in self.model.layers:
+                layer.from_disk(path / "tok2vec")
+            self.model.shims[0].from_disk(path / "torch")
+        except RuntimeError:  # of the device, such as too little memory
+            raise
+        except Exception as error:  # a damaged file can raise anything
+            # A base model that cannot be loaded may be what was saved here, and not one to be named otherwise.
+            of_ours = isinstance(error, ClinieError) and error.code == "CIE303" and error.facts["name"]
+            if isinstance(error, ClinieError) and not (of_ours and Path(of_ours).is_relative_to(path)):
+                raise
+            file = Path(getattr(error, "filename", None) or path).name
+            raise ClinieError("CIE477", file=file, component=self.name) from error
 
 
 def _json_writer(fact: Any) -> Callable[[Path], None]:
