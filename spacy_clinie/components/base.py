@@ -404,13 +404,14 @@ class ClinieComponent(TrainablePipe):
             for layer in self.model.layers:
                 layer.from_disk(path / "tok2vec")
             self.model.shims[0].from_disk(path / "torch")
+        except ClinieError as error:
+            # A base model that cannot be loaded may be what was saved here, and not one to be named otherwise.
+            if error.code != "CIE303" or not Path(error.facts["name"]).is_relative_to(path):
+                raise
+            raise ClinieError("CIE477", file=path.name, component=self.name) from error
         except RuntimeError:  # of the device, such as too little memory
             raise
         except Exception as error:  # a damaged file can raise anything
-            # A base model that cannot be loaded may be what was saved here, and not one to be named otherwise.
-            of_ours = isinstance(error, ClinieError) and error.code == "CIE303" and error.facts["name"]
-            if isinstance(error, ClinieError) and not (of_ours and Path(of_ours).is_relative_to(path)):
-                raise
             file = Path(getattr(error, "filename", None) or path).name
             raise ClinieError("CIE477", file=file, component=self.name) from error
 
