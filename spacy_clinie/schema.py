@@ -28,10 +28,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from unicodedata import normalize
 
 from .errors import ClinieError
-from .notes import Concept, Note, Relation, joined
+from .notes import Note
 from .schema_file import (
     checked,
     closest,
@@ -42,6 +41,7 @@ from .schema_file import (
     relation_question,
     to_yaml,
 )
+from .schema_fitting import Fitting, by_spelling
 
 if TYPE_CHECKING:
     from .corpora.report import Report
@@ -239,7 +239,7 @@ class Schema:
             a relation is reported at the line of its head.
         RETURNS (Note): A new note.
         """
-        fitting = _Fitting(self, report, file, lines or {})
+        fitting = Fitting(self, report, file, lines or {})
         concepts = [fitting.concept(concept) for concept in note.concepts]
         places = relations_at or [(file, fitting.lines.get(relation.head)) for relation in note.relations]
         relations = [fitting.relation(*both) for both in zip(note.relations, places, strict=True)]
@@ -284,19 +284,23 @@ class Schema:
         return table
 
     @cached_property
-    def _concept_names(self) -> dict[str, str]:
+    def concept_names(self) -> dict[str, str]:
+        """The types of concepts by their names in the data: their own, and those that they merge."""
         return {raw: kind.name for kind in self.concepts.values() for raw in (kind.name, *kind.merge)}
 
     @cached_property
-    def _concept_spellings(self) -> dict[str, list[str]]:
-        return _spellings((*self._concept_names, *self.dropped_concepts))
+    def concept_spellings(self) -> dict[str, list[str]]:
+        """All names of concept types, by what is the same in all spellings of one."""
+        return by_spelling((*self.concept_names, *self.dropped_concepts))
 
     @cached_property
-    def _relation_spellings(self) -> dict[str, list[str]]:
-        return _spellings((*self._relation_names, *self.dropped_relations))
+    def relation_spellings(self) -> dict[str, list[str]]:
+        """All names of relation types, by what is the same in all spellings of one."""
+        return by_spelling((*self.relation_names, *self.dropped_relations))
 
     @cached_property
-    def _relation_names(self) -> dict[str, str]:
+    def relation_names(self) -> dict[str, str]:
+        """The types of relations by their names in the data: their own, and those that they merge."""
         return {raw: kind.name for kind in self.relations.values() for raw in (kind.name, *kind.merge)}
 
 
@@ -306,104 +310,6 @@ def bundled() -> tuple[str, ...]:
     RETURNS (tuple[str, ...]): In alphabetical order.
     """
     return tuple(sorted(file.stem for file in BUNDLED.glob("*.yml")))
-
-
-class _Fitting:
-    """One note being put into the types of a schema: first every concept, then every relation."""
-
-    def __init__(self, schema: Schema, report: "Report", file: str | Path, lines: Mapping[str, int]) -> None:
-        self.schema = schema
-        self.report = report
-        self.file = file
-        self.lines = lines
-        self.kept: dict[str, Concept] = {}  # by id in the corpus: the new concept that stands for it
-        self.left_out: set[str] = set()  # ids of concepts that went on purpose
-        self.concept_twins: dict[tuple, Concept] = {}
-        self.relation_twins: dict[tuple[str, str, str], Relation] = {}
-
-    def concept(self, concept: Concept) -> Concept | None:
-        schema, report, where = self.schema, self.report, (self.file, self.lines.get(concept.id))
-        known = self._known("concept", concept.label, schema._concept_spellings, where)
-        label = schema._concept_names.get(known)
-        if label is None:
-            if known in schema.dropped_concepts:
-                report.leave_out(f"concept type that the schema drops: {concept.label}", *where)
-                self.left_out.add(concept.id)
-            else:
-                report.drop(f"concept type that the schema does not know: {concept.label}", *where)
-            return None
-        twin = self.concept_twins.setdefault((concept.offsets, tuple(concept.fragments), label), concept)
-        if twin.label != concept.label:
-            report.leave_out("same concept twice after merging types", *where)
-            kept = self.kept[concept.id] = self.kept[twin.id]
-            for name, value in concept.attributes.items():
-                known = kept.attributes.setdefault(name, value)
-                kept.attributes[name] = joined(known, value)
-                if kept.attributes[name] != known:
-                    report.mend("attribute of merged concepts with several values, joined by |", *where)
-            return None
-        new = replace(concept, label=label, fragments=list(concept.fragments), attributes=dict(concept.attributes))
-        self.kept[concept.id] = new
-        return new
-
-    def relation(self, relation: Relation, where: tuple[str | Path, int | None]) -> Relation | None:
-        schema, report = self.schema, self.report
-        known = self._known("relation", relation.label, schema._relation_spellings, where)
-        label = schema._relation_names.get(known)
-        if label is None:
-            if not schema.relations:
-                report.leave_out("relation, and the schema has no relation types", *where)
-            elif known in schema.dropped_relations:
-                report.leave_out(f"relation type that the schema drops: {relation.label}", *where)
-            else:
-                report.drop(f"relation type that the schema does not know: {relation.label}", *where)
-            return None
-        if relation.head in self.left_out or relation.tail in self.left_out:
-            report.leave_out("relation with a concept that the schema drops", *where)
-            return None
-        head, tail = self.kept.get(relation.head), self.kept.get(relation.tail)
-        if head is None or tail is None:
-            report.drop("relation with a concept that could not be carried over", *where)
-            return None
-        if head is tail and relation.head != relation.tail:
-            report.leave_out("relation of a concept to itself after merging types", *where)
-            return None
-        # Of two on the same words either can be the head, but only one of them.
-        turned = (tail.id, head.id, label) in self.relation_twins
-        if schema.relations[label].symmetric and (turned or tail.offsets < head.offsets):
-            head, tail = tail, head
-        twin = self.relation_twins.setdefault((head.id, tail.id, label), relation)
-        if (twin.head, twin.tail, twin.label) != (relation.head, relation.tail, relation.label):
-            both_ways = (twin.tail, twin.head, twin.label) == (relation.head, relation.tail, relation.label)
-            merged = "same relation twice after merging types"
-            report.leave_out("symmetric relation given both ways" if both_ways else merged, *where)
-            return None
-        if label not in schema.allowed(head.label, tail.label):
-            reason = "relation between types that the schema does not list for it"
-            report.mend(f"{reason}: {label} ({head.label} -> {tail.label}), kept", *where)
-        return replace(relation, head=head.id, tail=tail.id, label=label)
-
-    def _known(
-        self, kind: str, label: str, spellings: Mapping[str, list[str]], where: tuple[str | Path, int | None]
-    ) -> str:
-        """A type as the schema spells it, if it has just one that differs in capitals or composed letters at most."""
-        alike = spellings.get(_folded(label), [])
-        if label in alike or len(alike) != 1:
-            return label
-        self.report.mend(f"{kind} type that the schema spells otherwise: {label}, taken as {alike[0]}", *where)
-        return alike[0]
-
-
-def _spellings(names: Iterable[str]) -> dict[str, list[str]]:
-    """Names by what is the same in all spellings of one."""
-    found: dict[str, list[str]] = {}
-    for name in names:
-        found.setdefault(_folded(name), []).append(name)
-    return found
-
-
-def _folded(name: str) -> str:
-    return normalize("NFC", normalize("NFC", name).casefold())
 
 
 def _without_empty(value: Any) -> Any:

@@ -22,8 +22,9 @@ from ..prompts.relations import Mark, Pair, RelationPrompt, RelationsAsked, Stre
 from ..prompts.template import source_of
 from ..relations import has_relations, relation_places
 from ..schema import Schema
-from .base import ClinieComponent, gold_spans
+from .base import ClinieComponent
 from .candidates import candidates, gold_triples, warn_of_no_candidates
+from .docs import gold_spans
 
 # Pairs of a note that a language model is asked about: more would take it an hour.
 MOST_ASKED = 5_000

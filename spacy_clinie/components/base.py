@@ -1,7 +1,7 @@
 """What our trainable components share: a schema that travels with them, saving by folders, training by one float."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -11,19 +11,16 @@ import srsly
 from spacy import util
 from spacy.language import Language
 from spacy.pipeline import TrainablePipe
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer, set_dropout_rate
 
-from ..annotation import SCHEMA_KEY, cover, get_all_spans, get_spans, is_partly_annotated
+from ..annotation import SCHEMA_KEY, is_partly_annotated
 from ..conversion import note_from_doc
 from ..errors import ClinieError, warn
 from ..relations import register_extension
 from ..schema import Schema
-
-# What a model holds for each token while it reads (scores of all tags) takes about a kilobyte.
-PART_TOKENS = 200_000
 
 
 class ClinieComponent(TrainablePipe):
@@ -422,36 +419,3 @@ def _json_writer(fact: Any) -> Callable[[Path], None]:
 
 def _as_bytes(fact: Any) -> bytes:
     return srsly.json_dumps(fact).encode("utf8")
-
-
-def in_parts(docs: Iterable[Doc]) -> Iterator[list[Doc]]:
-    """Docs in groups that fit into memory together, however many and long they are.
-
-    docs (Iterable[Doc]): The Docs.
-    YIELDS (list[Doc]): At most `PART_TOKENS` tokens; a longer Doc is a part of its own.
-    """
-    part: list[Doc] = []
-    tokens = 0
-    for doc in docs:
-        if part and tokens + len(doc) > PART_TOKENS:
-            yield part
-            part, tokens = [], 0
-        part.append(doc)
-        tokens += len(doc)
-    if part:
-        yield part
-
-
-def gold_spans(reference: Doc, doc: Doc, *, entities: bool = False) -> list[Span]:
-    """The gold concepts on another Doc of the same text, snapped outward where the tokens differ.
-
-    reference (Doc): The Doc with the gold concepts.
-    doc (Doc): The other Doc.
-    entities (bool): Also the entities of other components.
-    RETURNS (list[Span]): Spans of `doc`, in the order of `get_spans(reference)`, or of `get_all_spans(reference)`.
-    RAISES (ClinieError): CIE462 if the texts differ.
-    """
-    if doc.text != reference.text:
-        raise ClinieError("CIE462")
-    spans = get_all_spans(reference) if entities else get_spans(reference)
-    return [cover(doc, span.start_char, span.end_char, span.label_, span.id_) for span in spans]

@@ -18,7 +18,7 @@ from ..prompts.relations import RelationPrompt
 from ..relations import get_relations, set_relations
 from .answers import Answer, FoundConcept, FoundRelation, Key
 from .asking import AskingComponent
-from .base import in_parts
+from .docs import in_parts
 
 DEFAULT_CONFIG = """
 [model]

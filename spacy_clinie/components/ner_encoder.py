@@ -14,7 +14,8 @@ from thinc.api import Config, Model
 from ..annotation import add_concepts, get_spans, has_concepts
 from ..errors import warn
 from ..models.pieces import Sought
-from .base import ClinieComponent, gold_spans, in_parts
+from .base import ClinieComponent
+from .docs import gold_spans, in_parts
 
 # The model that finds concepts of one type within each other.
 _NESTS = "clinie_encoder_mrc"

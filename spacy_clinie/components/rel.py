@@ -17,8 +17,9 @@ from ..errors import ClinieError, warn
 from ..models.excerpts import PairInput
 from ..relations import get_relations, has_relations, relation_places, set_relations
 from ..scoring.scorer import score_relations
-from .base import ClinieComponent, gold_spans, in_parts
+from .base import ClinieComponent
 from .candidates import candidates, gold_triples, warn_of_no_candidates
+from .docs import gold_spans, in_parts
 
 DEFAULT_CONFIG = """
 [model]
