@@ -16,7 +16,9 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional
 
+import numpy as np
 import srsly
+from spacy.attrs import ENT_IOB, ENT_TYPE
 from spacy.tokens import Doc, Span
 from spacy.util import filter_spans
 
@@ -29,6 +31,9 @@ UNANSWERED = "unanswered"
 # How spaCy packs a span of a group: id, id in a knowledge base, label, first token, one past the last, the same of
 # characters.
 _SPAN = struct.Struct(">QQQllll")
+
+# `Token.ent_iob` of one that begins an entity.
+_BEGINS = 3
 
 # What we wrote to `doc.ents`: first character, one past the last, label.
 ENTS_KEY = "clinie_ents"
@@ -133,8 +138,8 @@ def set_concepts(
     """Write concepts to `doc.spans["clinie"]` and the flat part of them to `doc.ents`.
 
     Where two concepts overlap, `doc.ents` gets the longer one (spaCy's `filter_spans`), of two on the same words the
-    likelier. Entities that others wrote to `doc.ents` stay, and ours give way to them; entities from an earlier call of
-    this function do not.
+    likelier. Entities that others wrote to `doc.ents` stay, and ours give way to them and to tokens that others blocked
+    (`doc.set_ents`); entities from an earlier call of this function do not stay.
     Relations are kept by offsets, so they stay right as long as their concepts are still there.
 
     doc (Doc): The Doc, changed in place.
@@ -152,15 +157,17 @@ def set_concepts(
     if details:
         attrs["details"] = {key: dict(value) for key, value in details.items()}
     doc.spans[SPANS_KEY].attrs = attrs
-    taken = {i for ent in foreign for i in range(ent.start, ent.end)}
+    blocked = [doc[i : i + 1] for i in _blocked(doc)]
+    taken = {i for span in [*foreign, *blocked] for i in range(span.start, span.end)}
     # The first of two on the same words is kept: those of which nothing is known come from a person.
     sure = [1.0 if score is None else score for score in get_scores(doc)]
     ranked = sorted(range(len(spans)), key=lambda i: -sure[i])
     flat = filter_spans(spans[i] for i in ranked if taken.isdisjoint(range(spans[i].start, spans[i].end)))
     linked = _linked(doc)
-    doc.ents = foreign + [
+    ours = [
         Span(doc, span.start, span.end, label=span.label, kb_id=linked.get(_place(span), span.kb_id)) for span in flat
     ]
+    doc.set_ents(foreign + ours, blocked=blocked)
     doc.user_data[ENTS_KEY] = [[span.start_char, span.end_char, span.label_] for span in flat]
 
 
@@ -172,6 +179,12 @@ def get_links(doc: Doc) -> list[str]:
     """
     linked = _linked(doc)
     return [doc.vocab.strings[linked.get(_place(span), span.kb_id)] for span in get_spans(doc)]
+
+
+def _blocked(doc: Doc) -> list[int]:
+    """The tokens of which somebody said that they belong to no entity: spaCy has them begin one without a type."""
+    begun, kinds = doc.to_array([ENT_IOB, ENT_TYPE]).T
+    return np.flatnonzero((begun == _BEGINS) & (kinds == 0)).tolist()
 
 
 def _linked(doc: Doc) -> dict[tuple[int, int, int], int]:

@@ -265,6 +265,19 @@ def test_entities_of_others_stay(nlp: spacy.Language) -> None:
     assert [(ent.text, ent.label_) for ent in doc.ents] == [("aspirin", "CHEBI")]
 
 
+def test_tokens_that_others_blocked_stay_blocked(nlp: spacy.Language) -> None:
+    doc = nlp.make_doc("Took aspirin 25 mg for pain.")
+    doc.set_ents([Span(doc, 5, 6, "Own")], blocked=[doc[2:4]])
+    for _ in range(2):
+        set_concepts(
+            doc, [Span(doc, *one) for one in ((1, 2, "Drug"), (2, 4, "Strength"), (3, 4, "Unit"), (5, 6, "X"))]
+        )
+        assert [(ent.text, ent.label_) for ent in doc.ents] == [("aspirin", "Drug"), ("pain", "Own")]
+        assert len(get_spans(doc)) == 4
+    assert [token.ent_iob_ for token in doc] == ["O", "B", "B", "B", "O", "B", "O"]
+    set_concepts(nlp.make_doc(""), [])
+
+
 def test_two_labels_on_one_span_keep_their_own_scores(nlp: spacy.Language) -> None:
     doc = nlp.make_doc("Took aspirin.")
     add_concepts(doc, [(1, 2, "Drug", 0.9), (1, 2, "treatment", 0.3)])
