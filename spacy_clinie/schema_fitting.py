@@ -49,9 +49,9 @@ class Fitting:
             report.leave_out("same concept twice after merging types", *where)
             kept = self.kept[concept.id] = self.kept[twin.id]
             for name, value in concept.attributes.items():
-                known = kept.attributes.setdefault(name, value)
-                kept.attributes[name] = joined(known, value)
-                if kept.attributes[name] != known:
+                before = kept.attributes.setdefault(name, value)
+                kept.attributes[name] = joined(before, value)
+                if kept.attributes[name] != before:
                     report.mend("attribute of merged concepts with several values, joined by |", *where)
             return None
         new = replace(concept, label=label, fragments=list(concept.fragments), attributes=dict(concept.attributes))

@@ -3,7 +3,8 @@ import os
 # Two processes share the tests; in each, torch takes one thread. It reads this when it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from spacy_clinie.conversion import doc_from_note
 from spacy_clinie.notes import Concept, Note, Relation
 from tests.tiny import make_decoder, make_encoder
 
+SmallDisk = Callable[[int], AbstractContextManager[None]]
 CORPORA = Path(os.environ.get("CLINIE_CORPORA", Path(__file__).parents[2] / "shared" / "corpora"))
 
 
@@ -83,3 +85,20 @@ def make_examples(notes: list[Note]) -> Callable[[spacy.Language], list[Example]
 def tiny_settings(encoder: str, **more: Any) -> dict[str, Any]:
     """Settings that our encoder architectures share, for a tiny model on one thread."""
     return {"encoder": encoder, "head_rate": 1.0, "dropout": 0.0, "device": "cpu", "precision": "fp32", **more}
+
+
+@pytest.fixture
+def small_disk() -> SmallDisk:
+    """Makes a disk on which files have so many bytes at most, for a while."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    @contextmanager
+    def small(size: int) -> Iterator[None]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return small

@@ -20,6 +20,7 @@ from spacy_clinie.errors import ClinieWarning, warn
 from spacy_clinie.notes import Concept, Note, Relation
 from spacy_clinie.pipelines import bundled
 from spacy_clinie.schema import Schema
+from tests.conftest import SmallDisk
 
 # Stands in every text of these tests, and must never be seen in what is printed.
 SECRET = "zyxomab"
@@ -362,14 +363,11 @@ def test_annotate_tells_what_a_model_said_in_vain(tmp_path: Path, notes: Path, p
     assert (status, "Not taken of what the model answered: text 2, unlikely 4\n" in output) == (0, True), output
 
 
-def test_a_full_disk_is_told_with_the_file_and_nothing_half_written_stays(tmp_path: Path, notes: Path) -> None:
-    resource = pytest.importorskip("resource")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
-    try:
+def test_a_full_disk_is_told_with_the_file_and_nothing_half_written_stays(
+    tmp_path: Path, notes: Path, small_disk: SmallDisk
+) -> None:
+    with small_disk(10):
         status, output = run("schema", "draft", "jsonl", notes, tmp_path / "mine.yml")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert status == 1
     assert f"[CIE500] {tmp_path / 'mine.yml'}: File too large." in output
     assert list(tmp_path.glob("*mine*")) == []

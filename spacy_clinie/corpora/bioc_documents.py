@@ -134,9 +134,7 @@ def json_documents(file: Path, report: Report) -> Iterator[tuple[BioCDocument, i
         report.drop("file is not a BioC collection", file)
         return
     for part in parts:
-        _tell_fields(
-            part, "collection", {"documents", "infons", "source", "date", "key", "version"}, report, file, None
-        )
+        _tell_fields(part, "collection", {"documents", "infons", *_ELEMENTS["collection"]}, report, file, None)
     leave_out_infons([("collection", part.get("infons")) for part in parts], report, file, None)
     for number, document in enumerate(documents, start=1):
         try:

@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
-from itertools import accumulate, count, product
+from itertools import count, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +32,7 @@ from .bioc_documents import TYPE, json_documents, leave_out_infons, xml_document
 from .bundle import Ids, at_least_one, find_bundles, make_sound, replacing, take_free
 from .files import clean, field_name
 from .identifiers import closest, identifiers_of
-from .offsets import Counting
+from .offsets import Counting, counted_in
 from .report import Report
 from .source import SourcedNote
 
@@ -140,8 +140,7 @@ def _note(document: BioCDocument, report: Report, file: Path, line: int | None) 
         return None
     reading.tell(report, file, line)
     text = reading.buffer.decode(reading.unit.encoding)
-    widths = (len(char.encode(reading.unit.encoding)) // reading.unit.size for char in text)
-    counting = Counting(reading.unit.name, list(accumulate(widths, initial=0)))
+    counting = counted_in(reading.unit.name, text)
     note = Note(str(document.id), text, [_concept(annotation, counting) for annotation in usable])
     for relation in (relation for relation in _relations(document) if relation.nodes):
         found = _relation(relation, unused)
@@ -189,12 +188,11 @@ class _Reading(NamedTuple):
         if not annotation.text:
             return True
         recorded = clean(str(annotation.text))[0].replace("\n", self.end).encode(self.unit.encoding)
-        listed = [(place.offset * self.unit.size, place.length * self.unit.size) for place in annotation.locations]
-        pieces = [(first, first + length) for first, length in listed]
+        size = self.unit.size
+        pieces = [(place.offset * size, (place.offset + place.length) * size) for place in annotation.locations]
         if self.buffer[min(pieces)[0] : max(last for _, last in pieces)] == recorded:
             return True
-        orders = (pieces, sorted(pieces)) if len(pieces) > 1 else ()
-        return any(self._stand_in(recorded, order) for order in orders)
+        return len(pieces) > 1 and any(self._stand_in(recorded, order) for order in (pieces, sorted(pieces)))
 
     def _stand_in(self, recorded: bytes, pieces: list[tuple[int, int]]) -> bool:
         """Whether pieces of the text are what a recorded text has of letters and digits, one behind the other."""

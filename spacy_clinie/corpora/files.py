@@ -108,7 +108,7 @@ def find_files(folder: Path, suffix: str | tuple[str, ...], report: Report) -> l
     for path in sorted(_walk(folder, report)):
         if not path.name.lower().endswith(suffix):
             continue
-        if any(part.startswith(".") for part in path.relative_to(folder).parts):
+        if _is_hidden(path, folder):
             report.leave_out("hidden file", path)
         elif path.is_file():
             found.append(path)
@@ -126,8 +126,7 @@ def tell_unread(folder: Path, suffixes: tuple[str, ...], report: Report) -> None
     report (Report): The report.
     """
     for path in all_files(folder):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not (hidden or path.name.lower().endswith(suffixes) or path.stem.lower() in ABOUT):
+        if not (_is_hidden(path, folder) or path.name.lower().endswith(suffixes) or path.stem.lower() in ABOUT):
             report.leave_out("file of another kind, not read", path)
 
 
@@ -358,6 +357,10 @@ def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
     end = "\n" if "\n" in text else "\r"
     for number, line in enumerate(text.removeprefix(BOM).split(end), start=1):
         yield number, line.removesuffix("\r")
+
+
+def _is_hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def _printable(note_id: str, path: Path, report: Report) -> str:

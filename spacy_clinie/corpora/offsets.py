@@ -34,6 +34,16 @@ class Counting(NamedTuple):
         return bisect_right(self.starts, offset) - 1 + max(0, offset - self.starts[-1])
 
 
+def counted_in(unit: str, text: str) -> Counting:
+    """How offsets count a text in a unit.
+
+    unit (str): `characters`, `UTF-16 units` or `bytes`.
+    text (str): The text.
+    RETURNS (Counting): The way to count.
+    """
+    return Counting(unit, list(accumulate(map(_UNITS[unit], text), initial=0)))
+
+
 def counted_otherwise(text: str, agreeing: Callable[[Callable[[int], int]], int], wanted: int) -> Optional[Counting]:
     """How offsets were counted, if not in characters of the text. What makes no more recorded strings stand at their
     offsets than taking these as they are does not count as a reason.

@@ -6,6 +6,7 @@ import pytest
 
 from spacy_clinie.notes import Relation
 
+from .test_bioc_json import json_document, read_json
 from .test_bioc_xml import (
     DRUG,
     RASH,
@@ -13,10 +14,8 @@ from .test_bioc_xml import (
     annotation,
     counts,
     document,
-    json_document,
     passage,
     read,
-    read_json,
     relation,
 )
 

@@ -12,6 +12,7 @@ from spacy_clinie.corpora.files import write_text
 from spacy_clinie.corpora.report import Report
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.notes import Concept, Note, Relation
+from tests.conftest import SmallDisk
 
 FILE = Path("notes.jsonl")
 
@@ -171,15 +172,11 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [write_text, lambda path, text: jsonl.write([Note("a", text)], path)])
-def test_a_file_that_the_disk_has_no_room_for_is_named(tmp_path: Path, write: Callable[[Path, str], None]) -> None:
-    resource = pytest.importorskip("resource")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    try:
-        with pytest.raises(OSError, match="too large") as caught:
-            write(tmp_path / "full.jsonl", "x" * 2000)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+def test_a_file_that_the_disk_has_no_room_for_is_named(
+    tmp_path: Path, small_disk: SmallDisk, write: Callable[[Path, str], None]
+) -> None:
+    with small_disk(1000), pytest.raises(OSError, match="too large") as caught:
+        write(tmp_path / "full.jsonl", "x" * 2000)
     assert caught.value.filename == str(tmp_path / "full.jsonl")
 
 

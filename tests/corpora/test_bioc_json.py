@@ -1,0 +1,106 @@
+"""What BioC has of its own where it is JSON."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spacy_clinie.corpora.report import Report
+from spacy_clinie.errors import ClinieError
+from spacy_clinie.notes import Note, Relation
+
+from .test_bioc_xml import TEXT, counts, read_again
+
+
+def json_document(**changes: Any) -> dict[str, Any]:
+    part = {"infons": {}, "sentences": [], "annotations": [], "relations": [], "offset": 0, "text": TEXT}
+    return {"id": "n1", "infons": {}, "passages": [part | changes], "annotations": [], "relations": []}
+
+
+def read_json(folder: Path, value: Any) -> tuple[list[Note], Report]:
+    (folder / "a.json").write_text(json.dumps(value) if not isinstance(value, str) else value)
+    return read_again(folder)
+
+
+def test_json_needs_no_empty_keys(tmp_path: Path) -> None:
+    marks = [{"id": key, "infons": {"type": "X"}, "locations": [{"offset": 0, "length": 4}]} for key in (0, 1)]
+    links = [{"infons": {"type": "Y"}, "nodes": [{"refid": 0}, {"refid": 1}]}]
+    part = {"offset": 0, "text": TEXT, "annotations": marks}
+    (note,), report = read_json(tmp_path, {"documents": [{"id": 0, "passages": [part], "relations": links}]})
+    assert [concept.id for concept in note.concepts] == ["0", "1"]
+    assert note.relations == [Relation("0", "1", "Y")]
+    assert report.problems == 0
+    (note,), report = read_json(tmp_path, '{"documents": [{"id": "a", "id": "b", "passages": []}]}')
+    assert counts(report) == {"key given twice in one object, the last was kept": 1}
+
+
+def test_json_is_read_also_as_a_list_of_collections(tmp_path: Path) -> None:
+    notes, report = read_json(tmp_path, [{"documents": [json_document()]}, {"documents": [json_document()]}])
+    assert [(note.id, note.text) for note in notes] == [("n1", TEXT), ("n1~2", TEXT)]
+    assert counts(report) == {"two notes with one id: the later one got a number behind it": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"annotations": [7]}, "annotation that is no object"),
+        ({"annotations": 7}, "document that is not BioC"),
+        ({"offset": "0"}, "document without an id, or with passages that are not text"),
+        ({"text": 7}, "document without an id, or with passages that are not text"),
+        (
+            {"annotations": [{"id": "a", "infons": [], "text": "", "locations": []}]},
+            "annotation without type or place",
+        ),
+        (
+            {
+                "annotations": [
+                    {"id": "a", "infons": {"type": "X"}, "text": "", "locations": [{"offset": "0", "length": 3}]}
+                ]
+            },
+            "annotation without type or place",
+        ),
+        (
+            {"annotations": [{"id": "a", "infons": {"type": "X"}, "locations": [{"offset": 0}]}]},
+            "annotation without type or place",
+        ),
+        ({"sentences": [{"offset": 0, "text": "Other."}]}, "sentence whose text is not in its passage"),
+        ({"text": "Half \ud83d."}, "half a character (lone surrogate) was replaced"),
+    ],
+)
+def test_bad_json_is_counted(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
+    notes, report = read_json(tmp_path, {"documents": [json_document(**changes), json_document() | {"id": "n2"}]})
+    assert notes[-1].id == "n2"
+    assert counts(report) == {reason: 1}
+
+
+@pytest.mark.parametrize("value", ["", '{"documents": [', "[" * 100_000, {}, [1], {"documents": 7}, {"documents": []}])
+def test_json_without_documents_is_an_error(tmp_path: Path, value: Any) -> None:
+    with pytest.raises(ClinieError, match="CIE250"):
+        read_json(tmp_path, value)
+
+
+def test_fields_that_json_does_not_have_are_counted(tmp_path: Path) -> None:
+    documents = [json_document(doi="10.1") | {"bioctype": "BioCDocument"}]
+    collection = {"documents": documents, "date": "", "version": "1.0", "bioctype": "BioCCollection", "relations": [{}]}
+    (_,), report = read_json(tmp_path, collection)
+    assert {r.reason: r.examples for r in report.remarks("left_out")} == {
+        "field that this format does not have: passage.doi": ["a.json:1"],
+        "field that this format does not have: collection.relations": ["a.json"],
+    }
+
+
+def test_the_line_of_a_remark_on_json_is_the_number_of_the_document(tmp_path: Path) -> None:
+    bad = json_document(annotations=[7], doi="10.1", sentences=[{"offset": 0, "text": "Other."}])
+    found, report = read_json(
+        tmp_path,
+        [{"documents": [json_document()]}, {"documents": [bad | {"id": "n2"}, {"id": 7, "passages": [[]]}, 7]}],
+    )
+    assert [note.id for note in found] == ["n1", "n2", "7"]
+    assert {r.reason: r.examples for kind in ("dropped", "left_out") for r in report.remarks(kind)} == {
+        "annotation that is no object": ["a.json:2"],
+        "sentence whose text is not in its passage": ["a.json:2"],
+        "field that this format does not have: passage.doi": ["a.json:2"],
+        "passage that is no object": ["a.json:3"],
+        "document that is not BioC": ["a.json:4"],
+    }
