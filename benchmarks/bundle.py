@@ -19,9 +19,9 @@ from spacy.tokens import DocBin
 from spacy.util import load_config
 
 import spacy_clinie
-from spacy_clinie.annotation import ID_KEY
-from spacy_clinie.components.base import ClinieComponent
-from spacy_clinie.conversion import note_from_doc
+from spacy_clinie.components.trainable import ClinieComponent
+from spacy_clinie.doc.concepts import ID_KEY
+from spacy_clinie.doc.interchange import note_from_doc
 from spacy_clinie.pipelines import before_to_disk
 from spacy_clinie.schema import Schema
 from spacy_clinie.scoring.scores import score

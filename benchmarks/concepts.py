@@ -32,7 +32,7 @@ def run_spacy_clinie(notes: dict[str, list[Any]], run: Run) -> Predict:
 
 
 def run_spacy(notes: dict[str, list[Any]], run: Run) -> Predict:
-    from spacy_clinie.models.base import locate
+    from spacy_clinie.models.pretrained import locate
 
     nlp = blank()
     window = run.settings.get("window", 128)
@@ -66,7 +66,7 @@ def run_spacy(notes: dict[str, list[Any]], run: Run) -> Predict:
 
 
 def _spacy_notes(nlp: Any, notes: list[Any]) -> list[Any]:
-    from spacy_clinie.conversion import note_from_doc
+    from spacy_clinie.doc.interchange import note_from_doc
 
     docs = nlp.pipe((note.text for note in notes), batch_size=256)
     return [note_from_doc(doc, note.id) for doc, note in zip(docs, notes, strict=True)]
@@ -78,9 +78,9 @@ def run_edsnlp(notes: dict[str, list[Any]], run: Run) -> Predict:
     from edsnlp.training import ScheduledOptimizer, TrainingData
     from edsnlp.training import train as train_edsnlp
 
-    from spacy_clinie.models.base import locate
-    from spacy_clinie.notes import Concept, Note
-    from spacy_clinie.tokenizer import make_tokenizer
+    from spacy_clinie.doc.note import Concept, Note
+    from spacy_clinie.doc.tokenizer import make_tokenizer
+    from spacy_clinie.models.pretrained import locate
 
     torch.manual_seed(run.seed)
     nlp = edsnlp.blank("eds")
@@ -147,8 +147,8 @@ def run_encoder(notes: dict[str, list[Any]], run: Run) -> Predict:
     """The encoder alone with its tokenizer: sorted by length, about 1,024 padded pieces a batch, nothing found."""
     import torch
 
-    from spacy_clinie.models.base import load_encoder, load_tokenizer
-    from spacy_clinie.models.pieces import by_budget
+    from spacy_clinie.models.pretrained import load_encoder, load_tokenizer
+    from spacy_clinie.models.wordpieces import by_budget
 
     model, tokenizer = load_encoder("minilm").eval(), load_tokenizer("minilm")
 

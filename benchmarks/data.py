@@ -5,13 +5,13 @@ from pathlib import Path
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
-from spacy_clinie.conversion import doc_from_note
 from spacy_clinie.corpora.catalogue import CORPORA, read_corpus
-from spacy_clinie.corpora.report import Report
 from spacy_clinie.corpora.splits import splits_of
-from spacy_clinie.notes import Note
+from spacy_clinie.doc.interchange import doc_from_note
+from spacy_clinie.doc.note import Note
+from spacy_clinie.doc.report import Report
+from spacy_clinie.doc.tokenizer import make_tokenizer
 from spacy_clinie.schema import Schema
-from spacy_clinie.tokenizer import make_tokenizer
 
 HERE = Path(__file__).parent
 # Corpus of the catalogue, and the view of it that is compared.

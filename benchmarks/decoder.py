@@ -19,9 +19,9 @@ from runs import Row, Run, interval, main, number
 from thresholds import best, by_threshold, written
 from training import CONCEPTS, PASSES, WORDS, blank, train
 
-from spacy_clinie.conversion import note_from_doc
 from spacy_clinie.corpora.splits import sample
-from spacy_clinie.notes import Note
+from spacy_clinie.doc.interchange import note_from_doc
+from spacy_clinie.doc.note import Note
 from spacy_clinie.scoring.scores import score
 from spacy_clinie.study.mistakes import KINDS, analyse
 

@@ -12,9 +12,9 @@ from relations import ARCHITECTURES
 from runs import Row, Run, interval, main, number
 from training import CONCEPTS, RELATIONS, blank, train
 
-from spacy_clinie.conversion import note_from_doc
 from spacy_clinie.corpora.splits import sample
-from spacy_clinie.relations import set_relations
+from spacy_clinie.doc.interchange import note_from_doc
+from spacy_clinie.doc.relations import set_relations
 from spacy_clinie.scoring.scores import score
 
 

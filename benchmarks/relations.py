@@ -14,10 +14,10 @@ from data import DISTANCE, load, to_docs
 from runs import Row, Run, interval, main, number
 from training import PASSES, RELATIONS, blank, train
 
-from spacy_clinie.conversion import note_from_doc
 from spacy_clinie.corpora.splits import sample
-from spacy_clinie.notes import Note
-from spacy_clinie.relations import set_relations
+from spacy_clinie.doc.interchange import note_from_doc
+from spacy_clinie.doc.note import Note
+from spacy_clinie.doc.relations import set_relations
 from spacy_clinie.schema import Schema
 from spacy_clinie.scoring.scores import score
 

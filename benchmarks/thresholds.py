@@ -14,10 +14,10 @@ from bundle import CORPORA
 from spacy.tokens import DocBin
 
 import spacy_clinie
-from spacy_clinie.annotation import ID_KEY
 from spacy_clinie.components.decoder_prompt import DecoderPrompt
-from spacy_clinie.conversion import note_from_doc
-from spacy_clinie.notes import Note
+from spacy_clinie.doc.concepts import ID_KEY
+from spacy_clinie.doc.interchange import note_from_doc
+from spacy_clinie.doc.note import Note
 from spacy_clinie.scoring.counts import count
 from spacy_clinie.scoring.scores import pair_notes, summarize
 

@@ -10,7 +10,7 @@ from spacy.training import Example
 from spacy.util import minibatch
 from thinc.api import Adam
 
-from spacy_clinie.notes import Note
+from spacy_clinie.doc.note import Note
 
 PASSES, WORDS = 4, 400
 # Learning rates of ours, chosen on dev.

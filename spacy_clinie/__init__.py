@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from .relations import get_relations, register_extension, set_relations
+from .doc.relations import get_relations, register_extension, set_relations
 
 if TYPE_CHECKING:
     from .schema import Schema

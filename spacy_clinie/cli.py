@@ -14,7 +14,7 @@ from .study.command import app as study
 from .terminal import SETTINGS, guarded
 
 if TYPE_CHECKING:
-    from .corpora.report import Remark, Report
+    from .doc.report import Remark, Report
 
 _PLACES = 2
 # Titles of a report's kinds of remarks.
@@ -162,9 +162,9 @@ def draft_schema(
     Example:
       python -m spacy_clinie schema draft brat my_notes my_schema.yml
     """
-    from .corpora.bundle import replacing
     from .corpora.catalogue import read_corpus
-    from .corpora.report import Report
+    from .doc.report import Report
+    from .formats.bundle import replacing
     from .schema import Schema
 
     if target is not None and target.exists():
@@ -265,7 +265,7 @@ def annotate(
       python -m spacy_clinie annotate training/model-best my_notes found.jsonl
       python -m spacy_clinie annotate open-minilm note.txt page.html
     """
-    from .apply import annotate as run
+    from .annotate.runner import annotate as run
 
     summary = run(pipeline, source, target, schema=schema, code=code, strict=strict)
     typer.echo(f"{summary.notes:,} notes, {summary.concepts:,} concepts, {summary.relations:,} relations")
@@ -294,10 +294,12 @@ def show(
     Example:
       python -m spacy_clinie show found.jsonl page.html
     """
-    from .corpora import jsonl
-    from .corpora.files import keep_apart
-    from .corpora.report import Report
-    from .visual import one_line, table, write
+    from .annotate.html_page import write
+    from .annotate.tables import table
+    from .display import one_line
+    from .doc.report import Report
+    from .formats import jsonl
+    from .formats.files import keep_apart
 
     if page is not None:
         keep_apart(source, page)
@@ -333,7 +335,7 @@ def export_instructions(
     """
     from spacy.cli._util import parse_config_overrides
 
-    from .instructions import export
+    from .training.instructions import export
 
     lines = export(config, target, parse_config_overrides(ctx.args))
     typer.echo(f"{lines:,} questions with their answers\nWritten: {target}")
@@ -353,7 +355,7 @@ def download(
     Example:
       python -m spacy_clinie download minilm
     """
-    from .downloads import download as run
+    from .models.downloads import download as run
 
     for model in models:
         run(model)
@@ -361,7 +363,7 @@ def download(
 
 def _summary(report: "Report") -> str:
     """A report as a person reads it."""
-    from .visual import one_line
+    from .display import one_line
 
     flat = "" if report.flat_entities is None else f", doc.ents can hold {report.flat_entities:,} of them"
     concepts, relations = sum(report.concepts.values()), sum(report.relations.values())
@@ -380,7 +382,7 @@ def _summary(report: "Report") -> str:
 
 
 def _remarks(title: str, remarks: "list[Remark]") -> list[str]:
-    from .visual import one_line
+    from .display import one_line
 
     if not remarks:
         return []

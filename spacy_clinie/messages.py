@@ -58,7 +58,7 @@ MESSAGES = {
     "CIE201": "{path} holds no {suffix} file, so there is nothing to read. Give the folder with the corpus' files.",
     "CIE202": (
         "{file} cannot be written: character {offset} is half a character (a lone surrogate), which UTF-8 cannot hold. "
-        "Replace it in the note's text first (spacy_clinie.corpora.files.clean does)."
+        "Replace it in the note's text first (spacy_clinie.formats.files.clean does)."
     ),
     "CIE203": (
         "Note id {note!r} cannot be a file name, so the note cannot be written. Give the note an id of printable "

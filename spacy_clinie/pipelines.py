@@ -17,7 +17,7 @@ from spacy.util import import_file
 from spacy.vocab import create_vocab
 from thinc.api import ConfigValidationError
 
-from .components.base import ClinieComponent
+from .components.trainable import ClinieComponent
 from .errors import ClinieError, warn
 from .schema import Schema
 

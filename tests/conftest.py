@@ -13,8 +13,8 @@ import spacy
 from spacy.training import Example
 from spacy.util import fix_random_seed
 
-from spacy_clinie.conversion import doc_from_note
-from spacy_clinie.notes import Concept, Note, Relation
+from spacy_clinie.doc.interchange import doc_from_note
+from spacy_clinie.doc.note import Concept, Note, Relation
 from tests.tiny import make_decoder, make_encoder
 
 SmallDisk = Callable[[int], AbstractContextManager[None]]

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from spacy.tokens import Doc, DocBin, Span
 from spacy.vocab import Vocab
 
-from spacy_clinie.annotation import add_concepts, cover, get_scores, get_spans, set_concepts
-from spacy_clinie.conversion import doc_from_note, note_from_doc, to_rel_component, to_spacy_llm
+from spacy_clinie.doc.concepts import add_concepts, cover, get_scores, get_spans, set_concepts
+from spacy_clinie.doc.interchange import doc_from_note, note_from_doc, to_rel_component, to_spacy_llm
+from spacy_clinie.doc.note import Concept, Note, Relation
+from spacy_clinie.doc.relations import get_relations, set_relations
+from spacy_clinie.doc.tokenizer import make_tokenizer
 from spacy_clinie.errors import ClinieError
-from spacy_clinie.notes import Concept, Note, Relation
-from spacy_clinie.relations import get_relations, set_relations
-from spacy_clinie.tokenizer import make_tokenizer
 
 TOKENIZERS: dict[str, Callable[[str], Doc]] = {
     "clinical": make_tokenizer(Vocab()),
@@ -288,7 +288,7 @@ def test_two_labels_on_one_span_keep_their_own_scores(nlp: spacy.Language) -> No
 
 
 def test_a_plain_rel_of_another_library_is_taken_over_and_stays_readable(nlp: spacy.Language) -> None:
-    from spacy_clinie.relations import register_extension
+    from spacy_clinie.doc.relations import register_extension
 
     original = Doc.get_extension("rel")
     try:

@@ -10,15 +10,16 @@ import spacy
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from spacy_clinie import apply, set_relations
-from spacy_clinie.annotation import ID_KEY, add_concepts, get_spans
-from spacy_clinie.apply import annotate
-from spacy_clinie.conversion import doc_from_note
-from spacy_clinie.corpora import brat, docbin
-from spacy_clinie.corpora.report import Report
+from spacy_clinie import set_relations
+from spacy_clinie.annotate import runner
+from spacy_clinie.annotate.runner import annotate
+from spacy_clinie.doc.concepts import ID_KEY, add_concepts, get_spans
+from spacy_clinie.doc.interchange import doc_from_note
+from spacy_clinie.doc.note import Concept, Note
+from spacy_clinie.doc.relations import get_relations
+from spacy_clinie.doc.report import Report
 from spacy_clinie.errors import ClinieError, ClinieWarning
-from spacy_clinie.notes import Concept, Note
-from spacy_clinie.relations import get_relations
+from spacy_clinie.formats import brat, docbin
 from spacy_clinie.scoring.evaluate import evaluate
 
 TEXT = "Aspirin for headache and fever."
@@ -205,7 +206,7 @@ def test_unreadable_lines_and_files(pipeline: Path, tmp_path: Path) -> None:
 
 
 def test_odd_notes(pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apply, "BATCH_CHARACTERS", 50_000)
+    monkeypatch.setattr(runner, "BATCH_CHARACTERS", 50_000)
     long = "x. " * 400_000 + TEXT
     texts = {
         "empty": "",
@@ -318,17 +319,17 @@ def test_written_docs_carry_ids_and_relations(pipeline: Path, tmp_path: Path) ->
 
 def test_batches_end_at_a_number_of_notes_or_characters() -> None:
     notes = [Note(str(i), "x" * size) for i, size in enumerate([3, 3, 3, 3, 50, 1, 9, 0, 0, 0, 0])]
-    batches = [[len(note.text) for note in batch] for batch in apply._batches(notes, 4, 10)]
+    batches = [[len(note.text) for note in batch] for batch in runner._batches(notes, 4, 10)]
     assert batches == [[3, 3, 3], [3], [50], [1, 9, 0, 0], [0, 0]]
 
 
 def test_a_pipeline_behind_a_link_is_told_from_what_it_was(pipeline: Path, tmp_path: Path) -> None:
     (pipeline / "entity_ruler").rename(tmp_path / "elsewhere")
     (pipeline / "entity_ruler").symlink_to(tmp_path / "elsewhere")
-    before = apply._pipeline_fingerprint(spacy.load(pipeline))
+    before = runner._pipeline_fingerprint(spacy.load(pipeline))
     patterns = tmp_path / "elsewhere" / "patterns.jsonl"
     patterns.write_text(patterns.read_text() + json.dumps({"label": "Drug", "pattern": "Other"}) + "\n")
-    assert apply._pipeline_fingerprint(spacy.load(pipeline)) != before
+    assert runner._pipeline_fingerprint(spacy.load(pipeline)) != before
 
 
 @Language.component("clinie_test_unlabelled")
@@ -368,6 +369,6 @@ def rules(doc):
     with pytest.raises(ClinieError, match=r"CIE448.*clinie_test_of_ones_own.*--code"):
         annotate(tmp_path / "model", source, tmp_path / "out.jsonl")
     assert annotate(tmp_path / "model", source, tmp_path / "out.jsonl", code=code).concepts == 1
-    fingerprint = apply._pipeline_fingerprint(spacy.load(tmp_path / "model"), None, code)
+    fingerprint = runner._pipeline_fingerprint(spacy.load(tmp_path / "model"), None, code)
     code.write_text(code.read_text() + "\n")
-    assert apply._pipeline_fingerprint(spacy.load(tmp_path / "model"), None, code) != fingerprint
+    assert runner._pipeline_fingerprint(spacy.load(tmp_path / "model"), None, code) != fingerprint

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import spacy
 
-from spacy_clinie import apply
-from spacy_clinie.apply import annotate
+from spacy_clinie.annotate import runner
+from spacy_clinie.annotate.runner import annotate
 from spacy_clinie.errors import ClinieError, ClinieWarning
 from tests.test_apply import TEXT, leftovers, make_pipeline, spy, write_lines
 
@@ -81,7 +81,7 @@ def test_what_brat_cannot_hold_is_refused_before_any_work(
     pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worked: list[str] = []
-    monkeypatch.setattr(apply, "_annotate", spy(apply._annotate, worked))
+    monkeypatch.setattr(runner, "_annotate", spy(runner._annotate, worked))
     source = tmp_path / "in.jsonl"
     for name in ("../c", "c" * 252):
         with pytest.raises(ClinieError, match=rf"CIE203.*'{re.escape(name)}'"):

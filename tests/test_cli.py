@@ -13,11 +13,11 @@ from spacy.tokens import Doc
 from typer.testing import CliRunner
 
 from spacy_clinie import cli
-from spacy_clinie.corpora import brat, docbin, jsonl
 from spacy_clinie.corpora.catalogue import CORPORA, FORMATS
-from spacy_clinie.corpora.report import Report
+from spacy_clinie.doc.note import Concept, Note, Relation
+from spacy_clinie.doc.report import Report
 from spacy_clinie.errors import ClinieWarning, warn
-from spacy_clinie.notes import Concept, Note, Relation
+from spacy_clinie.formats import brat, docbin, jsonl
 from spacy_clinie.pipelines import bundled
 from spacy_clinie.schema import Schema
 from tests.conftest import SmallDisk
@@ -322,7 +322,7 @@ def test_show_writes_a_page_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
     def broken(*_: Any, **__: Any) -> str:
         raise KeyError
 
-    monkeypatch.setattr("spacy_clinie.visual.render", broken)
+    monkeypatch.setattr("spacy_clinie.annotate.html_page.render", broken)
     assert run("show", tmp_path / "notes.jsonl", tmp_path / "new" / "page.html")[0] == 1
     assert [(file.name, file.read_text(encoding="utf8")) for file in (tmp_path / "new").iterdir()] == [
         ("page.html", page)

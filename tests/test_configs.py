@@ -18,10 +18,10 @@ from spacy.training.loop import train
 from spacy.util import load_config
 from transformers import AutoModelForCausalLM
 
-from spacy_clinie.components.base import ClinieComponent
-from spacy_clinie.conversion import doc_from_note
-from spacy_clinie.notes import Note
-from spacy_clinie.tokenizer import make_tokenizer
+from spacy_clinie.components.trainable import ClinieComponent
+from spacy_clinie.doc.interchange import doc_from_note
+from spacy_clinie.doc.note import Note
+from spacy_clinie.doc.tokenizer import make_tokenizer
 from tests.tiny import make_decoder
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.cfg"))

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from spacy_clinie import downloads
-from spacy_clinie.downloads import MODELS, Model, download, resource_folder, verify
 from spacy_clinie.errors import ClinieError
-from spacy_clinie.models.base import BUNDLED
+from spacy_clinie.models import downloads
+from spacy_clinie.models.downloads import MODELS, Model, download, resource_folder, verify
+from spacy_clinie.models.pretrained import BUNDLED
 
 PACKAGE = "clinie-tiny-base"
 FILES = {"config.json": b"{}", "model.safetensors": b"weights"}

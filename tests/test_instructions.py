@@ -12,10 +12,10 @@ from tokenizers import Tokenizer, pre_tokenizers
 from typer.testing import CliRunner
 
 from spacy_clinie.cli import app
-from spacy_clinie.conversion import doc_from_note
-from spacy_clinie.models import base
-from spacy_clinie.notes import Note
-from spacy_clinie.tokenizer import make_tokenizer
+from spacy_clinie.doc.interchange import doc_from_note
+from spacy_clinie.doc.note import Note
+from spacy_clinie.doc.tokenizer import make_tokenizer
+from spacy_clinie.models import pretrained
 from tests.tiny import make_decoder
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -39,7 +39,7 @@ def test_each_question_has_its_answer(
     train: Path, notes: list[Note], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_decoder(tmp_path / "base")
-    monkeypatch.setattr(base, "load_causal", lambda *_: pytest.fail("no weights are needed"))
+    monkeypatch.setattr(pretrained, "load_causal", lambda *_: pytest.fail("no weights are needed"))
     more = ("--components.clinie_decoder_prompt.model.base", folder)
     status, said = run(CONFIGS / "decoder_lora.cfg", tmp_path / "out.jsonl", train, *more)
     assert status == 0, said

@@ -13,13 +13,13 @@ import spacy
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from spacy_clinie import apply, jobs
-from spacy_clinie.apply import annotate
-from spacy_clinie.corpora import brat, jsonl
-from spacy_clinie.corpora.report import Report
+from spacy_clinie.annotate import journal, runner
+from spacy_clinie.annotate.journal import Part
+from spacy_clinie.annotate.runner import annotate
+from spacy_clinie.doc.note import Note
+from spacy_clinie.doc.report import Report
 from spacy_clinie.errors import ClinieError, ClinieWarning
-from spacy_clinie.jobs import Part
-from spacy_clinie.notes import Note
+from spacy_clinie.formats import brat, jsonl
 from tests.test_apply import PATTERNS, TEXT, leftovers, make_pipeline, read_lines, spy, write_lines
 
 
@@ -68,7 +68,7 @@ def test_what_is_done_stays_if_it_cannot_be_written(
         ruler.clear()
         ruler.add_patterns(PATTERNS)
         nlp.to_disk(pipeline)
-        monkeypatch.setattr(apply, "_check_brat", lambda *_: None)
+        monkeypatch.setattr(runner, "_check_brat", lambda *_: None)
     else:
         monkeypatch.setattr(brat, "write", full)
     expected = {"label": "CIE206.*'C1'", "disk": "No space left on device"}[error]
@@ -82,11 +82,12 @@ def test_what_is_done_stays_if_it_cannot_be_written(
 def run_until(count: int, pipeline: Path, source: Path, target: Path) -> None:
     """Run a job in a process of its own and kill it once so many notes are done."""
     code = (
-        "import sys, time; sys.path[:0] = sys.argv[4:]; import test_apply; from spacy_clinie.apply import annotate;"
+        "import sys, time; sys.path[:0] = sys.argv[4:]; import test_apply; "
+        "from spacy_clinie.annotate.runner import annotate;"
         "test_apply.Dropper.pipe = lambda self, stream, **_: (time.sleep(0.03) or doc for doc in stream);"
         "annotate(sys.argv[1], sys.argv[2], sys.argv[3], batch_size=2)"
     )
-    here = [str(Path(__file__).parent), str(Path(apply.__file__).parents[1])]
+    here = [str(Path(__file__).parent), str(Path(runner.__file__).parents[1])]
     command = [sys.executable, "-c", code, str(pipeline), str(source), str(target), *here]
     job = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     part = target.with_name(target.name + ".part")
@@ -112,7 +113,7 @@ def test_killed_job_goes_on_where_it_was(
     part = tmp_path / "out.jsonl.part"
     part.write_bytes(torn(part.read_bytes()))
     again: list[str] = []
-    monkeypatch.setattr(apply, "_annotate", spy(apply._annotate, again))
+    monkeypatch.setattr(runner, "_annotate", spy(runner._annotate, again))
     with pytest.warns(ClinieWarning, match=r"CIE436.*9 note"):
         summary = annotate(pipeline, source, target)
     assert target.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
@@ -135,7 +136,7 @@ def interrupted(pipeline: Path, source: Path, target: Path, monkeypatch: pytest.
     """A job that ends after the first of its batches of one."""
     with monkeypatch.context() as patch:
         calls: list[list[Note]] = []
-        call = apply._annotate
+        call = runner._annotate
 
         def stop(nlp: Language, notes: list[Note], failures: Any) -> dict[str, str]:
             calls.append(notes)
@@ -143,7 +144,7 @@ def interrupted(pipeline: Path, source: Path, target: Path, monkeypatch: pytest.
                 raise KeyboardInterrupt
             return call(nlp, notes, failures)
 
-        patch.setattr(apply, "_annotate", stop)
+        patch.setattr(runner, "_annotate", stop)
         with pytest.raises(KeyboardInterrupt):
             annotate(pipeline, source, target, batch_size=1)
     assert target.with_name(target.name + ".part").read_bytes().count(b"\n") == 1
@@ -178,13 +179,13 @@ def test_what_is_done_is_kept_when_the_input_changes(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(apply, "_writer", interrupt)
+        patch.setattr(runner, "_writer", interrupt)
         with pytest.raises(KeyboardInterrupt):
             annotate(pipeline, source, target, batch_size=2)
     other = TEXT.replace("Aspirin", "Aspirim")
     write_lines(source, {"d": "Aspirin.", "new": TEXT, "b": other, "fails": "EXPLODE", "a": TEXT})
     again: list[str] = []
-    monkeypatch.setattr(apply, "_annotate", spy(apply._annotate, again))
+    monkeypatch.setattr(runner, "_annotate", spy(runner._annotate, again))
     with pytest.warns(ClinieWarning) as told:
         summary = annotate(pipeline, source, target, batch_size=2)
     assert [str(warning.message)[:18] for warning in told] == ["[CIE449] 4 note(s)", "[CIE436] 1 note(s)"]
@@ -215,15 +216,15 @@ def test_a_wrong_input_does_not_take_what_is_done_with_it(
 def test_a_second_job_at_one_output_is_refused(pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("fcntl")  # without which no file is locked
     source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": TEXT}), tmp_path / "out.jsonl"
-    call = apply._annotate
+    call = runner._annotate
 
     def other(*args: Any) -> dict[str, str]:
-        monkeypatch.setattr(apply, "_annotate", call)
+        monkeypatch.setattr(runner, "_annotate", call)
         with pytest.raises(ClinieError, match=r"^\[CIE441"):
             annotate(pipeline, source, target)
         return call(*args)
 
-    monkeypatch.setattr(apply, "_annotate", other)
+    monkeypatch.setattr(runner, "_annotate", other)
     assert annotate(pipeline, source, target).notes == 2
     assert leftovers(tmp_path) == []
 
@@ -232,7 +233,7 @@ def test_what_another_job_wrote_to_the_part_is_not_taken_twice(
     pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": TEXT}), tmp_path / "out.jsonl"
-    call = apply._annotate
+    call = runner._annotate
 
     def other(nlp: Language, notes: list[Note], failures: Any) -> dict[str, str]:
         lines = call(nlp, notes, failures)
@@ -240,7 +241,7 @@ def test_what_another_job_wrote_to_the_part_is_not_taken_twice(
             part.write(lines["a"] + "\n")
         return lines
 
-    monkeypatch.setattr(apply, "_annotate", other)
+    monkeypatch.setattr(runner, "_annotate", other)
     annotate(pipeline, source, target)
     assert [line["id"] for line in read_lines(target)] == ["a", "b"]
 
@@ -249,14 +250,14 @@ def test_a_note_that_is_done_later_keeps_its_place(
     pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": TEXT, "c": TEXT}), tmp_path / "out.jsonl"
-    call = apply._annotate
+    call = runner._annotate
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(apply, "_annotate", lambda nlp, notes, failures: call(nlp, notes[1:], failures))
-        patch.setattr(apply, "_writer", interrupt)
+        patch.setattr(runner, "_annotate", lambda nlp, notes, failures: call(nlp, notes[1:], failures))
+        patch.setattr(runner, "_writer", interrupt)
         with pytest.raises(KeyboardInterrupt):
             annotate(pipeline, source, target)
     assert annotate(pipeline, source, target).resumed == 2
@@ -276,7 +277,7 @@ def test_questions_without_an_answer_are_told_by_the_job_that_goes_on(
     nlp.add_pipe("clinie_test_silent_once")
     nlp.to_disk(tmp_path / "silent")
     source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": "Aspirin."}), tmp_path / "out.jsonl"
-    call = apply._annotate
+    call = runner._annotate
 
     def interrupted(nlp: Language, notes: list[Note], failures: Any) -> dict[str, str]:
         if notes[0].id == "b":
@@ -284,7 +285,7 @@ def test_questions_without_an_answer_are_told_by_the_job_that_goes_on(
         return call(nlp, notes, failures)
 
     with monkeypatch.context() as patch:
-        patch.setattr(apply, "_annotate", interrupted)
+        patch.setattr(runner, "_annotate", interrupted)
         with pytest.raises(KeyboardInterrupt):
             annotate(tmp_path / "silent", source, target, batch_size=1)
     with pytest.warns(ClinieWarning, match="CIE436"):
@@ -303,13 +304,13 @@ def test_a_job_whose_part_was_removed_while_it_opened_it_is_refused(
 ) -> None:
     pytest.importorskip("fcntl")  # without which no file is locked
     other = Part(tmp_path / "out.jsonl", "")
-    real = jobs.lock
+    real = journal.lock
 
     def removed_first(file: Any) -> bool:
         other.remove()
         return real(file)
 
-    monkeypatch.setattr(jobs, "lock", removed_first)
+    monkeypatch.setattr(journal, "lock", removed_first)
     with pytest.raises(ClinieError, match="CIE441"):
         Part(tmp_path / "out.jsonl", "")
 
@@ -341,11 +342,12 @@ def test_a_job_that_is_told_to_end_leaves_no_copy_of_notes(pipeline: Path, tmp_p
     source = write_lines(tmp_path / "in.jsonl", {"a": TEXT})
     code = (
         "import os, signal, sys\n"
-        "from spacy_clinie import cli, visual\n"
+        "from spacy_clinie import cli\n"
+        "from spacy_clinie.annotate import html_page\n"
         "def write(notes, title):\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "    import time; time.sleep(60)\n"
-        "visual.render = write\n"
+        "html_page.render = write\n"
         "from tests import test_apply\n"
         "cli.app(sys.argv[1:])\n"
     )

@@ -10,11 +10,11 @@ import spacy
 from spacy.language import Language
 from spacy.training import Example
 
-from spacy_clinie.annotation import add_concepts, get_details, get_scores, get_spans
-from spacy_clinie.corpora import jsonl
+from spacy_clinie.doc.concepts import add_concepts, get_details, get_scores, get_spans
+from spacy_clinie.doc.note import Concept, Note
+from spacy_clinie.doc.relations import get_relations
 from spacy_clinie.errors import ClinieError
-from spacy_clinie.notes import Concept, Note
-from spacy_clinie.relations import get_relations
+from spacy_clinie.formats import jsonl
 from spacy_clinie.schema import Schema
 from tests.tiny import make_decoder
 
@@ -179,7 +179,7 @@ def test_our_model_answers_the_tasks_of_spacy_llm(tmp_path: Path) -> None:
 
 
 def test_an_answer_has_room_for_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from spacy_clinie.llm import LocalModel
+    from spacy_clinie.components.spacy_llm import LocalModel
 
     model = LocalModel(base=make_decoder(tmp_path), device="cpu", precision="fp32")
     room: list[int] = []

@@ -14,12 +14,12 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 import spacy_clinie
-from spacy_clinie import apply
-from spacy_clinie.annotation import get_spans
-from spacy_clinie.apply import annotate
-from spacy_clinie.corpora import jsonl
-from spacy_clinie.corpora.report import Report
+from spacy_clinie.annotate import runner
+from spacy_clinie.annotate.runner import annotate
+from spacy_clinie.doc.concepts import get_spans
+from spacy_clinie.doc.report import Report
 from spacy_clinie.errors import ClinieError, ClinieWarning
+from spacy_clinie.formats import jsonl
 from spacy_clinie.pipelines import before_init, before_to_disk, bundled
 from spacy_clinie.schema import Schema
 from tests.components.test_components import build
@@ -65,7 +65,7 @@ def test_a_job_for_one_schema_does_not_go_on_with_another(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(apply, "_writer", lambda *_: full)
+        patch.setattr(runner, "_writer", lambda *_: full)
         with pytest.raises(ClinieError, match="CIE443"):
             annotate(*job)
     with pytest.warns(ClinieWarning, match="CIE435"):

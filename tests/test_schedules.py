@@ -4,7 +4,7 @@ from itertools import islice
 
 import pytest
 
-from spacy_clinie.schedules import warmup_cosine
+from spacy_clinie.training.schedules import warmup_cosine
 
 
 def test_up_in_a_line_down_along_a_cosine_and_zero_for_ever() -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from spacy_clinie.corpora.report import Report
+from spacy_clinie.doc.note import Concept, Note, Relation
+from spacy_clinie.doc.report import Report
 from spacy_clinie.errors import ClinieError
-from spacy_clinie.notes import Concept, Note, Relation
 from spacy_clinie.schema import Schema
 from tests.test_schema import MINE
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spacy.vocab import Vocab
 
-from spacy_clinie.conversion import doc_from_note
 from spacy_clinie.corpora.catalogue import read_corpus
-from spacy_clinie.corpora.report import Report
-from spacy_clinie.tokenizer import make_tokenizer
+from spacy_clinie.doc.interchange import doc_from_note
+from spacy_clinie.doc.report import Report
+from spacy_clinie.doc.tokenizer import make_tokenizer
 
 TOKENIZER = make_tokenizer(Vocab())
 

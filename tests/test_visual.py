@@ -17,10 +17,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacy_clinie import visual
+from spacy_clinie.annotate import html_page
+from spacy_clinie.annotate.html_page import render
+from spacy_clinie.annotate.tables import table
+from spacy_clinie.display import shown
+from spacy_clinie.doc.note import Concept, Note, Relation
 from spacy_clinie.errors import ClinieError, ClinieWarning
-from spacy_clinie.notes import Concept, Note, Relation
-from spacy_clinie.visual import render, shown, table
 
 EMPTY_TAGS = {"meta", "br", "link"}
 EVIL = "</script><img src=x onerror=alert(1)>\"'><style>&lt;"
@@ -151,15 +153,15 @@ def test_concepts_nested_ever_deeper_are_not_all_drawn_but_all_in_the_table() ->
     note.relations = [Relation("C0", "C299", "in")]
     html = render([note], title="deep")
     page = Page(html)
-    assert len(page.having("data-t")) == visual.LANES
-    assert f"{300 - visual.LANES} of the concepts" in html and "not drawn" in html
+    assert len(page.having("data-t")) == html_page.LANES
+    assert f"{300 - html_page.LANES} of the concepts" in html and "not drawn" in html
     assert len(page.having("data-text")) == 300
     anchors = {values["id"] for values in page.having("id")}
     assert {(values["href"] or "")[1:] for values in page.having("href")} <= anchors
     assert page.texts == [note.text]
     # 2,000 of them took a minute and 200 MB when each was drawn.
     assert len(html) < 3_000_000
-    assert all(len(values["data-text"] or "") <= visual.QUOTED for values in page.having("data-text"))
+    assert all(len(values["data-text"] or "") <= html_page.QUOTED for values in page.having("data-text"))
     assert "not drawn" not in render([make_note()], title="t")
 
 
@@ -201,23 +203,23 @@ def test_unsound_note_is_refused() -> None:
 def test_a_page_that_is_too_large_for_browsers_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        visual.write(iter([make_note()]), tmp_path / "page.html", title="t")
+        html_page.write(iter([make_note()]), tmp_path / "page.html", title="t")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert page == render([make_note()], title="t")
-    monkeypatch.setattr(visual, "LARGE", len(page.encode()) - 1)
+    monkeypatch.setattr(html_page, "LARGE", len(page.encode()) - 1)
     with pytest.warns(ClinieWarning, match=r"CIE505.*page\.html"):
-        visual.write([make_note()], tmp_path / "page.html", title="t")
+        html_page.write([make_note()], tmp_path / "page.html", title="t")
 
 
 def test_types_have_colours_of_their_own() -> None:
     types = ["problem", "treatment", "test", "Drug", "Strength", "Form", "Dosage", "Frequency"]
-    looks = visual._looks(types)
-    assert looks == visual._looks(reversed(types))
-    assert len({colour for colour, _ in looks.values()}) == visual.COLOURS
-    many = visual._looks(f"type{i}" for i in range(24))
+    looks = html_page._looks(types)
+    assert looks == html_page._looks(reversed(types))
+    assert len({colour for colour, _ in looks.values()}) == html_page.COLOURS
+    many = html_page._looks(f"type{i}" for i in range(24))
     assert len(set(many.values())) == 24
     for schema in ("problem treatment test", "Alcohol Drug Tobacco Employment LivingStatus", "Chemical Disease"):
-        alone = {label: visual._looks([label])[label][0] for label in schema.split()}
+        alone = {label: html_page._looks([label])[label][0] for label in schema.split()}
         assert len(set(alone.values())) == len(alone)
 
 
@@ -268,7 +270,7 @@ SIGHTS = {
 @pytest.mark.parametrize("sight", SIGHTS)
 def test_colours_can_be_told_apart(sight: str) -> None:
     for _, colours in palettes():
-        assert len(colours) == visual.COLOURS
+        assert len(colours) == html_page.COLOURS
         seen = [lab(numpy.array(SIGHTS[sight]) @ linear(colour)) for colour, _ in colours]
         assert min(numpy.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) > 14
 
@@ -282,8 +284,8 @@ def test_colours_have_contrast() -> None:
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 40), st.sampled_from(["a", "long_label"])), max_size=25))
 def test_lines_and_labels_of_one_lane_do_not_meet(places: list[tuple[int, int, str]]) -> None:
     concepts = [Concept(str(i), start, start + size, label) for i, (start, size, label) in enumerate(places)]
-    lanes = visual._lanes(concepts)
-    assert all(lane is None or 0 <= lane < visual.LANES for lane in lanes)
+    lanes = html_page._lanes(concepts)
+    assert all(lane is None or 0 <= lane < html_page.LANES for lane in lanes)
     for (a, lane), (b, other) in itertools.combinations(zip(concepts, lanes, strict=True), 2):
         if lane is not None and lane == other:
             assert a.end <= b.start or b.end <= a.start

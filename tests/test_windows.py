@@ -3,8 +3,8 @@ import spacy
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spacy_clinie.doc.windows import make_windows, sentence_starts
 from spacy_clinie.errors import ClinieError
-from spacy_clinie.windows import make_windows, sentence_starts
 
 
 @given(st.integers(0, 300), st.integers(4, 60), st.integers(0, 29), st.sets(st.integers(1, 300)))

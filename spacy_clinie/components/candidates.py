@@ -7,12 +7,12 @@ from typing import Optional
 import numpy as np
 from spacy.tokens import Doc, Span
 
-from ..annotation import ID_KEY, get_all_spans
+from ..doc.concepts import ID_KEY, get_all_spans
+from ..doc.relations import relation_places
+from ..doc.windows import sentence_starts
 from ..errors import warn
 from ..models.excerpts import PairInput
-from ..relations import relation_places
 from ..schema import Schema
-from ..windows import sentence_starts
 
 # A note with more candidates than this is not a note that a person wrote.
 MOST_CANDIDATES = 50_000

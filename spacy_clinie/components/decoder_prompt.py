@@ -11,14 +11,14 @@ from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Config, Model
 
-from ..annotation import REJECTED_KEY, UNANSWERED, add_concepts, get_all_spans
+from ..doc.concepts import REJECTED_KEY, UNANSWERED, add_concepts, get_all_spans
+from ..doc.relations import get_relations, set_relations
 from ..prompts.concepts import Asked, ConceptPrompt
 from ..prompts.examples import Examples
 from ..prompts.relations import RelationPrompt
-from ..relations import get_relations, set_relations
 from .answers import Answer, FoundConcept, FoundRelation, Key
-from .asking import AskingComponent
 from .docs import in_parts
+from .prompting import AskingComponent
 
 DEFAULT_CONFIG = """
 [model]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from spacy.tokens import Doc, Span
 
-from ..annotation import cover, get_all_spans, get_spans
+from ..doc.concepts import cover, get_all_spans, get_spans
 from ..errors import ClinieError
 
 # What a model holds for each token while it reads (scores of all tags) takes about a kilobyte.

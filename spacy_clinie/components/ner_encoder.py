@@ -11,11 +11,11 @@ from spacy.training import Example
 from spacy.util import filter_spans
 from thinc.api import Config, Model
 
-from ..annotation import add_concepts, get_spans, has_concepts
+from ..doc.concepts import add_concepts, get_spans, has_concepts
 from ..errors import warn
-from ..models.pieces import Sought
-from .base import ClinieComponent
+from ..models.wordpieces import Sought
 from .docs import gold_spans, in_parts
+from .trainable import ClinieComponent
 
 # The model that finds concepts of one type within each other.
 _NESTS = "clinie_encoder_mrc"

@@ -12,14 +12,14 @@ from spacy.util import filter_spans
 from spacy.vocab import Vocab
 from thinc.api import Config, Model
 
-from ..annotation import SPANS_KEY, get_all_spans, get_details, get_spans, set_concepts
+from ..doc.concepts import SPANS_KEY, get_all_spans, get_details, get_spans, set_concepts
+from ..doc.relations import get_relations, has_relations, relation_places, set_relations
 from ..errors import ClinieError, warn
 from ..models.excerpts import PairInput
-from ..relations import get_relations, has_relations, relation_places, set_relations
 from ..scoring.scorer import score_relations
-from .base import ClinieComponent
 from .candidates import candidates, gold_triples, warn_of_no_candidates
 from .docs import gold_spans, in_parts
+from .trainable import ClinieComponent
 
 DEFAULT_CONFIG = """
 [model]

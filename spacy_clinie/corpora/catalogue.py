@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..doc.note import Note
+from ..doc.report import Report
 from ..errors import ClinieError
-from ..notes import Note
-from . import bioc_xml, brat, docbin, i2b2, jsonl, phee, pubtator, radgraph, synthetic
-from .report import Report
-from .source import SourcedNote
+from ..formats import bioc, brat, docbin, i2b2, jsonl, phee, pubtator, radgraph, synthetic
+from ..formats.source import SourcedNote
 
 AGREEMENT = "under a data use agreement, to be brought by the user"
 
@@ -94,7 +94,7 @@ FORMATS = {
         Format(
             "pubtator", "title, abstract and tab-separated mentions", pubtator.read, pubtator.write, pubtator.SUFFIXES
         ),
-        Format("bioc", "BioC as .xml or .json", bioc_xml.read, bioc_xml.write, bioc_xml.SUFFIXES),
+        Format("bioc", "BioC as .xml or .json", bioc.read, bioc.write, bioc.SUFFIXES),
         Format("marked-text", ".txt files with the annotation written into the text", synthetic.read),
     )
 }

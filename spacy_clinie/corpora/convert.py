@@ -7,17 +7,17 @@ from pathlib import Path
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
-from ..conversion import doc_from_note, note_from_doc
+from ..doc.interchange import doc_from_note, note_from_doc
+from ..doc.note import Note
+from ..doc.report import Report
+from ..doc.tokenizer import make_tokenizer
 from ..errors import ClinieError
-from ..notes import Note
+from ..formats import docbin, jsonl
+from ..formats.bundle import replacing
+from ..formats.files import SPLITS, keep_apart
+from ..formats.source import SourcedNote
 from ..schema import Schema
-from ..tokenizer import make_tokenizer
-from . import docbin, jsonl
-from .bundle import replacing
 from .catalogue import read_corpus, resolve
-from .files import SPLITS, keep_apart
-from .report import Report
-from .source import SourcedNote
 from .splits import splits_of
 
 SPACY, JSONL = ".spacy", ".jsonl"

@@ -15,11 +15,11 @@ from spacy.tokens import Doc, DocBin
 from spacy.training import Example
 from spacy.vocab import Vocab
 
-from ..annotation import ID_KEY, SCHEMA_KEY
+from ..doc.concepts import ID_KEY, SCHEMA_KEY
+from ..doc.report import Report
 from ..errors import ClinieError, warn
-from .bundle import find_bundles
-from .docbin import codecs_found_once
-from .report import Report
+from ..formats.bundle import find_bundles
+from ..formats.docbin import codecs_found_once
 from .splits import overlapping, ranked
 
 

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from ..notes import Note
+from ..doc.note import Note
 
 # Words in a row that make two texts one document. Sentences of the open corpora share fewer by chance. A text of fewer
 # words than the second number says nothing that another may not say as well.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from safetensors import SafetensorError
 
 from ..errors import ClinieError, warn
-from .base import load_tokenizer
+from .pretrained import load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

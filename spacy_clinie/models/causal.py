@@ -21,12 +21,12 @@ from transformers import DynamicCache
 
 from ..errors import ClinieError, warn
 from ..prompts.machines import Ask
-from . import adapters, base
-from .choices import Rows, choose
+from . import adapters, pretrained
+from .decoding import Rows, choose
+from .lm_tokenizer import Reader
 from .lora import lean_lora
 from .memory import Memory, copied, go_back, length_of, moved
-from .pieces import by_budget, draw
-from .reader import Reader
+from .wordpieces import by_budget, draw
 
 # How many times more is read in one pass where nothing is learnt: one of few long rows takes nearly as long as one of
 # many. Short ones count as more than they are, as more than some 30 rows are no faster.
@@ -72,8 +72,8 @@ class CausalModule(nn.Module):
     def __init__(self, model: Any, tokenizer: Any, fingerprint: str, options: dict[str, Any]) -> None:
         super().__init__()
         self.model, self.tokenizer, self.fingerprint, self.options = model, tokenizer, fingerprint, options
-        self.device = base.pick_device(options["device"])
-        self.precision = base.pick_precision(options["precision"], self.device)
+        self.device = pretrained.pick_device(options["device"])
+        self.precision = pretrained.pick_precision(options["precision"], self.device)
         tuned = getattr(model, "active_peft_config", None)
         problem = _unread(tuned)
         if problem:
@@ -102,7 +102,7 @@ class CausalModule(nn.Module):
             names their folder.
         RETURNS (CausalModule): The module.
         """
-        model, tokenizer = _load(options)(options["base"]), base.load_tokenizer(options["base"])
+        model, tokenizer = _load(options)(options["base"]), pretrained.load_tokenizer(options["base"])
         mark = ""
         if isinstance(options["adapter"], str):
             model, mark = adapters.load_adapter(model, tokenizer, Path(options["adapter"]))
@@ -398,8 +398,8 @@ def _unread(tuned: Any) -> Optional[str]:
 def _load(options: dict[str, Any]) -> Callable[[str], Any]:
     """How a base is loaded: one that is never changed lies in memory in the precision that it computes in, or in 4
     bits."""
-    device = base.pick_device(options["device"])
-    precision = base.pick_precision(options["precision"], device)
+    device = pretrained.pick_device(options["device"])
+    precision = pretrained.pick_precision(options["precision"], device)
     settings: dict[str, Any] = {}
     if options["adapter"] is not None and precision is not None:
         settings["torch_dtype"] = precision
@@ -407,5 +407,5 @@ def _load(options: dict[str, Any]) -> Callable[[str], Any]:
         # A processor's fused attention is slow in bf16, above all at going back; products and a softmax are faster.
         settings["attn_implementation"] = "eager"
     if options["four_bit"]:
-        settings |= base.four_bit(precision, device)
-    return lambda name: base.load_causal(name, settings)
+        settings |= pretrained.four_bit(precision, device)
+    return lambda name: pretrained.load_causal(name, settings)

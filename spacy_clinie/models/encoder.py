@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ..errors import ClinieError
-from . import adapters, base
-from .pieces import Specials, by_budget, pad
+from . import adapters, pretrained
+from .wordpieces import Specials, by_budget, pad
 
 _Input = TypeVar("_Input")
 
@@ -42,8 +42,8 @@ class EncoderModule(nn.Module):
         self.has_segments = "token_type_ids" in accepted and getattr(encoder.config, "type_vocab_size", 0) > 1
         self.first_position = _first_position(encoder)
         self.limit = _longest_input(encoder, tokenizer)
-        self.device = base.pick_device(options["device"])
-        self.precision = base.pick_precision(options["precision"], self.device)
+        self.device = pretrained.pick_device(options["device"])
+        self.precision = pretrained.pick_precision(options["precision"], self.device)
         # State of the weights, and what was made of them: in a tuple, so that it is no part of the module.
         self._cast: Optional[tuple[list[int], Any]] = None
         self.prepare()
@@ -52,7 +52,7 @@ class EncoderModule(nn.Module):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        base.read_as_text(self.tokenizer)
+        pretrained.read_as_text(self.tokenizer)
 
     @property
     def plain(self) -> Any:
@@ -67,7 +67,7 @@ class EncoderModule(nn.Module):
         options (dict[str, Any]): See the class; `encoder` names the base and `lora` holds the adapters' settings.
         RETURNS (EncoderModule): The module.
         """
-        encoder, tokenizer = base.load_encoder(options["encoder"]), base.load_tokenizer(options["encoder"])
+        encoder, tokenizer = pretrained.load_encoder(options["encoder"]), pretrained.load_tokenizer(options["encoder"])
         fingerprint = ""
         if options["lora"] is not None:
             fingerprint = adapters.fingerprint(encoder, tokenizer)
@@ -84,7 +84,7 @@ class EncoderModule(nn.Module):
         """
         schema = json.loads((folder / "schema.json").read_text(encoding="utf8"))
         encoder, tokenizer, fingerprint = adapters.restore_model(
-            folder / "encoder", options["encoder"], base.load_encoder
+            folder / "encoder", options["encoder"], pretrained.load_encoder
         )
         module = cls(encoder, tokenizer, fingerprint, schema, options)
         module.head.load_state_dict(load_file(folder / "head.safetensors"))

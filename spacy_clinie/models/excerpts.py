@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from spacy.tokens import Doc, Span
 
+from ..doc.windows import sentence_starts
 from ..schema import Schema
-from ..windows import sentence_starts
-from .pieces import PiecedDoc
+from .wordpieces import PiecedDoc
 
 
 class PairInput(NamedTuple):

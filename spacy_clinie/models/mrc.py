@@ -14,8 +14,8 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from .encoder import EncoderModule, gather
-from .pieces import PiecedDoc, Sought, make_pieces, pad, thin_out
 from .tagger import GoldSpan, to_units
+from .wordpieces import PiecedDoc, Sought, make_pieces, pad, thin_out
 
 # Weights of the three losses: starts, ends, spans.
 _WEIGHTS = (1.0, 1.0, 0.1)

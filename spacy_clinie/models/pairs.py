@@ -15,7 +15,7 @@ from torch import nn
 from ..errors import ClinieError
 from .encoder import EncoderModule, gather
 from .excerpts import Excerpt, PairInput, Ranges, mark_places, one_each, shared
-from .pieces import PiecedDoc, draw, make_pieces, pad
+from .wordpieces import PiecedDoc, draw, make_pieces, pad
 
 _NEVER = -1e4
 

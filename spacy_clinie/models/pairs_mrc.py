@@ -9,7 +9,7 @@ from torch import nn
 from .encoder import gather
 from .excerpts import Excerpt, PairInput, Ranges, shared
 from .pairs import PairModule, Read
-from .pieces import pad, thin_out
+from .wordpieces import pad, thin_out
 
 # Of a head that is longer, the question names so many pieces.
 _NAMED = 24

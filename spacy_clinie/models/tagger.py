@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..doc.windows import Window
 from ..errors import ClinieError
-from ..windows import Window
-from . import chain
+from . import tag_chain
 from .encoder import EncoderModule, gather
-from .pieces import PiecedDoc, Sought, make_pieces, pad
+from .wordpieces import PiecedDoc, Sought, make_pieces, pad
 
 # First token, one past the last, index of the concept type.
 GoldSpan = tuple[int, int, int]
@@ -30,10 +30,10 @@ class TagHead(nn.Module):
         super().__init__()
         self.kinds, self.crf = kinds, crf
         self.drop = nn.Dropout(dropout)
-        self.output = nn.Linear(width, kinds * chain.TAGS)
+        self.output = nn.Linear(width, kinds * tag_chain.TAGS)
         # Nearly every tag is O: begin there, or the first steps are spent on learning it.
         with torch.no_grad():
-            self.output.bias.zero_().view(kinds, chain.TAGS)[:, chain.O] = 3.0
+            self.output.bias.zero_().view(kinds, tag_chain.TAGS)[:, tag_chain.O] = 3.0
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
         """Score tags.
@@ -42,7 +42,7 @@ class TagHead(nn.Module):
         RETURNS (torch.Tensor): Shape (..., kinds, TAGS), fp32.
         """
         scores = self.output(self.drop(vectors)).float()
-        return scores.view(*scores.shape[:-1], self.kinds, chain.TAGS)
+        return scores.view(*scores.shape[:-1], self.kinds, tag_chain.TAGS)
 
     def loss(
         self, vectors: torch.Tensor, tags: torch.Tensor, mask: torch.Tensor, cut: torch.Tensor, sought: torch.Tensor
@@ -61,7 +61,7 @@ class TagHead(nn.Module):
             chosen = mask[..., None] & sought[:, None]
             return nn.functional.cross_entropy(scores[chosen], tags[chosen], reduction="sum")
         window, kind = sought.nonzero(as_tuple=True)
-        return chain.crf_loss(
+        return tag_chain.crf_loss(
             scores.transpose(1, 2)[window, kind], tags.transpose(1, 2)[window, kind], mask[window], cut[window]
         )
 
@@ -91,7 +91,7 @@ class Chains:
         return [self._columns[label] for label in labels]
 
     def answer(
-        self, item: Sought, tokens: np.ndarray, found: Sequence[chain.Found]
+        self, item: Sought, tokens: np.ndarray, found: Sequence[tag_chain.Found]
     ) -> list[tuple[int, int, int, float]]:
         """What was found of the types that are looked for, by tokens.
 
@@ -139,7 +139,7 @@ class EncoderTagger(EncoderModule):
         for item, doc, spans in zip(items, pieced, gold, strict=True):
             columns = self.chains.of(item.labels)
             own = [(start, stop, columns[kind]) for start, stop, kind in to_units(doc, spans)]
-            tags.append(chain.encode(len(doc.tokens), self.head.kinds, own))
+            tags.append(tag_chain.encode(len(doc.tokens), self.head.kinds, own))
             sought.append(np.isin(np.arange(self.head.kinds), columns))
 
         batches = list(self._batches(pieced, self.options["step_pieces"]))
@@ -169,13 +169,13 @@ class EncoderTagger(EncoderModule):
         """
         self.eval()
         pieced = make_pieces([item.doc for item in items], self.tokenizer)
-        scores = [np.zeros((len(doc.tokens), self.head.kinds, chain.TAGS), dtype=np.float32) for doc in pieced]
+        scores = [np.zeros((len(doc.tokens), self.head.kinds, tag_chain.TAGS), dtype=np.float32) for doc in pieced]
         with torch.inference_mode():
             for batch in self._batches(pieced):
                 rows = self.head(self._unit_vectors(batch)).cpu().numpy()
                 for item, row in zip(batch, rows, strict=True):
                     scores[item.doc][item.first_unit : item.last_unit] = row[: len(item.positions)]
-        found = chain.decode(scores, self.options["threshold"])
+        found = tag_chain.decode(scores, self.options["threshold"])
         return [self.chains.answer(*one) for one in zip(items, [doc.tokens for doc in pieced], found, strict=True)]
 
     def _batches(self, pieced: Sequence[PiecedDoc], most: Optional[int] = None) -> Iterator[list[_Item]]:

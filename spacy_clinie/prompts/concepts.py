@@ -8,11 +8,11 @@ from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
-from ..annotation import UNANSWERED
+from ..doc.concepts import UNANSWERED
+from ..doc.note import Note
+from ..doc.windows import Window
 from ..errors import ClinieError
-from ..notes import Note
 from ..schema import Schema
-from ..windows import Window
 from .codec import Codec
 from .formats import CLOSE, OPEN, Alphabet, Format, InlineMarks, Span
 from .grounding import ground

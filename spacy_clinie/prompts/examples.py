@@ -6,14 +6,14 @@ from typing import Protocol, Union, runtime_checkable
 
 from spacy.tokens import Doc
 
-from ..annotation import get_spans
-from ..conversion import note_from_doc
-from ..corpora import jsonl
-from ..corpora.report import Report
 from ..corpora.splits import shuffled
+from ..doc.concepts import get_spans
+from ..doc.interchange import note_from_doc
+from ..doc.note import Concept, Note
+from ..doc.report import Report
+from ..doc.windows import sentence_starts
 from ..errors import ClinieError
-from ..notes import Concept, Note
-from ..windows import sentence_starts
+from ..formats import jsonl
 
 # Words of a drawn sentence: every prompt carries it.
 _LONGEST = 60

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple, Optional
 
+from ..doc.note import Note
 from ..errors import ClinieError
-from ..notes import Note
 from ..schema import RelationType, Schema
 from .codec import Codec
 from .formats import CLOSE, OPEN, InlineMarks, nest

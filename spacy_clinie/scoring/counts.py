@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..notes import Note
+from ..doc.note import Note
 from .match import Kind, Mode, items, match
 
 

@@ -4,11 +4,11 @@ from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import Any, Optional, Union
 
-from ..corpora import brat, docbin, jsonl
-from ..corpora.report import Report
-from ..corpora.source import SourcedNote
+from ..doc.note import Note
+from ..doc.report import Report
 from ..errors import ClinieError
-from ..notes import Note
+from ..formats import brat, docbin, jsonl
+from ..formats.source import SourcedNote
 from ..schema import Schema
 from .intervals import RESAMPLES
 from .scores import score

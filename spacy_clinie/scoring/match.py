@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..notes import Note
+from ..doc.note import Note
 
 Kind = Literal["concepts", "relations"]
 Mode = Literal["strict", "lenient"]

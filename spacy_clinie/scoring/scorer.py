@@ -6,9 +6,9 @@ from typing import Any
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from ..annotation import SPANS_KEY, has_concepts
-from ..conversion import note_from_doc
-from ..notes import Note
+from ..doc.concepts import SPANS_KEY, has_concepts
+from ..doc.interchange import note_from_doc
+from ..doc.note import Note
 from .counts import Counts, count, rates
 from .match import Kind
 from .scores import check_texts

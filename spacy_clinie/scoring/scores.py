@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..doc.note import Note
 from ..errors import ClinieError, warn
-from ..notes import Note
 from .counts import Counts, count, rates
 from .intervals import CONFIDENCE, RESAMPLES, interval, resample
 from .match import KINDS, MODES, items

@@ -5,7 +5,7 @@ from typing import Any
 
 from wasabi import table
 
-from ..visual import one_line
+from ..display import one_line
 from .intervals import CONFIDENCE
 from .match import KINDS, MODES
 

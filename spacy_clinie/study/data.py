@@ -6,13 +6,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..corpora import docbin
 from ..corpora.catalogue import CORPORA, Corpus, read_corpus
-from ..corpora.files import all_files
-from ..corpora.report import Report
 from ..corpora.splits import ranked, splits_of
+from ..doc.note import Note
+from ..doc.report import Report
 from ..errors import ClinieError
-from ..notes import Note
+from ..formats import docbin
+from ..formats.files import all_files
 from ..schema import Schema
 from .profiles import OPEN
 

@@ -24,14 +24,14 @@ from spacy.training.loop import train
 from spacy.util import registry
 from thinc.api import Config
 
-from ..annotation import SCHEMA_KEY
-from ..components.asking import AskingComponent
 from ..components.decoder_prompt import DecoderPrompt
-from ..conversion import doc_from_note, note_from_doc
+from ..components.prompting import AskingComponent
 from ..corpora.splits import SHARED_WORDS
+from ..doc.concepts import SCHEMA_KEY
+from ..doc.interchange import doc_from_note, note_from_doc
+from ..doc.note import Note
+from ..doc.relations import set_relations
 from ..errors import ClinieError, place_of
-from ..notes import Note
-from ..relations import set_relations
 from ..scoring.counts import count
 from ..scoring.match import MODES, Kind
 from ..scoring.scores import pair_notes, summarize

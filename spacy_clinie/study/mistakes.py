@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Optional
 
-from ..notes import Note
+from ..doc.note import Note
 
 KINDS = ("boundary", "type", "missed", "spurious")
 # Examples that are kept, of each kind.

@@ -10,13 +10,13 @@ from typing import Any, Optional
 
 from spacy.util import load_config
 
-from ..corpora import docbin
-from ..corpora.bundle import replacing
-from ..corpora.files import all_files
 from ..corpora.splits import overlapping_and_alike
+from ..doc.note import Note
 from ..errors import ClinieError
+from ..formats import docbin
+from ..formats.bundle import replacing
+from ..formats.files import all_files
 from ..locks import lock
-from ..notes import Note
 from ..schema import Schema
 from .arms import arm_config
 from .data import SPLITS, Source, digest, draw, load, size_of, stamp, write_corpus
@@ -220,7 +220,7 @@ class Workspace:
 
     def _fingerprint(self, base: str) -> str:
         """Of a base model: the content of its folder, or for a hub's the state that is in the cache."""
-        from ..models.base import load_config, locate
+        from ..models.pretrained import load_config, locate
 
         place = locate(base)
         if not Path(place).is_dir():

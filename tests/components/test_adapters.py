@@ -66,7 +66,7 @@ def test_four_bits_want_an_adapter_and_a_package(
     sgd = nlp.initialize(lambda: examples)
     with pytest.raises(ClinieError, match="CIE317"):
         nlp.update(examples, sgd=sgd)
-    monkeypatch.setattr("spacy_clinie.models.base.find_spec", lambda _: None)
+    monkeypatch.setattr("spacy_clinie.models.pretrained.find_spec", lambda _: None)
     with pytest.raises(ClinieError, match="CIE316"):
         build(tiny_decoder, "n2c2_2018", model={"four_bit": True}).initialize()
 

@@ -12,11 +12,11 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from spacy_clinie.annotation import add_concepts, get_spans, set_concepts
-from spacy_clinie.conversion import doc_from_note, note_from_doc
+from spacy_clinie.doc.concepts import add_concepts, get_spans, set_concepts
+from spacy_clinie.doc.interchange import doc_from_note, note_from_doc
+from spacy_clinie.doc.note import Note
+from spacy_clinie.doc.relations import get_relations, relation_indexes, set_relations
 from spacy_clinie.errors import ClinieError
-from spacy_clinie.notes import Note
-from spacy_clinie.relations import get_relations, relation_indexes, set_relations
 from spacy_clinie.schema import Schema
 from tests.conftest import tiny_settings
 

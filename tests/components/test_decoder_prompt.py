@@ -19,8 +19,8 @@ from spacy.training import Example
 from thinc.config import ConfigValidationError
 from transformers import AutoModelForCausalLM
 
-from spacy_clinie.annotation import get_scores, get_spans, set_concepts
-from spacy_clinie.conversion import note_from_doc
+from spacy_clinie.doc.concepts import get_scores, get_spans, set_concepts
+from spacy_clinie.doc.interchange import note_from_doc
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.prompts.machines import Free, Listed
 from spacy_clinie.schema import Schema

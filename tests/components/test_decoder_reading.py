@@ -16,7 +16,7 @@ from peft.tuners.lora import Linear
 from spacy.training import Example
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from spacy_clinie.annotation import set_concepts
+from spacy_clinie.doc.concepts import set_concepts
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.prompts.machines import Ask, Free
 from tests.components.test_decoder_prompt import FORMATS, HOSTILE, LORA, Examples, answers, build

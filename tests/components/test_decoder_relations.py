@@ -10,11 +10,11 @@ from spacy.language import Language
 from spacy.tokens import Span
 from spacy.training import Example
 
-from spacy_clinie.annotation import get_spans, set_concepts
-from spacy_clinie.components import asking
-from spacy_clinie.conversion import note_from_doc
+from spacy_clinie.components import prompting
+from spacy_clinie.doc.concepts import get_spans, set_concepts
+from spacy_clinie.doc.interchange import note_from_doc
+from spacy_clinie.doc.relations import get_relations, set_relations
 from spacy_clinie.prompts.concepts import Asked
-from spacy_clinie.relations import get_relations, set_relations
 from spacy_clinie.schema import Schema
 from tests.components.test_components import mark_concepts
 
@@ -129,7 +129,7 @@ def test_the_words_of_a_head_stay_text(tiny_decoder: str) -> None:
 def test_a_language_model_is_asked_about_so_many_pairs_only(
     tiny_decoder: str, make_examples: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "MOST_ASKED", 2)
+    monkeypatch.setattr(prompting, "MOST_ASKED", 2)
     nlp = build(tiny_decoder, concepts=None, schema="n2c2_2018")
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
     nlp.initialize()

@@ -9,10 +9,10 @@ import spacy
 from spacy.language import Language
 from spacy.training import Example
 
-from spacy_clinie.annotation import SCHEMA_KEY, get_spans
-from spacy_clinie.corpora import jsonl
+from spacy_clinie.doc.concepts import SCHEMA_KEY, get_spans
+from spacy_clinie.doc.note import Concept, Note
 from spacy_clinie.errors import ClinieError, ClinieWarning
-from spacy_clinie.notes import Concept, Note
+from spacy_clinie.formats import jsonl
 from spacy_clinie.schema import Schema
 from tests.components.test_decoder_relations import build
 

@@ -12,10 +12,10 @@ from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
 
-from spacy_clinie.annotation import add_concepts, get_spans, set_concepts
-from spacy_clinie.conversion import note_from_doc
+from spacy_clinie.doc.concepts import add_concepts, get_spans, set_concepts
+from spacy_clinie.doc.interchange import note_from_doc
+from spacy_clinie.doc.relations import get_relations, has_relations, register_extension, set_relations
 from spacy_clinie.errors import ClinieWarning
-from spacy_clinie.relations import get_relations, has_relations, register_extension, set_relations
 from spacy_clinie.schema import Schema
 from tests.components.test_components import build
 from tests.tiny import make_decoder

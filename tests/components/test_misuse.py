@@ -14,12 +14,12 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from spacy_clinie.annotation import get_spans, set_concepts
+from spacy_clinie.doc.concepts import get_spans, set_concepts
+from spacy_clinie.doc.relations import set_relations
+from spacy_clinie.doc.windows import sentence_starts
 from spacy_clinie.errors import ClinieError, ClinieWarning
-from spacy_clinie.models.base import locate, pick_device
-from spacy_clinie.relations import set_relations
+from spacy_clinie.models.pretrained import locate, pick_device
 from spacy_clinie.schema import Schema
-from spacy_clinie.windows import sentence_starts
 from tests.components.test_components import MODELS, build, train
 from tests.conftest import tiny_settings
 from tests.tiny import make_decoder
@@ -268,7 +268,7 @@ def test_candidates_are_all_pairs_that_the_schema_and_the_distance_allow(
 
 
 def _notes(examples: list[Example]) -> Any:
-    from spacy_clinie.conversion import note_from_doc
+    from spacy_clinie.doc.interchange import note_from_doc
 
     return [note_from_doc(example.reference) for example in examples]
 

@@ -8,11 +8,11 @@ import spacy
 from spacy.language import Language
 from spacy.training import Example
 
-from spacy_clinie.annotation import SCHEMA_KEY, get_spans
-from spacy_clinie.conversion import doc_from_note
+from spacy_clinie.doc.concepts import SCHEMA_KEY, get_spans
+from spacy_clinie.doc.interchange import doc_from_note
+from spacy_clinie.doc.note import Note
+from spacy_clinie.doc.relations import get_relations
 from spacy_clinie.errors import ClinieError
-from spacy_clinie.notes import Note
-from spacy_clinie.relations import get_relations
 from spacy_clinie.schema import Schema
 from tests.components.test_components import MODELS, build
 from tests.conftest import tiny_settings

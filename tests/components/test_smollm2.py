@@ -10,10 +10,10 @@ import torch
 from spacy.language import Language
 from spacy.training import Example
 
-from spacy_clinie.annotation import get_spans, set_concepts
-from spacy_clinie.conversion import note_from_doc
-from spacy_clinie.downloads import MODELS
-from spacy_clinie.relations import get_relations
+from spacy_clinie.doc.concepts import get_spans, set_concepts
+from spacy_clinie.doc.interchange import note_from_doc
+from spacy_clinie.doc.relations import get_relations
+from spacy_clinie.models.downloads import MODELS
 from tests.components.test_decoder_prompt import HOSTILE, LORA
 from tests.components.test_decoder_relations import build
 from tests.tiny import make_decoder

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from spacy_clinie.corpora.report import Report
+from spacy_clinie.doc.note import Note, Relation
+from spacy_clinie.doc.report import Report
 from spacy_clinie.errors import ClinieError
-from spacy_clinie.notes import Note, Relation
 
 from .test_bioc_xml import TEXT, counts, read_again
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from spacy_clinie.notes import Relation
+from spacy_clinie.doc.note import Relation
 
 from .test_bioc_json import json_document, read_json
 from .test_bioc_xml import (

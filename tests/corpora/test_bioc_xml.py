@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacy_clinie.corpora import bioc_xml
-from spacy_clinie.corpora.report import Report
+from spacy_clinie.doc.note import Concept, Note, Relation
+from spacy_clinie.doc.report import Report
 from spacy_clinie.errors import ClinieError
-from spacy_clinie.notes import Concept, Note, Relation
+from spacy_clinie.formats import bioc
 
 TEXT = "Rash after zyxomab."
 
@@ -44,7 +44,7 @@ def read(folder: Path, *documents: str) -> tuple[list[Note], Report]:
 
 def read_again(folder: Path) -> tuple[list[Note], Report]:
     report = Report()
-    return [sourced.note for sourced in bioc_xml.read(folder, report)], report
+    return [sourced.note for sourced in bioc.read(folder, report)], report
 
 
 def counts(report: Report) -> dict[str, int]:
@@ -262,7 +262,7 @@ def test_nothing_outside_of_the_file_is_read(tmp_path: Path) -> None:
 )
 def test_what_xml_cannot_hold_is_an_error(tmp_path: Path, note: Note) -> None:
     with pytest.raises(ClinieError, match="CIE252"):
-        bioc_xml.write([note], tmp_path / "out.xml")
+        bioc.write([note], tmp_path / "out.xml")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -290,7 +290,7 @@ def notes(draw: st.DrawFn) -> Note:
 @given(notes(), st.sampled_from(["xml", "json"]))
 def test_what_is_written_is_read_back(note: Note, suffix: str) -> None:
     with TemporaryDirectory() as folder:
-        bioc_xml.write([note], Path(folder) / f"out.{suffix}")
+        bioc.write([note], Path(folder) / f"out.{suffix}")
         (back,), report = read_again(Path(folder))
     assert back == note
     assert report.problems == 0

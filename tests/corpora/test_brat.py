@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from spacy_clinie.corpora import brat
-from spacy_clinie.corpora.report import Report
-from spacy_clinie.corpora.source import SourcedNote
-from spacy_clinie.notes import Concept, Note, Relation
+from spacy_clinie.doc.note import Concept, Note, Relation
+from spacy_clinie.doc.report import Report
+from spacy_clinie.formats import brat
+from spacy_clinie.formats.source import SourcedNote
 
 TEXT = "Took Lisinopril 5mg.\nRash on left and right arm."
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacy_clinie.corpora import brat
+from spacy_clinie.doc.note import Concept, Note, Relation
 from spacy_clinie.errors import ClinieError, ClinieWarning
-from spacy_clinie.notes import Concept, Note, Relation
+from spacy_clinie.formats import brat
 from tests.corpora.test_brat import TEXT, read, remarks
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from spacy_clinie.corpora import jsonl
-from spacy_clinie.corpora.bundle import Ids, at_least_one, find_bundles, make_sound, offsets_problem, replacing
-from spacy_clinie.corpora.files import write_text
-from spacy_clinie.corpora.report import Report
+from spacy_clinie.doc.note import Concept, Note, Relation
+from spacy_clinie.doc.report import Report
 from spacy_clinie.errors import ClinieError
-from spacy_clinie.notes import Concept, Note, Relation
+from spacy_clinie.formats import jsonl
+from spacy_clinie.formats.bundle import Ids, at_least_one, find_bundles, make_sound, offsets_problem, replacing
+from spacy_clinie.formats.files import write_text
 from tests.conftest import SmallDisk
 
 FILE = Path("notes.jsonl")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from spacy_clinie.corpora.catalogue import AGREEMENT, CORPORA, FORMATS, read_corpus, resolve
-from spacy_clinie.corpora.report import Report
+from spacy_clinie.doc.report import Report
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.schema import Schema
 

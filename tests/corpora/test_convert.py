@@ -7,11 +7,11 @@ import spacy
 from spacy.tokens import Doc, DocBin
 
 from spacy_clinie.corpora import convert as convert_module
-from spacy_clinie.corpora import docbin, jsonl
 from spacy_clinie.corpora.convert import convert
-from spacy_clinie.corpora.report import Report
+from spacy_clinie.doc.note import Concept, Note, Relation
+from spacy_clinie.doc.report import Report
 from spacy_clinie.errors import ClinieError
-from spacy_clinie.notes import Concept, Note, Relation
+from spacy_clinie.formats import docbin, jsonl
 
 TEXT = "Rash and mild fever after zyxomabose."
 NOTE = Note(

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from spacy.tokens import Doc, DocBin, Span
 from spacy.vocab import Vocab
 
-from spacy_clinie.annotation import set_concepts
-from spacy_clinie.corpora import docbin
-from spacy_clinie.corpora.report import Report
+from spacy_clinie.doc.concepts import set_concepts
+from spacy_clinie.doc.note import Concept, Note, Relation
+from spacy_clinie.doc.relations import get_relations, has_relations, set_relations
+from spacy_clinie.doc.report import Report
 from spacy_clinie.errors import ClinieError, ClinieWarning
-from spacy_clinie.notes import Concept, Note, Relation
-from spacy_clinie.relations import get_relations, has_relations, set_relations
+from spacy_clinie.formats import docbin
 
 FOREIGN: Any = ("._.", "rel", None, None)
 TEXT = "Rash after zyxomab now"

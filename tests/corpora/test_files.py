@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from spacy_clinie.corpora.files import (
+from spacy_clinie.doc.note import Note
+from spacy_clinie.doc.report import Report
+from spacy_clinie.errors import ClinieError
+from spacy_clinie.formats.files import (
     find_files,
     find_notes,
     for_files,
@@ -14,9 +17,6 @@ from spacy_clinie.corpora.files import (
     split_of,
     write_text,
 )
-from spacy_clinie.corpora.report import Report
-from spacy_clinie.errors import ClinieError
-from spacy_clinie.notes import Note
 
 
 def touch(folder: Path, *names: str) -> None:

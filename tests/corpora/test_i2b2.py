@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacy_clinie.corpora import i2b2
-from spacy_clinie.corpora.report import Report
-from spacy_clinie.corpora.source import SourcedNote
+from spacy_clinie.doc.note import Concept, Note, Relation
+from spacy_clinie.doc.report import Report
 from spacy_clinie.errors import ClinieError, ClinieWarning
-from spacy_clinie.notes import Concept, Note, Relation
+from spacy_clinie.formats import i2b2
+from spacy_clinie.formats.source import SourcedNote
 
 FOLDERS = {".txt": "txt", ".con": "concept", ".rel": "rel", ".ast": "ast"}
 TEXT = "Reason for Visit :\nHe had a severe\nheadache after Aspirin .\n"

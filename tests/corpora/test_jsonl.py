@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacy_clinie.corpora import jsonl
-from spacy_clinie.corpora.report import Report
+from spacy_clinie.doc.note import Concept, Note, Relation
+from spacy_clinie.doc.report import Report
 from spacy_clinie.errors import ClinieError, ClinieWarning
-from spacy_clinie.notes import Concept, Note, Relation
+from spacy_clinie.formats import jsonl
 
 TEXT = "Rash after zyxomab."
 RASH = {"id": "a", "start": 0, "end": 4, "label": "ADE", "score": None}

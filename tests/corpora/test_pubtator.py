@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacy_clinie.corpora import pubtator
-from spacy_clinie.corpora.report import Report
+from spacy_clinie.doc.note import Concept, Note, Relation
+from spacy_clinie.doc.report import Report
 from spacy_clinie.errors import ClinieError
-from spacy_clinie.notes import Concept, Note, Relation
+from spacy_clinie.formats import pubtator
 
 TITLE, ABSTRACT = "Zyxomab and gout.", "Gout or rash, after zyxomab; two quellin users."
 TEXT = f"{TITLE}\n{ABSTRACT}"

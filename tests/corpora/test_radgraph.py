@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacy_clinie.corpora import radgraph
-from spacy_clinie.corpora.report import Report
-from spacy_clinie.corpora.source import SourcedNote
+from spacy_clinie.doc.note import Concept, Note, Relation
+from spacy_clinie.doc.report import Report
 from spacy_clinie.errors import ClinieError
-from spacy_clinie.notes import Concept, Note, Relation
+from spacy_clinie.formats import radgraph
+from spacy_clinie.formats.source import SourcedNote
 
 TEXT = "FINDINGS : Small left effusion . No pneumothorax ."
 

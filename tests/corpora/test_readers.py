@@ -11,11 +11,12 @@ import spacy
 from spacy import registry
 from spacy.language import Language
 
-from spacy_clinie.annotation import ID_KEY, SCHEMA_KEY
-from spacy_clinie.corpora import docbin, readers
+from spacy_clinie.corpora import readers
 from spacy_clinie.corpora.readers import corpus, mixed
+from spacy_clinie.doc.concepts import ID_KEY, SCHEMA_KEY
+from spacy_clinie.doc.note import Concept, Note
 from spacy_clinie.errors import ClinieError, ClinieWarning
-from spacy_clinie.notes import Concept, Note
+from spacy_clinie.formats import docbin
 
 
 @pytest.fixture

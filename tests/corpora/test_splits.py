@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from spacy_clinie.corpora.splits import overlapping, sample, splits_of
-from spacy_clinie.notes import Note
+from spacy_clinie.doc.note import Note
 
 IDS = [f"note-{number}" for number in range(200)]
 

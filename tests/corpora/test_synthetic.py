@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spacy.vocab import Vocab
 
-from spacy_clinie.conversion import doc_from_note, note_from_doc
-from spacy_clinie.corpora import synthetic
-from spacy_clinie.corpora.report import Report
+from spacy_clinie.doc.interchange import doc_from_note, note_from_doc
+from spacy_clinie.doc.report import Report
+from spacy_clinie.doc.tokenizer import make_tokenizer
 from spacy_clinie.errors import ClinieError
+from spacy_clinie.formats import synthetic
 from spacy_clinie.schema import Schema
-from spacy_clinie.tokenizer import make_tokenizer
 
 I2B2 = {"TrIP", "TrWP", "TrCP", "TrAP", "TrNAP", "TeRP", "TeCP", "PIP"}
 ATTRIBUTES = {"Strength", "Form", "Dosage", "Frequency", "Route", "Duration", "Reason", "ADE"}

@@ -9,7 +9,7 @@ import transformers
 
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.models.adapters import add_adapter
-from spacy_clinie.models.base import load_encoder, load_tokenizer
+from spacy_clinie.models.pretrained import load_encoder, load_tokenizer
 
 
 @pytest.mark.parametrize("load", [load_encoder, load_tokenizer])

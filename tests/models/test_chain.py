@@ -8,16 +8,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacy_clinie.models import chain
+from spacy_clinie.models import tag_chain
 
-_NEXT_OF_CLOSED, _NEXT_OF_OPEN = {chain.O, chain.B, chain.U}, {chain.I, chain.L}
+_NEXT_OF_CLOSED, _NEXT_OF_OPEN = {tag_chain.O, tag_chain.B, tag_chain.U}, {tag_chain.I, tag_chain.L}
 
 
 def paths(length: int, cut: tuple[bool, bool] = (False, False)) -> list[tuple[int, ...]]:
     """All valid paths, by the definition of the tags."""
     found = []
-    for path in itertools.product(range(chain.TAGS), repeat=length):
-        opened = [tag in (chain.B, chain.I) for tag in path]
+    for path in itertools.product(range(tag_chain.TAGS), repeat=length):
+        opened = [tag in (tag_chain.B, tag_chain.I) for tag in path]
         starts = path[0] in _NEXT_OF_CLOSED or (cut[0] and path[0] in _NEXT_OF_OPEN)
         inside = all(b in (_NEXT_OF_OPEN if opened[i] else _NEXT_OF_CLOSED) for i, b in enumerate(path[1:]))
         if starts and inside and (not opened[-1] or cut[1]):
@@ -33,14 +33,14 @@ def weight(scores: np.ndarray, path: tuple[int, ...]) -> float:
 @pytest.mark.parametrize("cut", list(itertools.product([False, True], repeat=2)))
 def test_partition_and_loss_equal_the_sum_over_all_paths(length: int, cut: tuple[bool, bool]) -> None:
     generator = torch.Generator().manual_seed(length)
-    scores = torch.randn(1, 7, chain.TAGS, generator=generator)
+    scores = torch.randn(1, 7, tag_chain.TAGS, generator=generator)
     mask = torch.arange(7)[None] < length
     all_paths = paths(length, cut)
     expected = torch.logsumexp(torch.tensor([weight(scores[0].numpy(), path) for path in all_paths]), 0)
-    assert chain.log_partition(scores, mask, torch.tensor([cut])).item() == pytest.approx(expected.item(), abs=1e-4)
+    assert tag_chain.log_partition(scores, mask, torch.tensor([cut])).item() == pytest.approx(expected.item(), abs=1e-4)
     gold = all_paths[-1]
     tags = torch.tensor([[*gold, *[0] * (7 - length)]])
-    loss = chain.crf_loss(scores, tags, mask, torch.tensor([cut])).item()
+    loss = tag_chain.crf_loss(scores, tags, mask, torch.tensor([cut])).item()
     assert loss == pytest.approx(expected.item() - weight(scores[0].numpy(), gold), abs=1e-4)
 
 
@@ -49,8 +49,8 @@ def test_partition_and_loss_equal_the_sum_over_all_paths(length: int, cut: tuple
 def test_decoding_chooses_among_the_marginals_of_all_paths(length: int, seed: int, threshold: float) -> None:
     random = np.random.default_rng(seed)
     # Documents of other lengths share a batch; the last is empty.
-    documents = [random.normal(0, 2, (size, 2, chain.TAGS)).astype(np.float32) for size in (length, length + 2, 0)]
-    for scores, found in zip(documents, chain.decode(documents, threshold), strict=True):
+    documents = [random.normal(0, 2, (size, 2, tag_chain.TAGS)).astype(np.float32) for size in (length, length + 2, 0)]
+    for scores, found in zip(documents, tag_chain.decode(documents, threshold), strict=True):
         for kind in (0, 1) if len(scores) else ():
             probabilities = _span_probabilities(scores[:, kind])
             own = {(span.start, span.stop): span.score for span in found if span.kind == kind}
@@ -59,26 +59,26 @@ def test_decoding_chooses_among_the_marginals_of_all_paths(length: int, seed: in
             assert gain == pytest.approx(_most(probabilities, threshold, len(scores)), abs=1e-4)
             ends = sorted(own)
             assert all(stop <= start for (_, stop), (start, _) in itertools.pairwise(ends))
-    assert chain.decode([], threshold) == []
+    assert tag_chain.decode([], threshold) == []
 
 
 def test_a_boundary_in_doubt_does_not_lose_the_concept() -> None:
-    scores = np.full((2, 1, chain.TAGS), -20.0, dtype=np.float32)
+    scores = np.full((2, 1, tag_chain.TAGS), -20.0, dtype=np.float32)
     # Nothing, or the first word alone (0.41), or both words: 0.35, 0.41, 0.24.
-    scores[:, 0, chain.O] = 0.0
-    scores[0, 0, chain.U] = np.log(0.41 / 0.35)
-    scores[0, 0, chain.B] = np.log(0.24 / 0.35)
-    scores[1, 0, chain.L] = 0.0
-    assert [(f.start, f.stop) for f in chain.decode([scores], 0.4)[0]] == [(0, 1)]
-    assert chain.decode([scores], 0.5) == [[]]
+    scores[:, 0, tag_chain.O] = 0.0
+    scores[0, 0, tag_chain.U] = np.log(0.41 / 0.35)
+    scores[0, 0, tag_chain.B] = np.log(0.24 / 0.35)
+    scores[1, 0, tag_chain.L] = 0.0
+    assert [(f.start, f.stop) for f in tag_chain.decode([scores], 0.4)[0]] == [(0, 1)]
+    assert tag_chain.decode([scores], 0.5) == [[]]
 
 
 def test_a_long_concept_is_sure_though_none_of_its_words_is() -> None:
-    scores = np.full((4, 1, chain.TAGS), -20.0, dtype=np.float32)
-    scores[:, 0, chain.O] = 0.0
-    for unit, tag in enumerate((chain.B, chain.I, chain.I, chain.L)):
+    scores = np.full((4, 1, tag_chain.TAGS), -20.0, dtype=np.float32)
+    scores[:, 0, tag_chain.O] = 0.0
+    for unit, tag in enumerate((tag_chain.B, tag_chain.I, tag_chain.I, tag_chain.L)):
         scores[unit, 0, tag] = 1.2
-    assert [(f.start, f.stop) for f in chain.decode([scores], 0.8)[0]] == [(0, 4)]
+    assert [(f.start, f.stop) for f in tag_chain.decode([scores], 0.8)[0]] == [(0, 4)]
 
 
 def _span_probabilities(scores: np.ndarray) -> dict[tuple[int, int], float]:
@@ -103,18 +103,20 @@ def _most(probabilities: dict[tuple[int, int], float], threshold: float, length:
 
 def _holds(path: tuple[int, ...], start: int, stop: int) -> bool:
     if stop - start == 1:
-        return path[start] == chain.U
+        return path[start] == tag_chain.U
     return (
-        path[start] == chain.B and path[stop - 1] == chain.L and all(t == chain.I for t in path[start + 1 : stop - 1])
+        path[start] == tag_chain.B
+        and path[stop - 1] == tag_chain.L
+        and all(t == tag_chain.I for t in path[start + 1 : stop - 1])
     )
 
 
 def test_encoding_keeps_the_longer_of_two_overlapping_spans_of_a_type() -> None:
-    tags = chain.encode(5, 2, [(1, 2, 0), (0, 3, 0), (4, 5, 0), (1, 3, 1)])
-    assert tags[:, 0].tolist() == [chain.B, chain.I, chain.L, chain.O, chain.U]
-    assert tags[:, 1].tolist() == [chain.O, chain.B, chain.L, chain.O, chain.O]
+    tags = tag_chain.encode(5, 2, [(1, 2, 0), (0, 3, 0), (4, 5, 0), (1, 3, 1)])
+    assert tags[:, 0].tolist() == [tag_chain.B, tag_chain.I, tag_chain.L, tag_chain.O, tag_chain.U]
+    assert tags[:, 1].tolist() == [tag_chain.O, tag_chain.B, tag_chain.L, tag_chain.O, tag_chain.O]
 
 
 def test_chains_without_units_have_one_path_of_no_weight() -> None:
-    scores, mask = torch.zeros(2, 0, chain.TAGS), torch.zeros(2, 0, dtype=torch.bool)
-    assert chain.log_partition(scores, mask, torch.zeros(2, 2, dtype=torch.bool)).tolist() == [0.0, 0.0]
+    scores, mask = torch.zeros(2, 0, tag_chain.TAGS), torch.zeros(2, 0, dtype=torch.bool)
+    assert tag_chain.log_partition(scores, mask, torch.zeros(2, 2, dtype=torch.bool)).tolist() == [0.0, 0.0]

@@ -8,10 +8,10 @@ import spacy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacy_clinie.annotation import cover
-from spacy_clinie.models.base import load_tokenizer
+from spacy_clinie.doc.concepts import cover
 from spacy_clinie.models.excerpts import PairInput, Ranges, one_each, shared
-from spacy_clinie.models.pieces import make_pieces
+from spacy_clinie.models.pretrained import load_tokenizer
+from spacy_clinie.models.wordpieces import make_pieces
 from spacy_clinie.schema import Schema
 
 SCHEMA = Schema.from_dict({"name": "mine", "concepts": {"X": {}}, "relations": {"R": {"pairs": [["X", "X"]]}}})

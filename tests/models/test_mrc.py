@@ -9,7 +9,7 @@ import spacy
 import torch
 
 from spacy_clinie.models.mrc import EncoderMRC
-from spacy_clinie.models.pieces import Sought
+from spacy_clinie.models.wordpieces import Sought
 from tests.conftest import tiny_settings
 
 LABELS = ("Drug", "Dose", "Route", "Reason")

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacy_clinie.annotation import cover
+from spacy_clinie.doc.concepts import cover
 from spacy_clinie.models.excerpts import Excerpt, PairInput
 from spacy_clinie.models.pairs_mrc import PairMRC
 from spacy_clinie.schema import Schema

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from spacy.vocab import Vocab
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from spacy_clinie.doc.tokenizer import make_tokenizer
 from spacy_clinie.errors import ClinieError
-from spacy_clinie.models.base import load_tokenizer
-from spacy_clinie.models.pieces import Specials, by_budget, draw, make_pieces, thin_out
-from spacy_clinie.tokenizer import make_tokenizer
+from spacy_clinie.models.pretrained import load_tokenizer
+from spacy_clinie.models.wordpieces import Specials, by_budget, draw, make_pieces, thin_out
 from tests.tiny import ARCHITECTURES, make_encoder
 
 TOKENIZER = make_tokenizer(Vocab())

@@ -8,14 +8,14 @@ import pytest
 import spacy
 import torch
 
-from spacy_clinie.annotation import add_concepts
+from spacy_clinie.doc.concepts import add_concepts
+from spacy_clinie.doc.relations import set_relations
 from spacy_clinie.models.causal import CausalModule
 from spacy_clinie.models.mrc import EncoderMRC
 from spacy_clinie.models.pairs import _shift
-from spacy_clinie.models.pieces import Sought
 from spacy_clinie.models.tagger import EncoderTagger
+from spacy_clinie.models.wordpieces import Sought
 from spacy_clinie.prompts.machines import Ask
-from spacy_clinie.relations import set_relations
 from tests.conftest import tiny_settings
 
 # Eight of it are a window each: what is drawn of them has the same loss as all of them.

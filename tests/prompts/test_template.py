@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from spacy_clinie.doc.note import Concept, Note, Relation
 from spacy_clinie.errors import ClinieError
-from spacy_clinie.models.base import load_tokenizer
-from spacy_clinie.notes import Concept, Note, Relation
+from spacy_clinie.models.pretrained import load_tokenizer
 from spacy_clinie.prompts.codec import Codec
 from spacy_clinie.prompts.concepts import concept_prompt
 from spacy_clinie.prompts.formats import InlineMarks, MentionList
@@ -157,7 +157,7 @@ def test_control_tokens_that_are_not_marked_as_such_are_read_as_text(tiny_decode
     from tokenizers import AddedToken
     from transformers import AutoTokenizer
 
-    from spacy_clinie.models.base import read_as_text
+    from spacy_clinie.models.pretrained import read_as_text
 
     names = ["<think>", "<\uff5cUser\uff5c>", "[INST]"]
     tokenizer = AutoTokenizer.from_pretrained(tiny_decoder)

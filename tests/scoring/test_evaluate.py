@@ -4,9 +4,9 @@ import pytest
 import spacy
 from spacy.tokens import DocBin, Span
 
-from spacy_clinie.corpora import brat, docbin, jsonl
+from spacy_clinie.doc.note import Concept, Note, Relation
 from spacy_clinie.errors import ClinieError, ClinieWarning
-from spacy_clinie.notes import Concept, Note, Relation
+from spacy_clinie.formats import brat, docbin, jsonl
 from spacy_clinie.scoring.evaluate import evaluate
 from spacy_clinie.scoring.scores import score
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacy_clinie.notes import Concept, Note, Relation
+from spacy_clinie.doc.note import Concept, Note, Relation
 from spacy_clinie.scoring.match import Item, items, match
 
 

@@ -6,11 +6,11 @@ from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
 
-from spacy_clinie.annotation import add_concepts
-from spacy_clinie.conversion import doc_from_note
+from spacy_clinie.doc.concepts import add_concepts
+from spacy_clinie.doc.interchange import doc_from_note
+from spacy_clinie.doc.note import Concept, Note, Relation
+from spacy_clinie.doc.relations import set_relations
 from spacy_clinie.errors import ClinieError
-from spacy_clinie.notes import Concept, Note, Relation
-from spacy_clinie.relations import set_relations
 from spacy_clinie.scoring.scorer import make_concept_scorer, make_relation_scorer, score_concepts, score_relations
 
 TEXT = "rash and fever after aspirin, not after codeine"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spacy_clinie.doc.note import Concept, Note, Relation
 from spacy_clinie.errors import ClinieError, ClinieWarning
-from spacy_clinie.notes import Concept, Note, Relation
 from spacy_clinie.scoring.counts import count
 from spacy_clinie.scoring.scores import pair_notes, score, summarize
 

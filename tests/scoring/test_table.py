@@ -1,6 +1,6 @@
 import pytest
 
-from spacy_clinie.notes import Concept, Note, Relation
+from spacy_clinie.doc.note import Concept, Note, Relation
 from spacy_clinie.scoring.scores import score
 from spacy_clinie.scoring.table import format_table
 

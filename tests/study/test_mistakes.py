@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacy_clinie.notes import Concept, Note
+from spacy_clinie.doc.note import Concept, Note
 from spacy_clinie.study.mistakes import KINDS, analyse, mistakes
 
 TEXT = "Took aspirin and aspirin for bad pain, no rash."

@@ -12,10 +12,10 @@ from unittest.mock import patch
 import pytest
 import spacy
 
-from spacy_clinie.corpora import docbin
 from spacy_clinie.corpora.splits import overlapping
+from spacy_clinie.doc.note import Note
 from spacy_clinie.errors import ClinieError
-from spacy_clinie.notes import Note
+from spacy_clinie.formats import docbin
 from spacy_clinie.study.data import SPLITS, Source, find_sources, load, stamp
 from spacy_clinie.study.fold import fold_config, run_fold
 from spacy_clinie.study.plan import Fold
@@ -267,7 +267,7 @@ def test_a_conversion_that_is_cut_off_does_not_pass_for_the_one_before(tmp_path:
         written.append(path)
         write(notes, path)
 
-    with patch("spacy_clinie.corpora.docbin.write", cut_off), pytest.raises(KeyboardInterrupt):
+    with patch("spacy_clinie.formats.docbin.write", cut_off), pytest.raises(KeyboardInterrupt):
         space.prepare(other)
     assert _texts(space, "mine") != before
     space.prepare(one)

@@ -11,9 +11,9 @@ from spacy.training.initialize import init_nlp
 from spacy.training.loop import train
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
-from spacy_clinie.corpora import docbin
+from spacy_clinie.doc.note import Note
 from spacy_clinie.errors import ClinieError
-from spacy_clinie.notes import Note
+from spacy_clinie.formats import docbin
 from spacy_clinie.study.arms import arm_config, train_on
 from spacy_clinie.study.presets import PRESETS, find_preset
 from spacy_clinie.study.profiles import PROFILES

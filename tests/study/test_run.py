@@ -236,7 +236,7 @@ def test_wrong_names(changed: dict[str, Any], code: str, tmp_path: Path) -> None
 
 def test_a_hub_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("spacy_clinie.models.base.load_config", asked.append)
+    monkeypatch.setattr("spacy_clinie.models.pretrained.load_config", asked.append)
     space = Workspace(tmp_path, SMOKE)
     assert space._fingerprint("some/model") == space._fingerprint("some/model")
     assert asked == ["some/model"]

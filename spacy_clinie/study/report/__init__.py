@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
 
-from ...corpora.bundle import replacing
+from ...formats.bundle import replacing
 from .by_type import types_section
 from .cost import cost_section
 from .csv_files import write_csv

@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ...visual import shown
+from ...display import shown
 from .layout import Record, Report
 
 _FOLD = ("study", "corpus", "arm", "base", "stage", "shots", "draw", "multitask", "seed")

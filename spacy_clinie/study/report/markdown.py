@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from ...visual import shown
+from ...display import shown
 from .layout import Block, Cell, Figure, Report, Table
 
 _MARKS = re.compile(r"([\\`*_{}\[\]()#+!|~$])")

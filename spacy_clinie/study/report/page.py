@@ -7,7 +7,7 @@ from itertools import groupby
 from jinja2 import Environment
 from markupsafe import Markup
 
-from ...visual import shown
+from ...display import shown
 from .layout import Column, Report
 
 _FILES = ("report.html.jinja", "report.css")

@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 from xml.etree import ElementTree
 
+from ...display import shown
 from ...errors import ClinieError
-from ...visual import shown
 from .layout import Figure
 from .means import Mean
 

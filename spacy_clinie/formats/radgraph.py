@@ -1,0 +1,261 @@
+"""RadGraph: JSON files of one object each, from a note's id to its text and entities.
+
+An entity is `{"tokens", "label", "start_ix", "end_ix", "relations": [[type, entity id], …]}`; later corpora in this
+format also give it `attributes`, an object of strings. Its indexes count the blank-separated tokens of the text from 0,
+the last one included. Runs of blank separate like a single blank, unless `tokens` stands where the indexes say only if
+every single blank separates.
+
+Test notes hold no entities of their own but one set by each of two labellers: the first is read, the other left out.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..doc.note import Concept, Note, Relation, attributes_of
+from ..doc.report import Report
+from ..errors import ClinieError
+from .bundle import Bundle, Ids, at_least_one, find_bundles
+from .files import SPLITS, clean, field_name, keys_counted, read_text, write_text
+from .source import SourcedNote
+
+SUFFIXES = (".json",)
+# What records, the annotations of a labeller and entities have.
+_RECORD = re.compile(r"text|entities|data_source|data_split|labeler_[0-9]+")
+_LABELLED = re.compile("text|entities")
+_ENTITY = re.compile("tokens|label|start_ix|end_ix|relations|attributes")
+# What stands between the records of a file. A file without any is open and closed at once.
+_OPEN = re.compile(r"\ufeff?[ \t\r\n]*\{[ \t\r\n]*\}?")
+_COLON = re.compile(r"[ \t\r\n]*:[ \t\r\n]*")
+_NEXT = re.compile(r"[ \t\r\n]*[,}][ \t\r\n]*")
+_END = re.compile(r"[ \t\r\n]*\Z")
+
+
+def read(path: Path, report: Report) -> Iterator[SourcedNote]:
+    """Read a folder of RadGraph files, or one file.
+
+    path (Path): The folder or the file.
+    report (Report): Counts what is not carried over; the line is the one where the note's record begins.
+    YIELDS (SourcedNote): Notes in the order of the files. The split is the one that the record names (`data_split`),
+        else the one that the file's path tells.
+    RAISES (ClinieError): CIE200, CIE201 and CIE250 if there is nothing to read.
+    """
+    return at_least_one(_notes(find_bundles(path, SUFFIXES, report), report), path, "RadGraph", report)
+
+
+def write(notes: Iterable[Note], path: Path) -> None:
+    """Write notes as one RadGraph file.
+
+    notes (Iterable[Note]): The notes, of blank-separated tokens.
+    path (Path): The file; for a folder, `radgraph.json` inside it.
+    RAISES (ClinieError): CIE004 to CIE006 for a note that is not whole, CIE202 for half a character, CIE204 for two
+        notes with one id, CIE206 for what the format cannot hold: a concept that is not made of whole tokens,
+        fragments.
+    """
+    path = Path(path)
+    records: dict[str, dict[str, Any]] = {}
+    for note in notes:
+        note.check()
+        if note.id in records:
+            raise ClinieError("CIE204", note=note.id)
+        records[note.id] = {"text": note.text, "entities": _entities(note)}
+    file = path if path.suffix.lower() == ".json" else path / "radgraph.json"
+    write_text(file, json.dumps(records, ensure_ascii=False, indent=1) + "\n")
+
+
+def _notes(files: list[Bundle], report: Report) -> Iterator[SourcedNote]:
+    ids = Ids(report)
+    for file, split in files:
+        for key, record, line in _records(read_text(file, report), file, report):
+            note = _RecordReader(file, line, report).note(key, record)
+            if note is not None:
+                note.id = ids.unique(note.id, file, line)
+                lines = dict.fromkeys((concept.id for concept in note.concepts), line)
+                yield SourcedNote(note, file, SPLITS.get(str(record.get("data_split")).lower(), split), lines)
+
+
+def _records(content: str | None, file: Path, report: Report) -> Iterator[tuple[str, Any, int]]:
+    """The note ids of a file, the records under them and the lines where they begin. Records are parsed one by one, so
+    that a file that was cut off still gives those before the cut."""
+    if content is None:
+        return
+    line = 1
+
+    def expect(pattern: re.Pattern[str], position: int) -> re.Match[str]:
+        match = pattern.match(content, position)
+        if match is None:
+            raise json.JSONDecodeError("", content, position)
+        return match
+
+    counted = 0
+    try:
+        mark = expect(_OPEN, 0)
+        while "}" not in mark[0]:
+            line, counted = line + content.count("\n", counted, mark.end()), mark.end()
+            decoder = json.JSONDecoder(object_pairs_hook=keys_counted(file, report, line))
+            key, position = decoder.raw_decode(content, counted)
+            if not isinstance(key, str):
+                raise json.JSONDecodeError("", content, counted)
+            record, position = decoder.raw_decode(content, expect(_COLON, position).end())
+            yield key, record, line
+            mark = expect(_NEXT, position)
+        expect(_END, mark.end())
+    except json.JSONDecodeError as error:
+        report.drop("file is not one whole JSON object", file, error.lineno)
+    except (ValueError, RecursionError):
+        report.drop("file holds a number or a nesting beyond measure", file, line)
+
+
+class _RecordReader:
+    """Reads one note.
+
+    file (Path): Its file, for remarks.
+    line (int): The line where its record begins, for remarks.
+    report (Report): Takes the remarks.
+    """
+
+    def __init__(self, file: Path, line: int, report: Report) -> None:
+        self.file = file
+        self.line = line
+        self.report = report
+
+    def note(self, note_id: str, record: Any) -> Note | None:
+        """Read the note.
+
+        note_id (str): Its id.
+        record (Any): What stands under its id.
+        RETURNS (Note | None): The note, None if the record is none.
+        """
+        text = record.get("text") if isinstance(record, dict) else None
+        if not isinstance(text, str):
+            self._drop("record without text")
+            return None
+        if not text:
+            self._drop("note without text")
+            return None
+        labelled: Any = record
+        labellers = sorted(name for name in record if re.fullmatch(r"labeler_[0-9]+", name))
+        if "entities" not in record:
+            labelled = record[labellers.pop(0)] if labellers else None
+        for _ in labellers:
+            self.report.leave_out("annotation by a further labeller", self.file, self.line)
+        entities = labelled.get("entities") if isinstance(labelled, dict) else None
+        if not isinstance(entities, dict):
+            self._drop("record without entities")
+            return None
+        self._count_unknown("", record, _RECORD)
+        if labelled is not record:
+            self._count_unknown("labeler.", labelled, _LABELLED)
+        text, replaced = clean(text)
+        if replaced:
+            self._mend("half characters replaced by U+FFFD")
+        note = Note(clean(note_id)[0], text)
+        ways = _ways(text)
+        links = []
+        for key, entity in entities.items():
+            concept = self._concept(key, entity, text, ways)
+            if concept is not None:
+                note.concepts.append(concept)
+                links += [(key, link) for link in entity.get("relations") or ()]
+            elif isinstance(entity, dict) and isinstance(lost := entity.get("relations"), list) and lost:
+                self.report.drop("relation of an entity that was dropped", self.file, self.line, len(lost))
+        note.relations = self._relations(links, {concept.id for concept in note.concepts})
+        return note
+
+    def _drop(self, reason: str) -> None:
+        self.report.drop(reason, self.file, self.line)
+
+    def _mend(self, reason: str) -> None:
+        self.report.mend(reason, self.file, self.line)
+
+    def _concept(self, key: str, entity: Any, text: str, ways: list[list[tuple[int, int]]]) -> Concept | None:
+        if not isinstance(entity, dict) or not _is_name(key) or not _is_name(entity.get("label")):
+            self._drop("malformed entity")
+            return None
+        first, last, links = entity.get("start_ix"), entity.get("end_ix"), entity.get("relations") or []
+        if type(first) is not int or type(last) is not int or not isinstance(links, list):
+            self._drop("malformed entity")
+            return None
+        inside = [
+            (tokens[first][0], tokens[last][1])
+            for tokens in ways
+            if 0 <= first <= last < len(tokens) and tokens[first][0] < tokens[last][1]
+        ]
+        if not inside:
+            self._drop("token index that the text does not have")
+            return None
+        wanted = clean(str(entity.get("tokens")))[0].split()
+        agreeing = [(start, end) for start, end in inside if text[start:end].split() == wanted]
+        if not agreeing:
+            self._mend("tokens of an entity differ from the text at its indexes")
+        start, end = (agreeing or inside)[0]
+        self._count_unknown("entity.", entity, _ENTITY)
+        attributes = entity.get("attributes") or {}
+        if not isinstance(attributes, dict):
+            self._drop("attributes that are no object")
+            attributes = {}
+        known = {clean(name)[0]: clean(value)[0] for name, value in attributes_of(attributes).items()}
+        return Concept(key, start, end, entity["label"], attributes=known)
+
+    def _count_unknown(self, where: str, fields: dict[str, Any], known: re.Pattern[str]) -> None:
+        for name in fields:
+            if not known.fullmatch(name):
+                self._drop(f"field that this format does not have: {field_name(where + name)}")
+
+    def _relations(self, links: list[tuple[str, Any]], ids: set[str]) -> list[Relation]:
+        relations: dict[tuple[str, str, str], Relation] = {}
+        for head, link in links:
+            if not isinstance(link, list) or len(link) != 2 or not _is_name(link[0]):
+                self._drop("malformed relation")
+                continue
+            label, tail = link[0], str(link[1])
+            if tail not in ids:
+                self._drop("relation to a missing id")
+            elif (head, tail, label) in relations:
+                self.report.leave_out("identical relation given twice", self.file, self.line)
+            else:
+                relations[head, tail, label] = Relation(head, tail, label)
+        return list(relations.values())
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(value) and not clean(value)[1]
+
+
+def _ways(text: str) -> list[list[tuple[int, int]]]:
+    """The tokens of a text, by both ways of counting them: separated by runs of blank, and by every single blank."""
+    return [
+        [word.span() for word in re.finditer(r"\S+", text)],
+        [word.span() for word in re.finditer("(?:^|(?<= ))[^ ]*", text)],
+    ]
+
+
+def _entities(note: Note) -> dict[str, dict[str, Any]]:
+    """The entities of a note as the format has them, by id."""
+    tokens = _ways(note.text)[0]
+    starts = {start: index for index, (start, _) in enumerate(tokens)}
+    ends = {end: index for index, (_, end) in enumerate(tokens)}
+    entities: dict[str, dict[str, Any]] = {}
+    for concept in note.concepts:
+        problem = None
+        if concept.start not in starts or concept.end not in ends:
+            problem = "it does not begin and end with a blank-separated token"
+        elif concept.fragments:
+            problem = "it is in several pieces"
+        elif not concept.id or not concept.label:
+            problem = "it has no id or no type"
+        if problem:
+            raise ClinieError(
+                "CIE206", kind="Concept", name=concept.id, note=note.id, format="radgraph", problem=problem
+            )
+        entities[concept.id] = {
+            "tokens": " ".join(note.text[concept.start : concept.end].split()),
+            "label": concept.label,
+            "start_ix": starts[concept.start],
+            "end_ix": ends[concept.end],
+            "relations": [[link.label, link.tail] for link in note.relations if link.head == concept.id],
+            **({"attributes": dict(concept.attributes)} if concept.attributes else {}),
+        }
+    return entities

@@ -1,0 +1,119 @@
+"""How a note of a corpus is put into the types of a schema."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+from unicodedata import normalize
+
+from ..doc.note import Concept, Relation, joined
+
+if TYPE_CHECKING:
+    from ..doc.report import Report
+    from .schema import Schema
+
+
+class Fitting:
+    """One note being put into the types of a schema: first every concept, then every relation. See `Schema.apply`.
+
+    schema (Schema): The schema.
+    report (Report): Takes the counts.
+    file (str | Path): Where the note was read.
+    lines (Mapping[str, int]): Line of each concept in that file, by concept id.
+    """
+
+    def __init__(self, schema: "Schema", report: "Report", file: str | Path, lines: Mapping[str, int]) -> None:
+        self.schema = schema
+        self.report = report
+        self.file = file
+        self.lines = lines
+        self.kept: dict[str, Concept] = {}  # by id in the corpus: the new concept that stands for it
+        self.left_out: set[str] = set()  # ids of concepts that went on purpose
+        self.concept_twins: dict[tuple, Concept] = {}
+        self.relation_twins: dict[tuple[str, str, str], Relation] = {}
+
+    def concept(self, concept: Concept) -> Concept | None:
+        """A concept in the types of the schema; None if it does not go on as a concept of its own."""
+        schema, report, where = self.schema, self.report, (self.file, self.lines.get(concept.id))
+        known = self._known("concept", concept.label, schema.concept_spellings, where)
+        label = schema.concept_names.get(known)
+        if label is None:
+            if known in schema.dropped_concepts:
+                report.leave_out(f"concept type that the schema drops: {concept.label}", *where)
+                self.left_out.add(concept.id)
+            else:
+                report.drop(f"concept type that the schema does not know: {concept.label}", *where)
+            return None
+        twin = self.concept_twins.setdefault((concept.offsets, tuple(concept.fragments), label), concept)
+        if twin.label != concept.label:
+            report.leave_out("same concept twice after merging types", *where)
+            kept = self.kept[concept.id] = self.kept[twin.id]
+            for name, value in concept.attributes.items():
+                before = kept.attributes.setdefault(name, value)
+                kept.attributes[name] = joined(before, value)
+                if kept.attributes[name] != before:
+                    report.mend("attribute of merged concepts with several values, joined by |", *where)
+            return None
+        new = replace(concept, label=label, fragments=list(concept.fragments), attributes=dict(concept.attributes))
+        self.kept[concept.id] = new
+        return new
+
+    def relation(self, relation: Relation, where: tuple[str | Path, int | None]) -> Relation | None:
+        """A relation in the types of the schema, between what stands for its ends; None if it does not go on."""
+        schema, report = self.schema, self.report
+        known = self._known("relation", relation.label, schema.relation_spellings, where)
+        label = schema.relation_names.get(known)
+        if label is None:
+            if not schema.relations:
+                report.leave_out("relation, and the schema has no relation types", *where)
+            elif known in schema.dropped_relations:
+                report.leave_out(f"relation type that the schema drops: {relation.label}", *where)
+            else:
+                report.drop(f"relation type that the schema does not know: {relation.label}", *where)
+            return None
+        if relation.head in self.left_out or relation.tail in self.left_out:
+            report.leave_out("relation with a concept that the schema drops", *where)
+            return None
+        head, tail = self.kept.get(relation.head), self.kept.get(relation.tail)
+        if head is None or tail is None:
+            report.drop("relation with a concept that could not be carried over", *where)
+            return None
+        if head is tail and relation.head != relation.tail:
+            report.leave_out("relation of a concept to itself after merging types", *where)
+            return None
+        # Of two on the same words either can be the head, but only one of them.
+        turned = (tail.id, head.id, label) in self.relation_twins
+        if schema.relations[label].symmetric and (turned or tail.offsets < head.offsets):
+            head, tail = tail, head
+        twin = self.relation_twins.setdefault((head.id, tail.id, label), relation)
+        if (twin.head, twin.tail, twin.label) != (relation.head, relation.tail, relation.label):
+            both_ways = (twin.tail, twin.head, twin.label) == (relation.head, relation.tail, relation.label)
+            merged = "same relation twice after merging types"
+            report.leave_out("symmetric relation given both ways" if both_ways else merged, *where)
+            return None
+        if label not in schema.allowed(head.label, tail.label):
+            reason = "relation between types that the schema does not list for it"
+            report.mend(f"{reason}: {label} ({head.label} -> {tail.label}), kept", *where)
+        return replace(relation, head=head.id, tail=tail.id, label=label)
+
+    def _known(
+        self, kind: str, label: str, spellings: Mapping[str, list[str]], where: tuple[str | Path, int | None]
+    ) -> str:
+        """A type as the schema spells it, if it has just one that differs in capitals or composed letters at most."""
+        alike = spellings.get(_folded(label), [])
+        if label in alike or len(alike) != 1:
+            return label
+        self.report.mend(f"{kind} type that the schema spells otherwise: {label}, taken as {alike[0]}", *where)
+        return alike[0]
+
+
+def by_spelling(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names by what is the same in all spellings of one."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(_folded(name), []).append(name)
+    return found
+
+
+def _folded(name: str) -> str:
+    return normalize("NFC", normalize("NFC", name).casefold())
