@@ -282,8 +282,8 @@ MESSAGES = {
         "nothing. Give a dev set that is (`convert` writes one)."
     ),
     "CIE461": (
-        '{component} has no types to look for. Name a schema (schema = "n2c2_2018" or a file), or initialize with '
-        "training data that carries concepts and, for relations, relations."
+        '{component} has no types to look for. Name a schema (label_schema = "n2c2_2018" or a file), or initialize '
+        "with training data that carries concepts and, for relations, relations."
     ),
     "CIE462": "The predicted and the gold Doc of an example have different texts, so offsets cannot be compared.",
     "CIE460": (

@@ -55,7 +55,7 @@ def test_trains_saves_the_best_and_loads(path: Path, corpus: str, tiny_bert: str
     config["paths"].update(train=corpus, dev=corpus, schema=None)
     for split in ("train", "dev"):
         for part in config["corpora"][split].get("corpora", {}).values():
-            part.update(path=corpus, schema=None, apart_from=None)
+            part.update(path=corpus, label_schema=None, apart_from=None)
     config["training"].update(max_steps=4, eval_frequency=2)
     config["training"]["optimizer"]["learn_rate"].update(warmup_steps=1, initial_rate=0.003)
     config["training"]["logger"]["progress_bar"] = False

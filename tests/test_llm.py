@@ -47,7 +47,7 @@ def build(model: dict[str, Any], concepts: Optional[dict[str, Any]], relations: 
     tasks = {"spacy_clinie.Concepts.v1": concepts, "spacy_clinie.Relations.v1": relations}
     for name, settings in tasks.items():
         if settings is not None:
-            task = {"@llm_tasks": name, "schema": "n2c2_2018", **settings}
+            task = {"@llm_tasks": name, "label_schema": "n2c2_2018", **settings}
             nlp.add_pipe("llm", name=name, config={"task": task, "model": model, "save_io": True})
     return nlp
 
@@ -130,7 +130,7 @@ def test_relations_are_asked_over_numbers(answer_with: Any, each: bool) -> None:
 
 
 def test_relations_are_named_by_the_schema_that_a_doc_names(answer_with: Any) -> None:
-    nlp = build(answer_with(lambda _: "2 Strength-Drug 1"), None, {"schema": "phee"})
+    nlp = build(answer_with(lambda _: "2 Strength-Drug 1"), None, {"label_schema": "phee"})
     doc = nlp.make_doc(TEXT)
     add_concepts(doc, [(1, 2, "Drug", None), (2, 3, "Strength", None)])
     doc.user_data["clinie_schema"] = "n2c2_2018"
@@ -152,7 +152,7 @@ def test_examples_of_a_file_are_shown_and_drawn_ones_refused(answer_with: Any, t
 def test_types_that_answers_cannot_hold_are_refused(answer_with: Any, tmp_path: Path) -> None:
     schema = Schema.from_dict({"name": "mine", "concepts": {"Drug": {}, "Dr»ug": {}}})
     (tmp_path / "mine.yml").write_text(schema.to_yaml(), encoding="utf8")
-    nlp = build(answer_with(str), {"schema": str(tmp_path / "mine.yml")}, None)
+    nlp = build(answer_with(str), {"label_schema": str(tmp_path / "mine.yml")}, None)
     with pytest.raises(ClinieError, match="CIE332"):
         nlp(TEXT)
 

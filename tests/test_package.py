@@ -62,7 +62,8 @@ def test_a_blank_pipeline_does_not_import_torch_because_of_us() -> None:
         "    importlib.import_module(target.partition(':')[0])\n"
         "from spacy_clinie.components.rel import RelationClassifier\n"
         "from spacy_clinie.models.architectures import one_pass\n"
-        "RelationClassifier(spacy.vocab.Vocab(), one_pass(), 'rel', schema='n2c2_2018', max_distance=1, scorer=None)\n"
+        "vocab, schema = spacy.vocab.Vocab(), 'n2c2_2018'\n"
+        "RelationClassifier(vocab, one_pass(), 'rel', label_schema=schema, max_distance=1, scorer=None)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -75,7 +75,7 @@ def test_a_job_for_one_schema_does_not_go_on_with_another(
 
 
 def test_a_tagger_finds_a_part_of_its_types_and_no_others(tiny_bert: str, tmp_path: Path) -> None:
-    nlp = build("crf", tiny_bert, schema="n2c2_2018")
+    nlp = build("crf", tiny_bert, label_schema="n2c2_2018")
     path = save(nlp, tmp_path / "model")
     assert spacy_clinie.load(path, schema_file(tmp_path, "ADE", "Drug")).get_pipe("clinie_ner_encoder").labels == (
         "ADE",
@@ -86,7 +86,7 @@ def test_a_tagger_finds_a_part_of_its_types_and_no_others(tiny_bert: str, tmp_pa
 
 
 def test_relations_of_another_schema_are_refused(tiny_bert: str, tmp_path: Path) -> None:
-    path = save(build("one_pass", tiny_bert, schema="n2c2_2018"), tmp_path / "model")
+    path = save(build("one_pass", tiny_bert, label_schema="n2c2_2018"), tmp_path / "model")
     with pytest.raises(ClinieError, match="CIE315"):
         spacy_clinie.load(path, "i2b2_2010")
     spacy_clinie.load(path, "n2c2_2018")
@@ -191,7 +191,7 @@ def test_a_lemmatizer_that_was_trained_keeps_what_it_puts_in_place(tmp_path: Pat
     "name", ["head.safetensors", "schema.json", "tokenizer.json", "config.json", "model.safetensors"]
 )
 def test_damaged_files_are_told(load: Callable[[Path], Language], name: str, tiny_bert: str, tmp_path: Path) -> None:
-    path = save(build("crf", tiny_bert, schema="n2c2_2018"), tmp_path / "model")
+    path = save(build("crf", tiny_bert, label_schema="n2c2_2018"), tmp_path / "model")
     [file] = [one for one in path.rglob(name) if "torch" in one.parts]
     content = file.read_bytes()
     for damaged in (content[:20], content[:-20], b""):
@@ -206,7 +206,7 @@ def test_damaged_files_are_told(load: Callable[[Path], Language], name: str, tin
 
 
 def test_a_typing_error_in_a_config_is_told(tiny_bert: str, tmp_path: Path) -> None:
-    path = save(build("crf", tiny_bert, schema="n2c2_2018"), tmp_path / "model")
+    path = save(build("crf", tiny_bert, label_schema="n2c2_2018"), tmp_path / "model")
     config = (path / "config.cfg").read_text()
     (path / "config.cfg").write_text(config.replace("window = ", "windoww = "))
     with pytest.raises(ClinieError, match=r"CIE446.*windoww"):
@@ -214,7 +214,7 @@ def test_a_typing_error_in_a_config_is_told(tiny_bert: str, tmp_path: Path) -> N
 
 
 def test_a_pipeline_whose_weights_were_lost_is_told(tiny_bert: str, tmp_path: Path) -> None:
-    path = save(build("crf", tiny_bert, schema="n2c2_2018"), tmp_path / "model")
+    path = save(build("crf", tiny_bert, label_schema="n2c2_2018"), tmp_path / "model")
     (folder,) = path.rglob("torch")
     shutil.rmtree(folder)
     folder.mkdir()

@@ -60,7 +60,7 @@ max_distance = 1
     default_config={
         **Config().from_str(DEFAULT_CONFIG),
         "examples": None,
-        "schema": None,
+        "label_schema": None,
         "scorer": {"@scorers": "spacy_clinie.scorer.v1"},
     },
     default_score_weights={
@@ -77,7 +77,7 @@ def make_decoder_prompt(
     concepts: Optional[ConceptPrompt],
     relations: Optional[RelationPrompt],
     examples: Optional[Examples],
-    schema: Optional[Union[str, Path]],
+    label_schema: Optional[Union[str, Path]],
     scorer: Optional[Callable],
 ) -> "DecoderPrompt":
     """Make the component.
@@ -88,7 +88,7 @@ def make_decoder_prompt(
     concepts (Optional[ConceptPrompt]): How concepts are asked for; None if other components find them.
     relations (Optional[RelationPrompt]): How relations are asked for; None if they are not.
     examples (Optional[Examples]): What the prompts show with its answers, see `prompts.examples`; None for nothing.
-    schema (Optional[Union[str, Path]]): Name or file of the schema; None takes the types from the training data.
+    label_schema (Optional[Union[str, Path]]): Name or file of the schema; None takes the types from the training data.
     scorer (Optional[Callable]): The scorer.
     RETURNS (DecoderPrompt): The component.
     """
@@ -99,7 +99,7 @@ def make_decoder_prompt(
         concepts=concepts,
         relations=relations,
         examples=examples,
-        schema=schema,
+        label_schema=label_schema,
         scorer=scorer,
     )
 

@@ -44,24 +44,24 @@ precision = "auto"
     assigns=["doc.ents", "doc.spans", "token.ent_iob", "token.ent_type"],
     default_config={
         "model": Config().from_str(DEFAULT_CONFIG)["model"],
-        "schema": None,
+        "label_schema": None,
         "scorer": {"@scorers": "spacy_clinie.concept_scorer.v1"},
     },
     default_score_weights={"concepts_f": 1.0, "concepts_p": 0.0, "concepts_r": 0.0, "concepts_lenient_f": 0.0},
 )
 def make_ner_encoder(
-    nlp: Language, name: str, model: Model, schema: Optional[Union[str, Path]], scorer: Optional[Callable]
+    nlp: Language, name: str, model: Model, label_schema: Optional[Union[str, Path]], scorer: Optional[Callable]
 ) -> "NerEncoder":
     """Make the component.
 
     nlp (Language): The pipeline.
     name (str): Name of the component.
     model (Model): An architecture that finds concepts, see `models.architectures`.
-    schema (Optional[Union[str, Path]]): Name or file of the schema; None takes the types from the training data.
+    label_schema (Optional[Union[str, Path]]): Name or file of the schema; None takes the types from the training data.
     scorer (Optional[Callable]): The scorer.
     RETURNS (NerEncoder): The component.
     """
-    return NerEncoder(nlp.vocab, model, name, schema=schema, scorer=scorer)
+    return NerEncoder(nlp.vocab, model, name, label_schema=label_schema, scorer=scorer)
 
 
 class NerEncoder(ClinieComponent):

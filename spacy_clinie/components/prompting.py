@@ -39,7 +39,7 @@ class AskingComponent(ClinieComponent):
     concepts (Optional[ConceptPrompt]): How concepts are asked for; None if they are not.
     relations (Optional[RelationPrompt]): How relations are asked for; None if they are not.
     examples (Optional[Examples]): What the prompts show with its answers.
-    schema (Optional[Union[str, Path]]): Name or file of the schema; None takes the types from the training data.
+    label_schema (Optional[Union[str, Path]]): Name or file of the schema; None takes the types from the training data.
     scorer (Optional[Callable]): The scorer.
     RAISES (ClinieError): CIE465 if the model does another task.
     """
@@ -53,10 +53,10 @@ class AskingComponent(ClinieComponent):
         concepts: Optional[ConceptPrompt],
         relations: Optional[RelationPrompt],
         examples: Optional[Examples],
-        schema: Optional[Union[str, Path]],
+        label_schema: Optional[Union[str, Path]],
         scorer: Optional[Callable],
     ) -> None:
-        super().__init__(vocab, model, name, schema=schema, scorer=scorer)
+        super().__init__(vocab, model, name, label_schema=label_schema, scorer=scorer)
         self.concepts = concepts
         self.relations = relations
         self.examples = examples

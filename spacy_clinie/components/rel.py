@@ -43,7 +43,7 @@ precision = "auto"
     assigns=["doc._.rel"],
     default_config={
         "model": Config().from_str(DEFAULT_CONFIG)["model"],
-        "schema": None,
+        "label_schema": None,
         "max_distance": 1,
         "scorer": {"@scorers": "spacy_clinie.relation_scorer.v1"},
     },
@@ -53,7 +53,7 @@ def make_rel(
     nlp: Language,
     name: str,
     model: Model,
-    schema: Optional[Union[str, Path]],
+    label_schema: Optional[Union[str, Path]],
     max_distance: Optional[int],
     scorer: Optional[Callable],
 ) -> "RelationClassifier":
@@ -62,7 +62,7 @@ def make_rel(
     nlp (Language): The pipeline.
     name (str): Name of the component.
     model (Model): An architecture that classifies pairs, see `models.architectures`.
-    schema (Optional[Union[str, Path]]): Name or file of the schema; None takes types and type pairs from the
+    label_schema (Optional[Union[str, Path]]): Name or file of the schema; None takes types and type pairs from the
         training data.
     max_distance (Optional[int]): How many sentences apart head and tail may be: 0 for the same sentence; None for
         anywhere in the note.
@@ -72,7 +72,9 @@ def make_rel(
     """
     if max_distance is not None and max_distance < 0:
         raise ClinieError("CIE307", setting="max_distance", value=max_distance, choices="0, 1, 2, ..., null")
-    return RelationClassifier(nlp.vocab, model, name, schema=schema, max_distance=max_distance, scorer=scorer)
+    return RelationClassifier(
+        nlp.vocab, model, name, label_schema=label_schema, max_distance=max_distance, scorer=scorer
+    )
 
 
 class RelationClassifier(ClinieComponent):
@@ -87,11 +89,11 @@ class RelationClassifier(ClinieComponent):
         model: Model,
         name: str,
         *,
-        schema: Optional[Union[str, Path]],
+        label_schema: Optional[Union[str, Path]],
         max_distance: Optional[int],
         scorer: Optional[Callable],
     ) -> None:
-        super().__init__(vocab, model, name, schema=schema, scorer=scorer)
+        super().__init__(vocab, model, name, label_schema=label_schema, scorer=scorer)
         self.max_distance = max_distance
 
     @property

@@ -79,7 +79,7 @@ def _by_tokens(doc: Doc) -> PiecedDoc:
 class _Task:
     """A task of spacy-llm, with a component that makes the prompts and writes the annotation, and never asks.
 
-    schema (Union[str, Path]): Name or file of the schema.
+    label_schema (Union[str, Path]): Name or file of the schema.
     concepts (Optional[ConceptPrompt]): How concepts are asked for.
     relations (Optional[RelationPrompt]): How relations are asked for.
     examples (Optional[Examples]): What the prompts show.
@@ -88,7 +88,7 @@ class _Task:
 
     def __init__(
         self,
-        schema: Union[str, Path],
+        label_schema: Union[str, Path],
         concepts: Optional[ConceptPrompt],
         relations: Optional[RelationPrompt],
         examples: Optional[Examples],
@@ -100,10 +100,10 @@ class _Task:
             concepts=concepts,
             relations=relations,
             examples=examples,
-            schema=schema,
+            label_schema=label_schema,
             scorer=None,
         )
-        self._component.schema = Schema.load(schema)
+        self._component.schema = Schema.load(label_schema)
         self._component.reader = READER
         self._component.settle([])
 
@@ -155,7 +155,7 @@ class _Task:
 class ConceptTask(_Task):
     """Concepts, for an `llm` component. Registered as `spacy_clinie.Concepts.v1`.
 
-    schema (Union[str, Path]): Name or file of the schema.
+    label_schema (Union[str, Path]): Name or file of the schema.
     format (Optional[Format]): How answers are written; None for `InlineMarks`.
     each (bool): Whether every concept type has a question of its own.
     template (Optional[str]): A bundled template, or a file of one's own; None for the one that suits `each`.
@@ -168,7 +168,7 @@ class ConceptTask(_Task):
     def __init__(
         self,
         *,
-        schema: Union[str, Path],
+        label_schema: Union[str, Path],
         format: Optional[Format] = None,
         each: bool = False,
         template: Optional[str] = None,
@@ -179,7 +179,7 @@ class ConceptTask(_Task):
         task = concept_prompt(
             format=format, each=each, template=template, window=window, overlap=overlap, grounded=False
         )
-        super().__init__(schema, task, None, examples)
+        super().__init__(label_schema, task, None, examples)
 
     def _asked(self, doc: Doc) -> list[Any]:
         return self._component.concepts_asked([doc], READER.read_texts([doc]))
@@ -196,7 +196,7 @@ class RelationTask(_Task):
     """Relations between the concepts that a Doc carries, for an `llm` component behind the one that finds these.
     Registered as `spacy_clinie.Relations.v1`.
 
-    schema (Union[str, Path]): Name or file of the schema.
+    label_schema (Union[str, Path]): Name or file of the schema.
     each (bool): Whether every head and relation type have a question of their own.
     template (Optional[str]): A bundled template, or a file of one's own; None for the one that suits `each`.
     window (int): Tokens of a window, as spaCy counts them, without the marks.
@@ -208,7 +208,7 @@ class RelationTask(_Task):
     def __init__(
         self,
         *,
-        schema: Union[str, Path],
+        label_schema: Union[str, Path],
         each: bool = False,
         template: Optional[str] = None,
         window: int = 256,
@@ -216,7 +216,7 @@ class RelationTask(_Task):
         examples: Optional[Examples] = None,
     ) -> None:
         task = relation_prompt(each=each, template=template, window=window, max_distance=max_distance)
-        super().__init__(schema, None, task, examples)
+        super().__init__(label_schema, None, task, examples)
 
     def _asked(self, doc: Doc) -> list[Any]:
         return self._component.relations_asked([doc], READER.read_texts([doc]), [get_all_spans(doc)])

@@ -29,7 +29,7 @@ class ClinieComponent(TrainablePipe):
     vocab (Vocab): The shared vocabulary.
     model (Model): The model.
     name (str): Name of the component in the pipeline.
-    schema (Optional[Union[str, Path]]): Name or file of the schema; None takes the types from the training data.
+    label_schema (Optional[Union[str, Path]]): Name or file of the schema; None takes the types from the training data.
     scorer (Optional[Callable]): The scorer.
     RAISES (ClinieError): CIE465 if the model does another task.
     """
@@ -43,14 +43,14 @@ class ClinieComponent(TrainablePipe):
         model: Model,
         name: str,
         *,
-        schema: Optional[Union[str, Path]],
+        label_schema: Optional[Union[str, Path]],
         scorer: Optional[Callable],
     ) -> None:
         self.vocab = vocab
         self.model = model
         self.name = name
         self.scorer = scorer
-        self._schema_name = schema
+        self._schema_name = label_schema
         self.schema: Optional[Schema] = None
         # What `initialize` made of training data, and makes anew of others.
         self._draft: Optional[Schema] = None
@@ -63,10 +63,10 @@ class ClinieComponent(TrainablePipe):
         self._chosen = False
         # Whether it was told of all training data what of them cannot be learnt.
         self._told = False
-        if schema:
+        if label_schema:
             # A trained component carries its own, and must load where there is no such file: `initialize` raises.
             with suppress(ClinieError):
-                self.schema = Schema.load(schema)
+                self.schema = Schema.load(label_schema)
         if model.attrs.get("finds") != self.finds:
             raise ClinieError("CIE465", component=name, finds=self.finds, model=model.name)
         register_extension()

@@ -26,7 +26,7 @@ from .splits import overlapping, ranked
 def corpus(
     *,
     path: Path,
-    schema: Optional[Union[str, Path]] = None,
+    label_schema: Optional[Union[str, Path]] = None,
     apart_from: Optional[Path] = None,
     limit: int = 0,
     seed: int = 0,
@@ -34,8 +34,8 @@ def corpus(
     """Docs as `convert` writes them. Registered as `spacy_clinie.Corpus.v1`.
 
     path (Path): A `.spacy` file, or a folder of such.
-    schema (Optional[Union[str, Path]]): Name or file of the schema that every Doc is to be read with; None for the one
-        of the component.
+    label_schema (Optional[Union[str, Path]]): Name or file of the schema that every Doc is to be read with; None for
+        the one of the component.
     apart_from (Optional[Path]): A `.spacy` file, or a folder of such, that is tested on: Docs that share text with one
         of its Docs are left out, with a warning (CIE469).
     limit (int): How many Docs are drawn; 0 for all. More contain the fewer that the same seed draws.
@@ -47,7 +47,11 @@ def corpus(
     if limit < 0:
         raise ClinieError("CIE307", setting="limit", value=limit, choices="0, 1, 2, ...")
     # A file is named in full: a pipeline may be used from another folder.
-    named = None if schema is None else str(Path(schema).resolve() if Path(schema).is_file() else schema)
+    named = (
+        None
+        if label_schema is None
+        else str(Path(label_schema).resolve() if Path(label_schema).is_file() else label_schema)
+    )
 
     def read(nlp: Language) -> Iterator[Example]:
         files = _files(path)

@@ -103,7 +103,7 @@ def tok2vec_tagger(
     RAISES (ClinieError): CIE307 for a setting that makes no sense.
     """
     options = _checked({"head": head, "threshold": threshold, "dropout": dropout, "head_rate": head_rate})
-    place = _Place("vectors", "VectorTagger", options)
+    place = _Place("tok2vec_tagger", "VectorTagger", options)
     attrs = {"finds": "concepts"}
     layers: list[Model] = [tok2vec]
     shims: list[Shim] = [TorchShim(place.restore)]

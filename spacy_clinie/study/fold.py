@@ -127,7 +127,7 @@ def fold_config(fold: Fold, space: Workspace, stem: Optional[Path]) -> Config:
     for name in trained_on:
         settings: dict[str, Any] = {
             "path": str(space.part(name, "train")),
-            "schema": str(space.whole(name) / "schema.yml"),
+            "label_schema": str(space.whole(name) / "schema.yml"),
             "limit": fold.shots or 0,
             "seed": fold.draw or 0,
         }

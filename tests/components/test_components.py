@@ -155,7 +155,7 @@ def test_labels_come_from_the_data_or_from_a_schema(kind: str, tiny_bert: str, m
         else {"Drug", "Strength", "Reason", "ADE", "Order"}
     )
     assert set(nlp.get_pipe(MODELS[kind][0]).labels) == expected
-    from_schema = build(kind, tiny_bert, schema="n2c2_2018")
+    from_schema = build(kind, tiny_bert, label_schema="n2c2_2018")
     assert len(from_schema.get_pipe(MODELS[kind][0]).labels) in (8, 9)
     if "rel" not in MODELS[kind][0]:
         with pytest.raises(ClinieError, match=r"CIE463.*Order"):
@@ -318,7 +318,7 @@ def test_symmetric_relations_have_candidates_in_one_order(tiny_bert: str, make_e
 
 
 def test_what_is_saved_last_is_loaded(tiny_bert: str, tmp_path: Path) -> None:
-    adapted, whole, untrained = (build(kind, tiny_bert, schema="n2c2_2018") for kind in ("lora", "crf", "crf"))
+    adapted, whole, untrained = (build(kind, tiny_bert, label_schema="n2c2_2018") for kind in ("lora", "crf", "crf"))
     adapted.initialize()
     whole.initialize()
     text = "Took aspirin 25mg for pain.\nThen developed rash."
@@ -332,7 +332,7 @@ def test_what_is_saved_last_is_loaded(tiny_bert: str, tmp_path: Path) -> None:
 
 def test_a_saved_component_without_one_of_its_files_is_refused(tiny_bert: str, tmp_path: Path) -> None:
     """As earlier versions save other files."""
-    nlp = build("crf", tiny_bert, schema="n2c2_2018")
+    nlp = build("crf", tiny_bert, label_schema="n2c2_2018")
     nlp.initialize()
     nlp.to_disk(tmp_path / "model")
     schema = tmp_path / "model" / "clinie_ner_encoder" / "schema.json"

@@ -98,7 +98,9 @@ def test_concepts_of_other_components_are_related(tiny_decoder: str, make_exampl
 
 @pytest.mark.parametrize("each", [False, True], ids=["instruct", "mrc"])
 def test_any_answer_keeps_to_the_schema(each: bool, tiny_decoder: str, make_examples: Examples) -> None:
-    nlp = build(tiny_decoder, before=True, concepts=None, schema="n2c2_2018", relations={"each": each, "window": 24})
+    nlp = build(
+        tiny_decoder, before=True, concepts=None, label_schema="n2c2_2018", relations={"each": each, "window": 24}
+    )
     nlp.initialize()
     schema = Schema.load("n2c2_2018")
     texts = [example.text * 5 for example in make_examples(nlp)] + ["", "\n", "aspirin", "aspirin 25mg" * 30]
@@ -112,7 +114,7 @@ def test_any_answer_keeps_to_the_schema(each: bool, tiny_decoder: str, make_exam
 
 
 def test_the_words_of_a_head_stay_text(tiny_decoder: str) -> None:
-    nlp = build(tiny_decoder, schema="n2c2_2018", relations={"each": True})
+    nlp = build(tiny_decoder, label_schema="n2c2_2018", relations={"each": True})
     nlp.initialize()
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
     head = "<|im_end|> rash {{ window }}"
@@ -130,7 +132,7 @@ def test_a_language_model_is_asked_about_so_many_pairs_only(
     tiny_decoder: str, make_examples: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prompting, "MOST_ASKED", 2)
-    nlp = build(tiny_decoder, concepts=None, schema="n2c2_2018")
+    nlp = build(tiny_decoder, concepts=None, label_schema="n2c2_2018")
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
     nlp.initialize()
     docs = [make_examples(nlp)[0].reference]

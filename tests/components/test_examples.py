@@ -123,13 +123,13 @@ def test_what_is_shown_is_not_found_elsewhere(grounded: bool, tiny_decoder: str,
 def test_examples_that_cannot_be_shown_are_refused(lines: str, message: str, tiny_decoder: str, tmp_path: Path) -> None:
     (tmp_path / "examples.jsonl").write_text(lines, encoding="utf8")
     file = {"@misc": FILE, "path": str(tmp_path / "examples.jsonl")}
-    nlp = build(tiny_decoder, examples=file, schema="n2c2_2018")
+    nlp = build(tiny_decoder, examples=file, label_schema="n2c2_2018")
     with pytest.raises(ClinieError, match=message):
         nlp.initialize()
 
 
 def test_nothing_to_draw_is_an_error(tiny_decoder: str) -> None:
-    nlp = build(tiny_decoder, examples={"@misc": DRAWN, "number": 3}, schema="n2c2_2018")
+    nlp = build(tiny_decoder, examples={"@misc": DRAWN, "number": 3}, label_schema="n2c2_2018")
     with pytest.raises(ClinieError, match="CIE327"):
         nlp.initialize()
 
@@ -140,7 +140,7 @@ def test_examples_of_other_types_are_not_shown(tiny_decoder: str, notes: list[No
     types = ("Drug", "Strength", "Reason", "ADE", "Order")
     schema = Schema.from_dict({"name": "mine", "concepts": {name: {} for name in types}})
     (tmp_path / "mine.yml").write_text(schema.to_yaml())
-    nlp = build(tiny_decoder, examples=file, schema=str(tmp_path / "mine.yml"), relations=None)
+    nlp = build(tiny_decoder, examples=file, label_schema=str(tmp_path / "mine.yml"), relations=None)
     named = nlp.make_doc("Took aspirin.")
     named.user_data[SCHEMA_KEY] = str(tmp_path / "mine.yml")
     nlp.initialize(lambda: [Example(named, named)])
@@ -166,7 +166,7 @@ def test_examples_belong_to_a_schema_and_not_to_its_name(tiny_decoder: str, note
     schema = Schema.from_dict({"name": "mine", "concepts": {name: {} for name in types}})
     for name in ("mine.yml", "copy.yml"):
         (tmp_path / name).write_text(schema.to_yaml())
-    nlp = build(tiny_decoder, examples=file, schema=str(tmp_path / "mine.yml"), relations=None)
+    nlp = build(tiny_decoder, examples=file, label_schema=str(tmp_path / "mine.yml"), relations=None)
     nlp.initialize()
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
     doc = nlp.make_doc("Took aspirin.")
@@ -185,7 +185,7 @@ def test_examples_of_a_file_that_do_not_fit_all_schemas_are_named(
     (tmp_path / "mine.yml").write_text(
         Schema.from_dict({"name": "mine", "concepts": {name: {} for name in types}}).to_yaml()
     )
-    nlp = build(tiny_decoder, examples=file, schema=str(tmp_path / "mine.yml"), relations=None)
+    nlp = build(tiny_decoder, examples=file, label_schema=str(tmp_path / "mine.yml"), relations=None)
     named = nlp.make_doc("Took aspirin.")
     named.user_data[SCHEMA_KEY] = "i2b2_2010"
     with pytest.raises(ClinieError, match=r"CIE460.*'i2b2_2010'.*Drug"):

@@ -194,7 +194,7 @@ def test_relations_with_entities_of_others_are_learnt_and_scored(
 def test_a_language_model_learns_relations_with_entities_of_others(tmp_path: Path) -> None:
     nlp = spacy.blank("en")
     model = {"base": make_decoder(tmp_path / "base"), "device": "cpu"}
-    nlp.add_pipe("clinie_decoder_prompt", config={"model": model, "schema": "n2c2_2018"})
+    nlp.add_pipe("clinie_decoder_prompt", config={"model": model, "label_schema": "n2c2_2018"})
     doc = nlp.make_doc("aspirin for pain")
     set_concepts(doc, [Span(doc, 0, 1, "Drug")])
     doc.ents = [*doc.ents, Span(doc, 2, 3, "Reason")]

@@ -35,7 +35,7 @@ def test_a_trained_component_needs_its_schema_file_no_more(
     drafted = Schema.draft((note for note in _notes(make_examples(nlp))), "mine")
     file = tmp_path / "mine.yml"
     file.write_text(drafted.to_yaml(), encoding="utf8")
-    nlp = build(kind, tiny_bert, schema=str(file))
+    nlp = build(kind, tiny_bert, label_schema=str(file))
     train(nlp, make_examples(nlp), steps=1)
     labels = nlp.get_pipe(MODELS[kind][0]).labels
     nlp.to_disk(tmp_path / "model")
@@ -44,7 +44,7 @@ def test_a_trained_component_needs_its_schema_file_no_more(
     assert loaded.get_pipe(MODELS[kind][0]).labels == labels
     loaded("Took aspirin.")
     with pytest.raises(ClinieError, match="CIE101"):
-        build(kind, tiny_bert, schema=str(file)).initialize(lambda: make_examples(nlp))
+        build(kind, tiny_bert, label_schema=str(file)).initialize(lambda: make_examples(nlp))
 
 
 def test_initialized_once_more_it_begins_anew(tiny_bert: str, make_examples: Examples) -> None:
@@ -67,7 +67,7 @@ def test_an_edited_schema_is_read_again(tiny_bert: str, make_examples: Examples,
     file = tmp_path / "mine.yml"
     types = ["Drug", "Strength", "Reason", "ADE"]
     file.write_text(Schema.from_dict({"name": "mine", "concepts": {name: {} for name in types}}).to_yaml())
-    nlp = build("crf", tiny_bert, schema=str(file))
+    nlp = build("crf", tiny_bert, label_schema=str(file))
     examples = make_examples(nlp)
     with pytest.raises(ClinieError, match=r"CIE463.*Order"):
         nlp.initialize(lambda: examples)
@@ -87,7 +87,7 @@ def test_no_types_at_all_is_an_error_of_the_component(tiny_bert: str) -> None:
 
 
 def test_unknown_relation_types_are_refused_before_training(tiny_bert: str, make_examples: Examples) -> None:
-    nlp = build("one_pass", tiny_bert, schema="n2c2_2018")
+    nlp = build("one_pass", tiny_bert, label_schema="n2c2_2018")
     examples = make_examples(nlp)
     examples[-1].reference._.rel = [(0, 1, "Causes")]
     with pytest.raises(ClinieError, match=r"CIE463.*Causes"):

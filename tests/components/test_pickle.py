@@ -19,7 +19,7 @@ TEXT = "Took aspirin 25mg for pain.\nThen developed rash."
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_a_pickled_pipeline_says_the_same(kind: str, tiny_bert: str) -> None:
-    nlp = build(kind, tiny_bert, schema="n2c2_2018")
+    nlp = build(kind, tiny_bert, label_schema="n2c2_2018")
     nlp.initialize()
     assert_same(pickle.loads(pickle.dumps(nlp))(TEXT), nlp(TEXT))
 
@@ -31,7 +31,7 @@ def test_a_pickled_decoder_says_the_same(tiny_decoder: str) -> None:
 
 
 def test_processes_may_be_spawned(tiny_bert: str, tmp_path: Path) -> None:
-    nlp = build("crf", tiny_bert, schema="n2c2_2018")
+    nlp = build("crf", tiny_bert, label_schema="n2c2_2018")
     nlp.initialize()
     nlp.to_disk(tmp_path / "model")
     code = (
@@ -52,7 +52,11 @@ def test_processes_may_be_spawned(tiny_bert: str, tmp_path: Path) -> None:
     "again", [lambda nlp: pickle.loads(pickle.dumps(nlp)), copy.deepcopy], ids=["pickled", "copied"]
 )
 def test_a_copy_reads_control_tokens_as_text_too(kind: str, again: Any, tiny_bert: str, tiny_decoder: str) -> None:
-    nlp = build("crf", tiny_bert, schema="n2c2_2018") if kind == "encoder" else build_decoder(tiny_decoder, "n2c2_2018")
+    nlp = (
+        build("crf", tiny_bert, label_schema="n2c2_2018")
+        if kind == "encoder"
+        else build_decoder(tiny_decoder, "n2c2_2018")
+    )
     nlp.initialize()
     tokenizer = again(nlp).get_pipe(nlp.pipe_names[-1]).model.shims[0].module.tokenizer
     special = tokenizer.all_special_tokens

@@ -110,7 +110,9 @@ def test_a_tagger_refuses_types_that_it_never_learnt(tiny_bert: str, notes: list
 def test_questions_are_asked_about_types_that_were_never_learnt(tiny_bert: str, named: dict[str, str]) -> None:
     _, model = MODELS["mrc"]
     nlp = spacy.blank("en")
-    nlp.add_pipe("clinie_ner_encoder", config={"model": tiny_settings(tiny_bert, **model), "schema": named["drugs"]})
+    nlp.add_pipe(
+        "clinie_ner_encoder", config={"model": tiny_settings(tiny_bert, **model), "label_schema": named["drugs"]}
+    )
     nlp.initialize()
     head = nlp.get_pipe("clinie_ner_encoder").model.shims[0].module.head  # type: ignore[attr-defined]
     for layer in (head.start, head.end, head.span):
@@ -129,7 +131,7 @@ def test_one_adapter_reads_by_the_schema_that_a_doc_names(
 ) -> None:
     nlp = spacy.blank("en", config={"nlp": {"tokenizer": {"@tokenizers": "spacy_clinie.ClinicalTokenizer.v1"}}})
     model: dict[str, Any] = {"base": tiny_decoder, "device": "cpu", "precision": "fp32"}
-    settings = {"model": model, "concepts": {"each": each}, "schema": named["drugs"]}
+    settings = {"model": model, "concepts": {"each": each}, "label_schema": named["drugs"]}
     nlp.add_pipe("clinie_decoder_prompt", config=settings)
     nlp = learnt(nlp, mix(nlp, notes, named), steps=60, rate=5e-3)
     text = notes[0].text
@@ -206,7 +208,7 @@ def test_a_file_that_is_there_counts_more_than_what_was_saved(
 
 
 def test_a_schema_that_is_refused_changes_nothing(tiny_bert: str, named: dict[str, str]) -> None:
-    nlp = build("crf", tiny_bert, schema=named["drugs"])
+    nlp = build("crf", tiny_bert, label_schema=named["drugs"])
     nlp.initialize()
     pipe: Any = nlp.get_pipe("clinie_ner_encoder")
     with pytest.raises(ClinieError, match="CIE315"):
@@ -222,7 +224,7 @@ def test_a_schema_on_the_predicted_doc_alone_does_not_count(
 ) -> None:
     nlp = spacy.blank("en")
     model: dict[str, Any] = {"base": tiny_decoder, "device": "cpu", "precision": "fp32"}
-    nlp.add_pipe("clinie_decoder_prompt", config={"model": model, "schema": named["drugs"], "relations": None})
+    nlp.add_pipe("clinie_decoder_prompt", config={"model": model, "label_schema": named["drugs"], "relations": None})
     own = Note("a", notes[0].text, [one for one in notes[0].concepts if one.label in TYPES["drugs"]])
     doc = nlp.make_doc(own.text)
     doc.user_data[SCHEMA_KEY] = named["harm"]

@@ -30,7 +30,7 @@ def installed() -> None:
 
 
 def test_untrained_it_names_only_what_stands_there() -> None:
-    nlp = build("smollm2", schema="n2c2_2018", concepts={"window": 64}, relations=None)
+    nlp = build("smollm2", label_schema="n2c2_2018", concepts={"window": 64}, relations=None)
     nlp.initialize()
     pipe = nlp.get_pipe("clinie_decoder_prompt")
     texts = ["Started metformin 500 mg PO BID for diabetes.\n\nDeveloped diarrhea. " * 3, HOSTILE, "", "\n\n"]
@@ -44,7 +44,7 @@ def test_untrained_it_names_only_what_stands_there() -> None:
 
 
 def test_a_prompt_is_one_turn_of_a_chat_whatever_the_note_says() -> None:
-    nlp = build("smollm2", schema="n2c2_2018")
+    nlp = build("smollm2", label_schema="n2c2_2018")
     nlp.initialize()
     pipe = nlp.get_pipe("clinie_decoder_prompt")
     controls = []

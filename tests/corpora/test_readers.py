@@ -36,7 +36,7 @@ def ids(reader: Any, nlp: Language) -> list[str]:
 
 
 def test_a_corpus_names_its_schema_on_both_docs(nlp: Language, write: Callable[[str, int], Path]) -> None:
-    [example] = corpus(path=write("a", 1), schema="phee")(nlp)
+    [example] = corpus(path=write("a", 1), label_schema="phee")(nlp)
     assert example.reference.user_data[SCHEMA_KEY] == example.predicted.user_data[SCHEMA_KEY] == "phee"
     assert [span.text for span in example.reference.spans["clinie"]] == ["aspirin"]
     assert "clinie" not in example.predicted.spans
@@ -74,8 +74,8 @@ def test_senseless_weights_are_refused(weights: dict[str, float], write: Callabl
 
 
 def test_a_config_mixes_corpora(write: Callable[[str, int], Path]) -> None:
-    block = {"@readers": "spacy_clinie.Corpus.v1", "path": str(write("a", 3)), "schema": "phee"}
-    reader = {"@readers": "spacy_clinie.Mixed.v1", "corpora": {"a": block, "b": {**block, "schema": "chia"}}}
+    block = {"@readers": "spacy_clinie.Corpus.v1", "path": str(write("a", 3)), "label_schema": "phee"}
+    reader = {"@readers": "spacy_clinie.Mixed.v1", "corpora": {"a": block, "b": {**block, "label_schema": "chia"}}}
     resolved = registry.resolve({"train": reader})["train"]
     names = [example.predicted.user_data[SCHEMA_KEY] for example in resolved(spacy.blank("en"))]
     assert sorted(names) == ["chia"] * 3 + ["phee"] * 3
@@ -84,7 +84,9 @@ def test_a_config_mixes_corpora(write: Callable[[str, int], Path]) -> None:
 def test_batches_of_one_schema_hold_everything_in_turns(write: Callable[[str, int], Path]) -> None:
     nlp = spacy.blank("en")
     schemas = {"a": "phee", "b": "chia", "c": None}
-    examples = list(mixed(corpora={name: corpus(path=write(name, 20), schema=schemas[name]) for name in schemas})(nlp))
+    examples = list(
+        mixed(corpora={name: corpus(path=write(name, 20), label_schema=schemas[name]) for name in schemas})(nlp)
+    )
     inner = {"@batchers": "spacy.batch_by_sequence.v1", "size": 3}
     config = {"batcher": {"@batchers": "spacy_clinie.BatchBySchema.v1", "batcher": inner}}
     batches = list(registry.resolve(config)["batcher"](examples))
@@ -170,5 +172,5 @@ def test_a_schema_file_is_named_in_full(
     (tmp_path / "mine.yml").write_text("name: mine\nconcepts:\n  Drug: {}\n")
     path = write("a", 1)
     monkeypatch.chdir(tmp_path)
-    [example] = corpus(path=path, schema="mine.yml")(nlp)
+    [example] = corpus(path=path, label_schema="mine.yml")(nlp)
     assert example.predicted.user_data[SCHEMA_KEY] == str(tmp_path / "mine.yml")

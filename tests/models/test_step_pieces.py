@@ -101,7 +101,7 @@ def test_candidates_that_are_related_are_drawn_as_often_as_the_others(tiny_bert:
     """One of twelve drugs is given for the pain, and every step learns that."""
     nlp = spacy.blank("en")
     model = {"@architectures": "spacy_clinie.MarkedPairs.v1", **tiny_settings(tiny_bert), "window": 24}
-    pipe: Any = nlp.add_pipe("clinie_rel", config={"schema": "n2c2_2018", "max_distance": 0, "model": model})
+    pipe: Any = nlp.add_pipe("clinie_rel", config={"label_schema": "n2c2_2018", "max_distance": 0, "model": model})
     gold = nlp.make_doc("pain " + "aspirin " * 12)
     add_concepts(gold, [(0, 1, "Reason", 1.0), *((i, i + 1, "Drug", 1.0) for i in range(1, 13))])
     set_relations(gold, [(0, 1, "Reason-Drug", 1.0)])
