@@ -22,9 +22,9 @@ import spacy_clinie
 from spacy_clinie.components.trainable import ClinieComponent
 from spacy_clinie.doc.concepts import ID_KEY
 from spacy_clinie.doc.interchange import note_from_doc
-from spacy_clinie.pipelines import before_to_disk
 from spacy_clinie.schema import Schema
 from spacy_clinie.scoring.scores import score
+from spacy_clinie.training.callbacks import before_to_disk
 
 TARGET = Path(spacy_clinie.__file__).parent / "data" / "pipelines"
 CARDS = Path(__file__).parent / "cards"

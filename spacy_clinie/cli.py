@@ -335,7 +335,7 @@ def export_instructions(
     """
     from spacy.cli._util import parse_config_overrides
 
-    from .training.instructions import export
+    from .components.instructions import export
 
     lines = export(config, target, parse_config_overrides(ctx.args))
     typer.echo(f"{lines:,} questions with their answers\nWritten: {target}")

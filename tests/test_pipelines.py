@@ -20,8 +20,9 @@ from spacy_clinie.doc.concepts import get_spans
 from spacy_clinie.doc.report import Report
 from spacy_clinie.errors import ClinieError, ClinieWarning
 from spacy_clinie.formats import jsonl
-from spacy_clinie.pipelines import before_init, before_to_disk, bundled
+from spacy_clinie.pipelines import bundled
 from spacy_clinie.schema import Schema
+from spacy_clinie.training.callbacks import before_init, before_to_disk
 from tests.components.test_components import build
 from tests.components.test_decoder_prompt import build as build_decoder
 

@@ -13,9 +13,9 @@ from thinc.api import Config, Model
 
 from ..doc.concepts import REJECTED_KEY, UNANSWERED, add_concepts, get_all_spans
 from ..doc.relations import get_relations, set_relations
-from ..prompts.concepts import Asked, ConceptPrompt
+from ..prompts.concept_prompt import Asked, ConceptPrompt
 from ..prompts.examples import Examples
-from ..prompts.relations import RelationPrompt
+from ..prompts.relation_prompt import RelationPrompt
 from .answers import Answer, FoundConcept, FoundRelation, Key
 from .docs import in_parts
 from .prompting import AskingComponent

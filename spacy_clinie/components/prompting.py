@@ -17,9 +17,9 @@ from ..doc.note import Note
 from ..doc.relations import has_relations, relation_places
 from ..errors import ClinieError, warn
 from ..models.excerpts import Ranges, mark_places, shared
-from ..prompts.concepts import Asked, ConceptPrompt, Question
+from ..prompts.concept_prompt import Asked, ConceptPrompt, Question
 from ..prompts.examples import Examples
-from ..prompts.relations import Mark, Pair, RelationPrompt, RelationsAsked, Stretch, Triple
+from ..prompts.relation_prompt import Mark, Pair, RelationPrompt, RelationsAsked, Stretch, Triple
 from ..prompts.template import source_of
 from ..schema import Schema
 from .candidates import candidates, gold_triples, warn_of_no_candidates

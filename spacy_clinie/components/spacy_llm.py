@@ -22,11 +22,11 @@ from ..doc.concepts import get_all_spans
 from ..doc.windows import sentence_starts
 from ..models.wordpieces import PiecedDoc
 from ..prompts.codec import Codec
-from ..prompts.concepts import ConceptPrompt, concept_prompt
+from ..prompts.concept_prompt import ConceptPrompt, concept_prompt
 from ..prompts.examples import Examples
 from ..prompts.formats import CLOSE, OPEN, Alphabet, Format
 from ..prompts.machines import Ask, Free
-from ..prompts.relations import RelationPrompt, relation_prompt
+from ..prompts.relation_prompt import RelationPrompt, relation_prompt
 from ..prompts.template import Prompt, only_the_window
 from ..schema import Schema
 from ..scoring.scorer import make_scorer

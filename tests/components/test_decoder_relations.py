@@ -14,7 +14,7 @@ from spacy_clinie.components import prompting
 from spacy_clinie.doc.concepts import get_spans, set_concepts
 from spacy_clinie.doc.interchange import note_from_doc
 from spacy_clinie.doc.relations import get_relations, set_relations
-from spacy_clinie.prompts.concepts import Asked
+from spacy_clinie.prompts.concept_prompt import Asked
 from spacy_clinie.schema import Schema
 from tests.components.test_components import mark_concepts
 

@@ -11,9 +11,9 @@ from spacy_clinie.doc.note import Concept, Note, Relation
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.models.pretrained import load_tokenizer
 from spacy_clinie.prompts.codec import Codec
-from spacy_clinie.prompts.concepts import concept_prompt
+from spacy_clinie.prompts.concept_prompt import concept_prompt
 from spacy_clinie.prompts.formats import InlineMarks, MentionList
-from spacy_clinie.prompts.relations import Mark, Pair, Stretch, relation_prompt
+from spacy_clinie.prompts.relation_prompt import Mark, Pair, Stretch, relation_prompt
 from spacy_clinie.prompts.template import WINDOW, render
 from spacy_clinie.schema import Schema
 from tests.tiny import make_decoder

@@ -1,0 +1,59 @@
+"""The rooms of the package, and who may import whom (docs/architecture.md)."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import spacy_clinie
+
+PACKAGE = Path(spacy_clinie.__file__).parent
+PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
+# Registers the Doc extension and offers the few names that users import; `__main__` starts the command line.
+ENTRANCES = {"__init__", "__main__"}
+
+
+def room_of(file: Path) -> str:
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(file: Path) -> Iterator[str]:
+    """The rooms that a module imports from, inside functions and for type checks too."""
+    package = ["spacy_clinie", *file.relative_to(PACKAGE).parts[:-1]]
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            path = package[: len(package) - node.level + 1] + (node.module.split(".") if node.module else [])
+            yield from path[1:2] or [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("spacy_clinie."):
+            yield str(node.module).split(".")[1]
+        elif isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("spacy_clinie."))
+
+
+def rooms_in_order() -> list[str]:
+    """The rooms as the table of the page lists them."""
+    return re.findall(r"^\| `(\w+)(?:/|\.py)` \|", PAGE.read_text(encoding="utf8"), flags=re.MULTILINE)
+
+
+def test_the_page_lists_every_room_once() -> None:
+    there = {room_of(file) for file in PACKAGE.rglob("*.py")} - ENTRANCES
+    listed = rooms_in_order()
+    assert len(listed) == len(set(listed))
+    assert set(listed) == there
+
+
+def test_rooms_import_only_from_rooms_above_them() -> None:
+    height = {room: place for place, room in enumerate(rooms_in_order())}
+    wrong = [
+        f"{file.relative_to(PACKAGE)} imports {other}"
+        for file in sorted(PACKAGE.rglob("*.py"))
+        if room_of(file) not in ENTRANCES
+        for other in imported_rooms(file)
+        if other != "__version__" and height[other] > height[room_of(file)]
+    ]
+    assert wrong == []
+
+
+def test_no_two_modules_have_one_name() -> None:
+    names = [file.stem for file in PACKAGE.rglob("*.py") if file.stem != "__init__"]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
