@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from spacy_clinie.doc.note import Concept, Note, Relation
 from spacy_clinie.errors import ClinieError, ClinieWarning
 from spacy_clinie.formats import brat
-from tests.corpora.test_brat import TEXT, read, remarks
+from tests.formats.test_brat import TEXT, read, remarks
 
 
 def test_a_concept_across_lines_is_written_as_one_fragment(tmp_path: Path) -> None:

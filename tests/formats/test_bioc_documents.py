@@ -10,7 +10,7 @@ from spacy_clinie.doc.note import Note, Relation
 from spacy_clinie.doc.report import Report
 from spacy_clinie.errors import ClinieError
 
-from .test_bioc_xml import TEXT, counts, read_again
+from .test_bioc import TEXT, counts, read_again
 
 
 def json_document(**changes: Any) -> dict[str, Any]:

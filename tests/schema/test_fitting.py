@@ -9,7 +9,7 @@ from spacy_clinie.doc.note import Concept, Note, Relation
 from spacy_clinie.doc.report import Report
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.schema import Schema
-from tests.test_schema import MINE
+from tests.schema.test_schema import MINE
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ import pytest
 
 from spacy_clinie.doc.note import Relation
 
-from .test_bioc_json import json_document, read_json
-from .test_bioc_xml import (
+from .test_bioc import (
     DRUG,
     RASH,
     TEXT,
@@ -18,6 +17,7 @@ from .test_bioc_xml import (
     read,
     relation,
 )
+from .test_bioc_documents import json_document, read_json
 
 
 @pytest.mark.parametrize(

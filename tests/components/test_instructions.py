@@ -18,7 +18,7 @@ from spacy_clinie.doc.tokenizer import make_tokenizer
 from spacy_clinie.models import pretrained
 from tests.tiny import make_decoder
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 @pytest.fixture
