@@ -139,6 +139,10 @@ MESSAGES = {
         "{file} cannot be converted ({problem}). Converting needs the package gguf; "
         "`python -m spacy_clinie download smollm2` installs it."
     ),
+    "CIE334": (
+        "transformers {saved_by} saved the model {name!r}, and the older version that is installed would misread it. "
+        "Install transformers {needed} or later."
+    ),
     "CIE320": ("There is no prompt template {name!r}: it is neither a file nor one of {known}."),
     "CIE321": "Prompt template {name!r} is at fault: {problem}.",
     "CIE322": (

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,17 @@ from spacy_clinie.doc.tokenizer import make_tokenizer
 from tests.tiny import make_decoder
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.cfg"))
-TRAINED = [path for path in CONFIGS if path.stem != "pipeline"]
+_SHARED = pytest.mark.skipif(
+    find_spec("spacy_transformers") is None, reason="spacy-transformers needs an older transformers than this one"
+)
+TRAINED = [
+    pytest.param(path, id=path.stem, marks=[_SHARED] if path.stem == "ner_transformer" else [])
+    for path in CONFIGS
+    if path.stem != "pipeline"
+]
 
 
-@pytest.mark.parametrize("path", TRAINED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", TRAINED)
 def test_filled(path: Path, tmp_path: Path) -> None:
     filled = tmp_path / "filled.cfg"
     done = subprocess.run(
@@ -49,7 +57,7 @@ def corpus(notes: list[Note], tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("path", TRAINED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", TRAINED)
 def test_trains_saves_the_best_and_loads(path: Path, corpus: str, tiny_bert: str, tmp_path: Path) -> None:
     config = load_config(path, interpolate=False)
     config["paths"].update(train=corpus, dev=corpus, schema=None)

@@ -96,7 +96,7 @@ def save_model(model: Any, tokenizer: Any, base: str, mark: str, folder: Path) -
     """
     for config in getattr(model, "peft_config", {}).values():
         config.base_model_name_or_path = None  # or peft would ask the hub about it
-    model.save_pretrained(folder, safe_serialization=True)
+    model.save_pretrained(folder)
     if hasattr(model, "peft_config"):
         (folder / _BASE).write_text(json.dumps({"name": base, "fingerprint": mark}), encoding="utf8")
         # peft writes a card for a model hub, which would carry the base's path and nothing of use.
@@ -119,8 +119,8 @@ def restore_model(folder: Path, base: str, load: Callable[[str], Any]) -> tuple[
         if (folder / _ADAPTER).exists():
             raise ClinieError("CIE328", folder=folder, problem=f"{_BASE}, which names it, is missing")
         return load(str(folder)), load_tokenizer(str(folder)), ""
-    tokenizer = load_tokenizer(base)
-    model, found = load_adapter(load(base), tokenizer, folder)
+    loaded, tokenizer = load(base), load_tokenizer(base)
+    model, found = load_adapter(loaded, tokenizer, folder)
     return model, tokenizer, found
 
 

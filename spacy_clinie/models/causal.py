@@ -17,15 +17,14 @@ from typing import Any, Optional, TypeVar, cast
 import numpy as np
 import torch
 from torch import nn
-from transformers import DynamicCache
 
 from ..errors import ClinieError, warn
 from ..prompts.machines import Ask
-from . import adapters, pretrained
+from . import adapters, kv_cache, pretrained
 from .decoding import Rows, choose
+from .kv_cache import KeyValues
 from .lm_tokenizer import Reader
 from .lora import lean_lora
-from .memory import Memory, copied, go_back, length_of, moved
 from .wordpieces import by_budget, draw
 
 # How many times more is read in one pass where nothing is learnt: one of few long rows takes nearly as long as one of
@@ -85,8 +84,10 @@ class CausalModule(nn.Module):
         if options["guess"] >= self.reader.limit // 2:
             few = f"fewer than {self.reader.limit // 2}, half of what the model reads"
             raise ClinieError("CIE307", setting="guess", value=options["guess"], choices=few)
-        if getattr(self.plain, "_is_stateful", False) or not getattr(self.plain, "_supports_cache_class", True):
+        argument = kv_cache.argument_of(self.plain)
+        if argument is None:
             raise ClinieError("CIE318", kind=model.config.model_type)
+        self._cache_argument = argument
         if options["checkpoint"]:
             self.plain.gradient_checkpointing_enable({"use_reentrant": False})
         if not options["four_bit"]:  # such a base is put on its device when it is loaded
@@ -173,22 +174,22 @@ class CausalModule(nn.Module):
                 with self._computing():
                     read = self._begin(before)
             # What all rows begin with is read once, and goes back once: rows leave their gradients at a copy of it.
-            copy = copied(read)
+            leaves = kv_cache.detach(read)
             for batch in by_budget(reads, self.options["batch_pieces"]):
                 rows = [members[i] for i in batch]
                 with self._computing():
-                    loss = self._loss(before, copy, [asks[i].rest for i in rows], [answers[i] for i in rows])
+                    loss = self._loss(before, leaves, [asks[i].rest for i in rows], [answers[i] for i in rows])
                 (loss / weight).backward()
                 total += loss.item()
-            go_back(read, copy)
+            kv_cache.backward(read, leaves)
         return total / max(weight, 1)
 
     def _rereads(self, ids: int) -> bool:
         """Whether rows are learnt from their beginning on, each by itself.
 
         ids (int): Of the beginnings of all rows together.
-        RETURNS (bool): Without a memory, always; and on a GPU where they are few: a pass takes as long as its kernels
-            take to be launched then, and this way there is one pass and not two.
+        RETURNS (bool): With gradient checkpointing, always; and on a GPU where they are few: a pass takes as long as
+            its kernels take to be launched then, and this way there is one pass and not two.
         """
         return bool(self.options["checkpoint"]) or (self.device.type == "cuda" and ids <= self.options["batch_pieces"])
 
@@ -220,7 +221,7 @@ class CausalModule(nn.Module):
             yield before, list(members)
 
     def _loss(
-        self, before: tuple[int, ...], read: Memory, asked: list[Sequence[int]], answers: list[Sequence[int]]
+        self, before: tuple[int, ...], read: KeyValues, asked: list[Sequence[int]], answers: list[Sequence[int]]
     ) -> torch.Tensor:
         # The last id of an answer has nothing to predict.
         sequences = [[*ids, *answer[:-1]] for ids, answer in zip(asked, answers, strict=True)]
@@ -228,7 +229,9 @@ class CausalModule(nn.Module):
         if read is None:
             logits = self._read_whole([[*before, *ids] for ids in sequences], wanted)
         else:
-            logits, _ = self._read_on(sequences, read, Rows(len(sequences), length_of(read), self.device), wanted)
+            logits, _ = self._read_on(
+                sequences, read, Rows(len(sequences), kv_cache.length_of(read), self.device), wanted
+            )
         target = torch.tensor([one for answer in answers for one in answer], device=self.device)
         return nn.functional.cross_entropy(logits.float(), target, reduction="sum")
 
@@ -254,8 +257,8 @@ class CausalModule(nn.Module):
         if cut:
             warn("CIE326", count=cut, limit=self.reader.limit)
 
-    def _answer(self, read: Memory, asked: list[Sequence[int]], machines: list[Any]) -> None:
-        rows = Rows(len(asked), length_of(read), self.device)
+    def _answer(self, read: KeyValues, asked: list[Sequence[int]], machines: list[Any]) -> None:
+        rows = Rows(len(asked), kv_cache.length_of(read), self.device)
         waiting = [list(ids) for ids in asked]
         while machines:
             guesses = [machine.guess(self.options["guess"]) for machine in machines]
@@ -278,9 +281,9 @@ class CausalModule(nn.Module):
             live = [row for row, machine in enumerate(machines) if not (machine.done or machine.cut or full[row])]
             machines, waiting = [machines[i] for i in live], [waiting[i] for i in live]
             if live:
-                read = moved(read, *rows.settle(live))
+                read = kv_cache.select(read, *rows.settle(live))
 
-    def _begin(self, before: tuple[int, ...]) -> Memory:
+    def _begin(self, before: tuple[int, ...]) -> KeyValues:
         """Read what a group of prompts begins with, once: one row."""
         virtual = self._virtual()
         if not before and virtual is None:
@@ -288,10 +291,10 @@ class CausalModule(nn.Module):
         embedded = self._embed(torch.tensor([before], dtype=torch.long, device=self.device))
         if virtual is not None:
             embedded = torch.cat([virtual.to(embedded.dtype), embedded], 1)
-        cache: Any = DynamicCache()
+        cache = kv_cache.to_cache(None, 1)
         with self._scored(torch.zeros(1, 0, dtype=torch.bool, device=self.device)):
-            self.plain(inputs_embeds=embedded, past_key_values=cache, use_cache=True)
-        return cache.to_legacy_cache()
+            self.plain(inputs_embeds=embedded, use_cache=True, **{self._cache_argument: cache})
+        return kv_cache.from_cache(cache)
 
     def _virtual(self) -> Optional[torch.Tensor]:
         """What p-tuning and prompt tuning put before every prompt, shape (1, ids, width)."""
@@ -319,33 +322,28 @@ class CausalModule(nn.Module):
             yield
 
     def _read_on(
-        self, sequences: Sequence[Sequence[int]], read: Memory, rows: Rows, wanted: Sequence[int]
+        self, sequences: Sequence[Sequence[int]], read: KeyValues, rows: Rows, wanted: Sequence[int]
     ) -> tuple[torch.Tensor, Any]:
         """Read more of some rows.
 
         sequences (Sequence[Sequence[int]]): Ids for each row.
-        read (Memory): What was read before, of all rows or of one for all of them.
+        read (KeyValues): What was read before, of all rows or of one for all of them.
         rows (_Rows): Which of it counts; changed in place.
         wanted (Sequence[int]): How many of the last positions of each row get scores.
-        RETURNS (tuple[torch.Tensor, Memory]): Scores, shape (sum of `wanted`, vocabulary), and all that was read.
+        RETURNS (tuple[torch.Tensor, KeyValues]): Scores, shape (sum of `wanted`, vocabulary), and all that was read.
         """
         ids, real, scored = self._filled(sequences, wanted)
         positions = rows.append(real)
-        cache: Any = DynamicCache()
-        if read is not None:
-            spread = len(sequences) if read[0][0].shape[0] == 1 else -1
-            cache = DynamicCache.from_legacy_cache(
-                tuple((key.expand(spread, -1, -1, -1), value.expand(spread, -1, -1, -1)) for key, value in read)
-            )
+        cache = kv_cache.to_cache(read, len(sequences))
         with self._scored(scored):
             done = self.plain(
                 inputs_embeds=self._embed(ids),
                 attention_mask=rows.counts.long(),
                 position_ids=positions,
-                past_key_values=cache,
                 use_cache=True,
+                **{self._cache_argument: cache},
             )
-        return done.logits, cache.to_legacy_cache()
+        return done.logits, kv_cache.from_cache(cache)
 
     def _read_whole(self, sequences: Sequence[Sequence[int]], wanted: Sequence[int]) -> torch.Tensor:
         """Read rows from their beginning, and keep nothing of what was read: for gradients it is read once more, layer
@@ -402,7 +400,7 @@ def _load(options: dict[str, Any]) -> Callable[[str], Any]:
     precision = pretrained.pick_precision(options["precision"], device)
     settings: dict[str, Any] = {}
     if options["adapter"] is not None and precision is not None:
-        settings["torch_dtype"] = precision
+        settings |= pretrained.weights_in(precision)
     if precision is not None and device.type == "cpu":
         # A processor's fused attention is slow in bf16, above all at going back; products and a softmax are faster.
         settings["attn_implementation"] = "eager"

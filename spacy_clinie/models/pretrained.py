@@ -62,31 +62,46 @@ def _converted(folder: Path) -> str:
     found = sorted(folder.glob("*.gguf"))
     if not found or (folder / "config.json").exists():
         return str(folder)
-    from tokenizers import decoders
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spacy_clinie"
-    target = cache / f"{found[0].stem}-{found[0].stat().st_size}"
+    target = cache / f"{found[0].stem}-{found[0].stat().st_size}-transformers{_major()}"
     if target.is_dir():
         return str(target)
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as name:
         try:
-            with _quiet():
-                model = AutoModelForCausalLM.from_pretrained(str(folder), gguf_file=found[0].name)
-                tokenizer = AutoTokenizer.from_pretrained(str(folder), gguf_file=found[0].name)
+            with _quiet(bars=True):
+                _convert(folder, found[0].name, Path(name) / "model")
         except (OSError, ValueError, ImportError) as error:
             raise ClinieError("CIE313", file=found[0], problem=type(error).__name__) from error
-        # The conversion calls the token that begins a turn the one that ends it, and reads pieces of bytes as words.
-        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(model.config.eos_token_id)
-        if tokenizer.backend_tokenizer.pre_tokenizer is not None:
-            tokenizer.backend_tokenizer.decoder = decoders.ByteLevel()
-        model.save_pretrained(Path(name) / "model")
-        tokenizer.save_pretrained(Path(name) / "model")
         # Another process may have been first; both made the same.
         with suppress(OSError):
             (Path(name) / "model").rename(target)
     return str(target)
+
+
+def _convert(folder: Path, file: str, target: Path) -> None:
+    import torch
+    import transformers
+    from tokenizers import decoders
+
+    load, settings = transformers.AutoModelForCausalLM, {"gguf_file": file, **weights_in(torch.float32)}
+    if not hasattr(transformers, "GgufConfig"):
+        model = load.from_pretrained(str(folder), **settings)
+    else:
+        # From version 5 on, weights may stay packed, and a model that was read from such a file is not saved: another
+        # one takes its weights.
+        unpacked = transformers.GgufConfig(dequantize=True)
+        read = load.from_pretrained(str(folder), quantization_config=unpacked, **settings)
+        config = transformers.AutoConfig.from_pretrained(str(folder), gguf_file=file)
+        model = load.from_config(config, **weights_in(torch.float32))
+        model.load_state_dict(read.state_dict())
+    tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), gguf_file=file)
+    # The conversion calls the token that begins a turn the one that ends it, and reads pieces of bytes as words.
+    tokenizer.eos_token = tokenizer.convert_ids_to_tokens(model.config.eos_token_id)
+    if tokenizer.backend_tokenizer.pre_tokenizer is not None:
+        tokenizer.backend_tokenizer.decoder = decoders.ByteLevel()
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)
 
 
 def load_tokenizer(name: str) -> Any:
@@ -100,7 +115,7 @@ def load_tokenizer(name: str) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(locate(name), use_fast=True)
+        tokenizer = AutoTokenizer.from_pretrained(locate(name))
     except (OSError, ValueError) as error:
         raise ClinieError("CIE303", name=name, problem=type(error).__name__) from error
     if not tokenizer.is_fast:
@@ -138,7 +153,7 @@ def load_config(name: str) -> Any:
 
     name (str): See `locate`.
     RETURNS (PretrainedConfig): The configuration.
-    RAISES (ClinieError): CIE303 if it cannot be loaded.
+    RAISES (ClinieError): CIE303 if it cannot be loaded, CIE334 if a later version of transformers saved it.
     """
     from transformers import AutoConfig
 
@@ -150,16 +165,16 @@ def load_encoder(name: str) -> "PreTrainedModel":
 
     name (str): See `locate`.
     RETURNS (PreTrainedModel): The encoder.
-    RAISES (ClinieError): CIE303 if it cannot be loaded.
+    RAISES (ClinieError): CIE303 if it cannot be loaded, CIE334 if a later version of transformers saved it.
     """
     import torch
     from transformers import AutoModel
 
     def load(place: str) -> Any:
         try:
-            return AutoModel.from_pretrained(place, add_pooling_layer=False, torch_dtype=torch.float32)
+            return AutoModel.from_pretrained(place, add_pooling_layer=False, **weights_in(torch.float32))
         except TypeError:  # this architecture has no pooling layer to leave out
-            return AutoModel.from_pretrained(place, torch_dtype=torch.float32)
+            return AutoModel.from_pretrained(place, **weights_in(torch.float32))
 
     return _load(name, load)
 
@@ -168,16 +183,17 @@ def load_causal(name: str, settings: Optional[dict[str, Any]] = None) -> "PreTra
     """Load a causal language model.
 
     name (str): See `locate`.
-    settings (Optional[dict[str, Any]]): More arguments of `from_pretrained`, such as `torch_dtype`; fp32 without.
+    settings (Optional[dict[str, Any]]): More arguments of `from_pretrained`, such as those of `weights_in`; fp32
+        without.
     RETURNS (PreTrainedModel): The model.
-    RAISES (ClinieError): CIE303 if it cannot be loaded.
+    RAISES (ClinieError): CIE303 if it cannot be loaded, CIE334 if a later version of transformers saved it.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
     model: PreTrainedModel = _load(
         name,
-        lambda place: AutoModelForCausalLM.from_pretrained(place, **{"torch_dtype": torch.float32, **(settings or {})}),
+        lambda place: AutoModelForCausalLM.from_pretrained(place, **(weights_in(torch.float32) | (settings or {}))),
     )
     layers: Iterator[Any] = model.modules()
     for layer in layers:
@@ -186,6 +202,18 @@ def load_causal(name: str, settings: Optional[dict[str, Any]] = None) -> "PreTra
         if hasattr(layer, "support_avx512bf16_for_cpu"):
             layer.support_avx512bf16_for_cpu = False
     return model
+
+
+def weights_in(dtype: "torch.dtype") -> dict[str, Any]:
+    """Settings that load or make a model with weights of one type.
+
+    dtype (torch.dtype): The type.
+    RETURNS (dict[str, Any]): Arguments of `from_pretrained` and `from_config`.
+    """
+    from transformers import PretrainedConfig
+
+    # Up to 4.55, transformers calls it `torch_dtype`.
+    return {"dtype" if hasattr(PretrainedConfig(), "dtype") else "torch_dtype": dtype}
 
 
 def four_bit(precision: Optional["torch.dtype"], device: "torch.device") -> dict[str, Any]:
@@ -215,23 +243,38 @@ def four_bit(precision: Optional["torch.dtype"], device: "torch.device") -> dict
 def _load(name: str, load: Callable[[str], Any]) -> Any:
     place = locate(name)
     try:
-        with _quiet():
-            return load(place)
+        with _quiet(bars=not Path(place).is_dir()):  # a download shows its progress
+            loaded = load(place)
     except (OSError, ValueError) as error:
         raise ClinieError("CIE303", name=name, problem=type(error).__name__) from error
+    saved_by = getattr(getattr(loaded, "config", loaded), "transformers_version", None) or "0"
+    if _major(saved_by) > _major():  # which would take defaults for settings that it does not know, without a word
+        raise ClinieError("CIE334", name=name, saved_by=saved_by, needed=_major(saved_by))
+    return loaded
+
+
+def _major(version: Optional[str] = None) -> int:
+    """Major version of transformers, in which its files keep their form."""
+    import transformers
+
+    return int((version or transformers.__version__).partition(".")[0])
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet(*, bars: bool) -> Iterator[None]:
     """transformers lists the weights of heads that we leave out on purpose, and guesses about converted tokenizers."""
     from transformers.utils import logging
 
-    verbosity = logging.get_verbosity()
+    verbosity, had_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
+    if not bars:
+        logging.disable_progress_bar()
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
+        if had_bars:
+            logging.enable_progress_bar()
 
 
 def pick_device(name: str) -> "torch.device":

@@ -6,6 +6,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from ..models.base import weights_in
+
 _SPECIALS = {"encoder": ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"], "decoder": ["<|pad|>", "<|start|>", "<|end|>"]}
 
 
@@ -33,7 +35,7 @@ def write_random_model(folder: Path, kind: str, shape: Mapping[str, Any], texts:
             torch.manual_seed(seed)
             maker: Any = transformers.AutoModel if kind == "encoder" else transformers.AutoModelForCausalLM
             # Half of the disk; models of billions of weights are written here.
-            maker.from_config(config, torch_dtype=torch.bfloat16).save_pretrained(temporary)
+            maker.from_config(config, **weights_in(torch.bfloat16)).save_pretrained(temporary)
             temporary.rename(folder)
     return str(folder)
 

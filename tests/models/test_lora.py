@@ -7,6 +7,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import Linear
+from spacy_clinie.models.base import weights_in
 from transformers import AutoModelForCausalLM
 
 from spacy_clinie.models.lora import lean_lora
@@ -18,7 +19,7 @@ IDS = torch.tensor([[5, 6, 7, 8], [9, 10, 11, 12]])
 def tuned(folder: Path, kind: str = "llama", dtype: torch.dtype = torch.float32, **lora: Any) -> Any:
     """A model with adapters that change something, as after training."""
     torch.manual_seed(0)
-    base = AutoModelForCausalLM.from_pretrained(make_decoder(folder, kind), torch_dtype=dtype)
+    base = AutoModelForCausalLM.from_pretrained(make_decoder(folder, kind), **weights_in(dtype))
     settings = {"r": 4, "lora_alpha": 12, "target_modules": "all-linear", "task_type": "CAUSAL_LM", **lora}
     model = get_peft_model(base, LoraConfig(**settings))
     for name, weight in model.named_parameters():

@@ -1,7 +1,9 @@
 """What base models, adapters and their settings are refused for."""
 
+import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ import transformers
 
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.models.adapters import add_adapter
-from spacy_clinie.models.pretrained import load_encoder, load_tokenizer
+from spacy_clinie.models.pretrained import load_config, load_encoder, load_tokenizer
 
 
 @pytest.mark.parametrize("load", [load_encoder, load_tokenizer])
@@ -19,11 +21,8 @@ def test_a_folder_without_a_model_is_named(load: Any, tmp_path: Path) -> None:
     assert str(tmp_path) in str(error.value)
 
 
-def test_a_tokenizer_without_offsets_is_refused(
-    tiny_bert: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\npain\n", encoding="utf8")
-    slow = transformers.BertTokenizer(str(tmp_path / "vocab.txt"))
+def test_a_tokenizer_without_offsets_is_refused(tiny_bert: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = SimpleNamespace(is_fast=False)
     monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", lambda *_, **__: slow)
     with pytest.raises(ClinieError, match="CIE304"):
         load_tokenizer(tiny_bert)
@@ -35,6 +34,17 @@ def test_a_tokenizer_without_offsets_is_refused(
 def test_lora_settings_that_peft_refuses_are_passed_on(settings: dict[str, Any], tiny_bert: str) -> None:
     with pytest.raises(ClinieError, match="CIE305"):
         add_adapter(load_encoder(tiny_bert), settings)
+
+
+@pytest.mark.parametrize("load", [load_encoder, load_config])
+def test_a_model_of_a_later_transformers_is_refused(load: Any, tiny_bert: str, tmp_path: Path) -> None:
+    """What transformers 5 calls `rope_parameters`, 4 replaces by a default, and predicts something else."""
+    folder = tmp_path / "later"
+    shutil.copytree(tiny_bert, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"transformers_version": "99.0.1"}))
+    with pytest.raises(ClinieError, match=r"CIE334.*99\.0\.1"):
+        load(str(folder))
 
 
 def test_a_damaged_model_is_named(tiny_bert: str, tmp_path: Path) -> None:
