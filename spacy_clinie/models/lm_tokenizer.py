@@ -36,7 +36,7 @@ class Reader:
     def create(cls, name: str) -> "Reader":
         """Load it without the model's weights.
 
-        name (str): See `base.locate`.
+        name (str): See `pretrained.locate`.
         RETURNS (Reader): The reader.
         """
         return cls(pretrained.load_tokenizer(name), pretrained.load_config(name))

@@ -58,7 +58,7 @@ def make_pieces(docs: Sequence[Doc], tokenizer: Any) -> list[PiecedDoc]:
     """Cut Docs into word pieces, whole, whatever their length.
 
     docs (Sequence[Doc]): The Docs.
-    tokenizer (PreTrainedTokenizerFast): From `base.load_tokenizer`.
+    tokenizer (PreTrainedTokenizerFast): From `pretrained.load_tokenizer`.
     RETURNS (list[PiecedDoc]): One for each Doc.
     """
     backend = tokenizer.backend_tokenizer

@@ -15,7 +15,7 @@ class Preset:
 
     name (str): What it is called in a study.
     kind (Literal["encoder", "decoder"]): Which arms it can be the base of.
-    base (str): What `models.base.locate` takes; empty where weights were never released.
+    base (str): What `models.pretrained.locate` takes; empty where weights were never released.
     window (int): Tokens that an encoder reads at once, and that a decoder is asked about at once.
     shape (Mapping[str, Any]): Arguments of transformers' `AutoConfig.for_model`, to make it with random weights.
     rates (Mapping[str, float]): Learning rates by arm, where they are not that of the arm.

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ..models.base import weights_in
+from ..models.pretrained import weights_in
 
 _SPECIALS = {"encoder": ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"], "decoder": ["<|pad|>", "<|start|>", "<|end|>"]}
 

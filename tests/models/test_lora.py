@@ -7,7 +7,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import Linear
-from spacy_clinie.models.base import weights_in
+from spacy_clinie.models.pretrained import weights_in
 from transformers import AutoModelForCausalLM
 
 from spacy_clinie.models.lora import lean_lora
