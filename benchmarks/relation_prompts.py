@@ -2,8 +2,8 @@
 
     python benchmarks/relation_prompts.py phee --corpora ../shared/corpora --split dev --seeds 0 1
 
-`before` are the wordings in `benchmarks/templates`, `now` those of the package. `documents` trains on a part of train, `scored`
-scores a part of the split, `each` asks for one relation at a time. Needs `python -m spacy_clinie download smollm2`.
+`before` are the wordings in `benchmarks/templates`, `now` those of the package. `documents` trains on a part of train,
+`scored` scores a part of the split. Needs `python -m spacy_clinie download smollm2`.
 """
 
 import time

@@ -388,7 +388,7 @@ MESSAGES = {
         "{folder} holds no study: there is none of single.json, loo.json and cost.json in it. Name the folder that "
         "`python -m spacy_clinie study` was given, or run a study first."
     ),
-    "CIE481": 'The figures of a report need matplotlib. Install it: pip install "spacy_clinie[study]".',
+    "CIE481": 'A study needs {packages} for its report. Install the extra: pip install "spacy_clinie[study]".',
     # Studies
     "CIE486": (
         "Nothing of {corpora} is left to learn from: each of their documents has {words} words in a row in common with "

@@ -62,7 +62,7 @@ class AskingComponent(ClinieComponent):
         self.examples = examples
         # What the prompts of each schema show: settled when the component is initialized, and saved with it.
         self.shown: dict[str, list[Note]] = {}
-        # A `models.reader.Reader`, to make prompts without the language model.
+        # A `models.lm_tokenizer.Reader`, to make prompts without the language model.
         self.reader: Optional[Any] = None
         self._prepared: dict[str, tuple[Schema, Any, list[Question]]] = {}
 

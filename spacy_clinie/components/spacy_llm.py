@@ -51,7 +51,7 @@ class TextCodec(Codec):
 
 
 class TextReader:
-    """In the place of `models.reader.Reader`: a token of the Doc, with the blank before it, stands for an id."""
+    """In the place of `models.lm_tokenizer.Reader`: a token of the Doc, with the blank before it, stands for an id."""
 
     codec = TextCodec()
     limit = sys.maxsize

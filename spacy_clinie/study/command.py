@@ -74,10 +74,10 @@ def _study(name: str, help_: str) -> None:
         ray: RayAddress = None,
         skip_missing: SkipMissing = False,
     ) -> None:
-        from .report.plots import need_matplotlib
+        from .report import need_packages
         from .run import run_study
 
-        need_matplotlib()
+        need_packages()
         counts = run_study(
             name,  # type: ignore[arg-type]
             folder,

@@ -17,6 +17,9 @@ from ..schema import Schema
 from .profiles import OPEN
 
 SPLITS = ("train", "dev", "test")
+# Fewer test documents than these cannot show that two arms differ: exchanging all their answers makes as large a
+# difference too often, 2 of 2 to their power.
+FEWEST = 6
 # A folder that holds this beside its notes is a corpus of the user's.
 OWN_SCHEMA = "schema.yml"
 # The invented notes as two corpora: schema, and which half of the notes.

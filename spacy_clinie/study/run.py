@@ -18,12 +18,11 @@ from thinc.compat import has_cupy_gpu, has_torch_cuda_gpu
 from ..corpora.splits import SHARED_WORDS
 from ..errors import ClinieError
 from ..terminal import guarded
-from .data import Missing, Source, find_sources
+from .data import FEWEST, Missing, Source, find_sources
 from .plan import ASKING, Fold, Known, Study, plan
 from .plan_file import write_plan
 from .presets import find_preset
 from .profiles import PROFILES, Profile
-from .report.significance import FEWEST
 from .workspace import Workspace
 
 # Seconds between two looks at the processes, and within which a folder that is shared over a network shows a new file.

@@ -1,89 +1,50 @@
 """What an arm costs, beside what it reaches."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+from typing import Any
 
-from .layout import NONE, Block, Cell, Column, Section, Table, counted, f1, share, size
-from .manifests import TASKS, Outcome, Study
-from .means import Mean, mean_of, mean_over
+import numpy as np
+from pandas import isna
+
+from .layout import Cell, Part, Table, counted, f1, share, size
+from .manifests import SYSTEM, TASKS, Study, micro
+from .means import means
 
 # Tasks whose F1 stands beside the cost.
 _SHOWN = ("concepts", "relations_gold")
 
 
-def cost_section(study: Study) -> Section:
+def cost_part(study: Study) -> Part:
     """A table of arms and base models, from full training in `single` and `cost`.
 
     study (Study): The study.
-    RETURNS (Section): The section.
+    RETURNS (Part): The part.
     """
-    groups: dict[tuple, list[Outcome]] = defaultdict(list)
-    # Both studies may have the same fold.
-    for one in {one.key: one for one in [*study.of("single"), *study.of("cost")]}.values():
-        if one.outcome and one.outcome.training and one.fold.stage == "full":
-            groups[one.fold.system, one.outcome.machine, one.outcome.profile].append(one.outcome)
-    # What differs stands in a column of its own.
-    machines, profiles = ({key[i] for key in groups} for i in (1, 2))
-    blocks: list[Block] = [
-        "Parameters that training changes and their share of all, the most memory that a fold took (of the GPU where "
-        "it used one, else of the whole process), seconds for a step of training, the trained pipeline's size on disk, "
-        "and words read in a second at the test: means over folds, of memory the highest. F1 is strict and its "
-        "mean over as many corpora as stand below it: compare those of the same corpora only. A base that ends in "
-        "=random has the shape of a model and no trained weights: it says what training costs, and is not tested."
-    ]
-    if not groups:
-        blocks.append("No finished fold has figures of a training.")
-        return Section("cost", "Cost", blocks)
-    rows, records = [], []
-    for (system, machine, profile), outcomes in groups.items():
-        cells, record = _row(outcomes)
-        where = [Cell(machine)] * (len(machines) > 1) + [Cell(profile)] * (len(profiles) > 1)
-        rows.append([Cell(system.arm), Cell(system.model), *where, *cells])
-        records.append({"arm": system.arm, "base": system.model, "machine": machine, "profile": profile, **record})
-    heads = ["Arm", "Base", *["Machine"] * (len(machines) > 1), *["Profile"] * (len(profiles) > 1)]
-    columns = [Column(title, words=True) for title in heads]
-    columns += [Column(title) for title in ("Trainable", "Of all", "Memory", "s / step", "On disk", "Words / s")]
-    columns += [Column(f"F1, {TASKS[task].lower()}") for task in _SHOWN]
-    blocks.append(Table("cost", "Cost of each arm", columns, rows, records))
-    return Section("cost", "Cost", blocks)
-
-
-def _row(outcomes: Sequence[Outcome]) -> tuple[list[Cell], dict]:
-    figures = [outcome.training for outcome in outcomes if outcome.training]
-    trainable, parameters, seconds, disk = (
-        sum(own[name] for own in figures) / len(figures)
-        for name in ("trainable", "parameters", "seconds_per_step", "disk_bytes")
-    )
-    peak = max(own["peak_bytes"] for own in figures)
-    speeds = [outcome.speed for outcome in outcomes if outcome.speed]
-    words, taken = sum(speed[0] for speed in speeds), sum(speed[1] for speed in speeds)
-    speed = words / taken if taken else None
-    cells = [
-        Cell(f"{trainable:,.0f}"),
-        Cell(share(trainable, parameters)),
-        Cell(size(peak) if peak else NONE),
-        Cell(f"{seconds:.3f}"),
-        Cell(size(disk)),
-        Cell(NONE if speed is None else f"{speed:,.0f}"),
-    ]
-    record = {
-        "folds": len(outcomes),
-        "trainable": trainable,
-        "parameters": parameters,
-        "peak_bytes": peak or None,
-        "seconds_per_step": seconds,
-        "disk_bytes": disk,
-        "words_per_second": speed,
-    }
+    own = study.folds[study.folds.study.isin(["single", "cost"]) & (study.folds.stage == "full")]
+    own = own.dropna(subset="trainable").drop_duplicates("key")
+    by = [*SYSTEM, "machine", "profile"]
+    columns: dict[str, Any] = {"folds": ("key", "size"), "peak_bytes": ("peak_bytes", "max")}
+    columns |= {name: (name, "mean") for name in ("trainable", "parameters", "seconds_per_step", "disk_bytes")}
+    columns |= {name: (name, "sum") for name in ("tested_words", "tested_seconds")}
+    found = own.groupby(by, sort=False, as_index=False).agg(**columns)
+    found["peak_bytes"] = found.peak_bytes.replace(0, np.nan)
+    found["words_per_second"] = found.tested_words / found.tested_seconds.replace(0, np.nan)
     for task in _SHOWN:
-        means = _by_corpus(outcomes, task)
-        over = mean_over(means) if means else None
-        cells.append(Cell(f1(over.f1), f"of {counted(len(means), 'corpus', 'corpora')}") if over else Cell())
-        record |= {f"f1_{task}": over.f1 if over else None, f"corpora_{task}": len(means)}
-    return cells, record
-
-
-def _by_corpus(outcomes: Sequence[Outcome], task: str) -> list[Mean]:
-    corpora = dict.fromkeys(outcome.fold.corpus for outcome in outcomes)
-    means = (mean_of(one.score(task) for one in outcomes if one.fold.corpus == corpus) for corpus in corpora)
-    return [mean for mean in means if mean]
+        scores = micro(study.scores, task, "strict").merge(own[["study", "key", "machine", "profile"]])
+        over = means(scores, ["corpus", *by]).groupby(by, as_index=False)
+        reached = over.agg(**{f"f1_{task}": ("f1", "mean"), f"corpora_{task}": ("f1", "size")})
+        found = found.merge(reached, "left").fillna({f"corpora_{task}": 0})
+    # What differs stands in a column of its own.
+    varied = [name for name in ("machine", "profile") if found[name].nunique() > 1]
+    table = found[["arm", "base", *varied]].rename(columns=str.capitalize)
+    table["Trainable"] = [Cell(f"{count:,.0f}") for count in found.trainable]
+    table["Of all"] = list(map(Cell, map(share, found.trainable, found.parameters)))
+    table["Memory"] = [Cell() if isna(count) else Cell(size(count)) for count in found.peak_bytes]
+    table["s / step"] = [Cell(f"{seconds:.3f}") for seconds in found.seconds_per_step]
+    table["On disk"] = list(map(Cell, map(size, found.disk_bytes)))
+    table["Words / s"] = [Cell() if isna(speed) else Cell(f"{speed:,.0f}") for speed in found.words_per_second]
+    for task in _SHOWN:
+        table[f"F1, {TASKS[task].lower()}"] = [
+            Cell() if isna(value) else Cell(f1(value), f"of {counted(int(corpora), 'corpus', 'corpora')}")
+            for value, corpora in zip(found[f"f1_{task}"], found[f"corpora_{task}"], strict=True)
+        ]
+    return Part({"cost": Table("Cost of each arm", table) if len(table) else None}, {"cost": found})

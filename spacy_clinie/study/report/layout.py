@@ -1,11 +1,10 @@
-"""What a report consists of, before it is HTML, Markdown or CSV: all three are made of this, so they say the same."""
+"""What a report is made of, before it is HTML, Markdown or CSV: tables are frames, so all three say the same."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Optional, Union
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-# A row of CSV: words, figures and what is not there, by column.
-Record = dict[str, Any]
+from pandas import DataFrame, isna
 
 NONE = "–"
 _UNITS = ("B", "kB", "MB", "GB")
@@ -13,7 +12,7 @@ _UNITS = ("B", "kB", "MB", "GB")
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in a place of a table.
+    """What stands in a column of figures.
 
     text (str): What is read first.
     more (str): What is read second, as an interval.
@@ -26,34 +25,36 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Column:
-    """A column. Those beside each other with the same `group` have a common heading."""
-
-    title: str
-    group: str = ""
-    words: bool = False  # else figures, which are aligned on their right
-
-
-@dataclass(frozen=True)
 class Table:
-    """A table.
+    """A table to read.
 
-    file (str): The CSV file, without its suffix, that gets its records; several tables can share one.
     title (str): What it is.
-    columns (Sequence[Column]): Columns.
-    rows (Sequence[Sequence[Cell]]): As many cells each as there are columns.
-    records (Sequence[Record]): The same for CSV, tidy: what the cells are made of, unrounded.
+    frame (DataFrame): Cells, numbers, text, or missing values. Two levels of columns make two rows of headings. Without
+        rows it is false, and not shown.
     last (bool): Whether the last row sums up the others.
     closed (bool): Whether a page shows it only when asked.
     """
 
-    file: str
     title: str
-    columns: Sequence[Column]
-    rows: Sequence[Sequence[Cell]]
-    records: Sequence[Record] = ()
+    frame: DataFrame
     last: bool = False
     closed: bool = False
+
+    def __bool__(self) -> bool:
+        return not self.frame.empty
+
+    @property
+    def heads(self) -> list[tuple[str, str, bool]]:
+        """For each column a heading that it shares with its neighbours or "", its own, and whether it holds figures:
+        the first column and those with text do not."""
+        names = [name if isinstance(name, tuple) else ("", name) for name in self.frame.columns]
+        text = [any(isinstance(value, str) for value in self.frame.iloc[:, i]) for i in range(len(names))]
+        return [(*name, i > 0 and not text[i]) for i, name in enumerate(names)]
+
+    @property
+    def rows(self) -> list[list[Cell]]:
+        """The cells."""
+        return [list(map(_cell, row)) for row in self.frame.astype(object).itertuples(index=False, name=None)]
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Figure:
 
     name (str): Its file without suffix.
     caption (str): What it shows.
-    svg (str): The picture, an `<svg>` element.
+    svg (str): The picture, an SVG file.
     """
 
     name: str
@@ -70,39 +71,17 @@ class Figure:
     svg: str
 
 
-# A paragraph is a string.
-Block = Union[str, Table, Figure]
+class Part(NamedTuple):
+    """A part of a report.
 
-
-@dataclass(frozen=True)
-class Section:
-    """A part of a report with a heading."""
-
-    anchor: str
-    title: str
-    blocks: Sequence[Block]
-
-
-@dataclass(frozen=True)
-class Report:
-    """A whole report.
-
-    title (str): Heading.
-    sections (Sequence[Section]): Sections.
-    records (Mapping[str, Sequence[Record]]): CSV files that are no table of the page, by name without suffix.
+    view (dict[str, Any]): What `report.jinja` shows of it.
+    csv (dict[str, DataFrame]): The same, tidy and unrounded, by name of the file without suffix.
+    figures (list[Figure]): Its figures.
     """
 
-    title: str
-    sections: Sequence[Section]
-    records: Mapping[str, Sequence[Record]] = field(default_factory=dict)
-
-    @property
-    def tables(self) -> list[Table]:
-        return [block for section in self.sections for block in section.blocks if isinstance(block, Table)]
-
-    @property
-    def figures(self) -> list[Figure]:
-        return [block for section in self.sections for block in section.blocks if isinstance(block, Figure)]
+    view: dict[str, Any]
+    csv: dict[str, DataFrame]
+    figures: Sequence[Figure] = ()
 
 
 def f1(value: float) -> str:
@@ -115,9 +94,9 @@ def signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "−") if abs(value) >= 0.0005 else "0.000"
 
 
-def bounds(low: Optional[float], high: Optional[float]) -> str:
+def bounds(low: float, high: float) -> str:
     """Two F1 between which something lies."""
-    return "" if low is None or high is None else f"{low:.3f}–{high:.3f}"
+    return "" if isna(low) else f"{low:.3f}–{high:.3f}"
 
 
 def share(part: float, whole: float) -> str:
@@ -137,21 +116,9 @@ def counted(number: int, word: str, words: str = "") -> str:
     return f"{number:,} {word if number == 1 else words or word + 's'}"
 
 
-def listed(names: Iterable[str]) -> str:
-    """Names one after the other."""
-    return ", ".join(names)
-
-
-def emphasised(cells: Sequence[Cell], values: Sequence[Optional[float]]) -> list[Cell]:
-    """Let the best cells stand out: all that read the same as the best, because nobody can tell them apart.
-
-    cells (Sequence[Cell]): Cells of one row that can be compared.
-    values (Sequence[Optional[float]]): What they show; the highest is the best.
-    RETURNS (list[Cell]): The cells. Where all read the same, none is better than another.
-    """
-    there = [value for value in values if value is not None]
-    best = f1(max(there)) if len(set(map(f1, there))) > 1 else None
-    return [
-        Cell(cell.text, cell.more, strong=value is not None and f1(value) == best)
-        for cell, value in zip(cells, values, strict=True)
-    ]
+def _cell(value: Any) -> Cell:
+    if isinstance(value, Cell):
+        return value
+    if isinstance(value, str):
+        return Cell(value)
+    return Cell() if isna(value) else Cell(f"{value:,}")

@@ -1,18 +1,19 @@
-"""What a study's folder holds: its plans, and what each fold came to. Everything is checked here, once, so that nothing
-behind this file meets a manifest that is cut off or lacks something."""
+"""A study's folder as tidy frames. Everything is checked here, once, so that no other part of the report meets a
+manifest that is cut off or lacks something."""
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Optional
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from pandas import DataFrame
 
 from ...errors import ClinieError
 from ...scoring.match import MODES
-from ..mistakes import KINDS, Mention
+from ..data import SPLITS
+from ..mistakes import KINDS
 from ..plan import STUDIES, Fold
 
 TASKS = {
@@ -20,184 +21,58 @@ TASKS = {
     "relations_gold": "Relations on gold concepts",
     "relations": "Relations, end to end",
 }
-COSTS = ("trainable", "parameters", "seconds_per_step", "peak_bytes", "disk_bytes")
+# What is compared: its title is enough to tell it apart, the others are for CSV files.
+SYSTEM = ["system", "arm", "base"]
+FOLD = ["study", "corpus", "arm", "base", "stage", "shots", "draw", "multitask", "seed"]
+_UNITS = ("documents", "words")
+SIZES = [f"{part}_{unit}" for part in ("train", "offered", "test") for unit in _UNITS]
+COSTS = ["trainable", "parameters", "seconds_per_step", "peak_bytes", "disk_bytes"]
+DONE = ["profile", "finished", "seconds", "machine", "versions", "steps", *SIZES, *COSTS]
+DONE += ["tested_words", "tested_seconds", "rejected"]
+SCORE = ["task", "mode", "label", "f1", "low", "high", "p", "r", "tp", "fp", "fn", "support", "ids", "counts"]
+RECALL = [f"{name}_{unit}" for name in ("seen", "unseen") for unit in ("found", "gold")]
+EXAMPLE = ["document", "kind", *(f"{side}_{part}" for side in ("gold", "found") for part in ("start", "end", "label"))]
 
-State = Literal["finished", "failed", "unreadable", "not yet run"]
+CORPUS = ["corpus", "profile", *SPLITS, *(f"{part}_{unit}" for part in ("train", "test") for unit in _UNITS)]
+CORPUS += ["shared", "headers", "lost", "left_out", "why"]
 
 # What Python raises over a file that is not what it should be.
 _FAULTS = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError)
 
-
-@dataclass(frozen=True)
-class Score:
-    """Rates and counts. `low` and `high` bound the F1, where enough documents tell."""
-
-    p: float
-    r: float
-    f1: float
-    low: Optional[float]
-    high: Optional[float]
-    tp: int
-    fp: int
-    fn: int
-
-    @property
-    def support(self) -> int:
-        return self.tp + self.fn
-
-    @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> "Score":
-        """Read a row of `scoring.scores.summarize`."""
-        low, high = map(float, record["interval"]) if record["interval"] else (None, None)
-        p, r, f1 = (float(record[name]) for name in ("p", "r", "f1"))
-        tp, fp, fn = (int(record[name]) for name in ("tp", "fp", "fn"))
-        return cls(p, r, f1, low, high, tp, fp, fn)
-
-
-@dataclass(frozen=True)
-class Result:
-    """How well a fold did a task, by one way of matching."""
-
-    micro: Score
-    types: Mapping[str, Score]
-
-
-class Example(NamedTuple):
-    """A mistake; see `study.mistakes.Mistake`."""
-
-    document: str
-    kind: str
-    gold: Optional[Mention]
-    found: Optional[Mention]
-
-
-@dataclass(frozen=True)
-class Mistakes:
-    """What `study.mistakes.analyse` counted: by kind, by type and kind, and of mentions that training had shown and of
-    others how many there were and how many were found."""
-
-    kinds: Mapping[str, int]
-    types: Mapping[str, Mapping[str, int]]
-    seen: tuple[int, int]
-    unseen: tuple[int, int]
-    examples: tuple[Example, ...]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a fold that is finished says of itself.
-
-    fold (Fold): Which.
-    profile (str): How much was done.
-    finished (str): When, as ISO 8601.
-    seconds (float): How long it took.
-    machine (str): Processor, cores, GPU.
-    versions (Mapping[str, str]): Of packages.
-    steps (int): Of training.
-    sizes (Mapping[str, int]): Documents and words that training read (`train_documents`, `train_words`) and had to
-        read (`offered_...`), and of the test (`test_...`).
-    training (Optional[Mapping[str, float]]): What its training cost, by the names of `COSTS`.
-    speed (Optional[tuple[float, float]]): Words that were read at the test, and the seconds that it took.
-    rejected (Mapping[str, int]): What a model said and could not be used, by reason.
-    results (Mapping[tuple[str, str], Result]): By task and mode.
-    ids (tuple[str, ...]): Documents of the test.
-    counts (Mapping[tuple[str, str], NDArray[np.int64]]): By task and mode, true positives, false positives and false
-        negatives of each; shape (documents, 3).
-    mistakes (Optional[Mistakes]): Of concepts.
-    """
-
-    fold: Fold
-    profile: str
-    finished: str
-    seconds: float
-    machine: str
-    versions: Mapping[str, str]
-    steps: int
-    sizes: Mapping[str, int]
-    training: Optional[Mapping[str, float]]
-    speed: Optional[tuple[float, float]]
-    rejected: Mapping[str, int]
-    results: Mapping[tuple[str, str], Result]
-    ids: tuple[str, ...]
-    counts: Mapping[tuple[str, str], NDArray[np.int64]]
-    mistakes: Optional[Mistakes]
-
-    def score(self, task: str, mode: str = "strict") -> Optional[Score]:
-        """How well it did a task; None if it did not do it, or if the gold standard holds nothing to find: an F1 of 0
-        would then be the corpus' fault."""
-        result = self.results.get((task, mode))
-        return result.micro if result and result.micro.support else None
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A fold of a plan. `problem` says why it failed or cannot be read."""
-
-    key: str
-    fold: Fold
-    state: State
-    problem: str = ""
-    outcome: Optional[Outcome] = None
-
-
-class Data(NamedTuple):
-    """A corpus of a study; see `workspace.Workspace.data`."""
-
-    corpus: str
-    documents: Mapping[str, int]
-    parts: Mapping[str, tuple[int, int]]
-    shared: int
-    headers: int
-    lost: Mapping[str, int]
-    left_out: Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A study as it was started, by one command or more. `missing` holds corpora that were not there, and how they can
-    be had; `data` the others."""
-
-    study: str
-    profile: str
-    commands: tuple[str, ...]
-    folds: tuple[Planned, ...]
-    missing: tuple[tuple[str, str], ...]
-    data: tuple[Data, ...]
-
-    @property
-    def outcomes(self) -> list[Outcome]:
-        return [one.outcome for one in self.folds if one.outcome]
-
-    def count(self, state: State) -> int:
-        """How many folds are in a state."""
-        return sum(one.state == state for one in self.folds)
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study's folder.
+    """What a study's folder holds. In all frames but `corpora`, a row begins with the columns of its fold.
 
-    plans (Mapping[str, Plan]): By name of the study.
-    unreadable (list[tuple[str, str]]): Files that cannot be used, and why.
-    strays (list[str]): Manifests of folds that no plan names, as those of an earlier version.
+    plans (dict[str, Row]): `profile` and `command` by the name of the study.
+    corpora (DataFrame): A row for each corpus and profile.
+    missing (DataFrame): `corpus` and `how` to get it.
+    folds (DataFrame): A row for each planned fold: `key`, `state`, `problem`, and what a finished one cost.
+    scores (DataFrame): A row for each finished fold, task, way of matching and type. The label "" stands for all types
+        together, and has the `ids` of the documents and their `counts`: true positives, false positives and false
+        negatives; shape (documents, 3).
+    mistakes (DataFrame): A row for each finished fold and type of concept, "" for all: how many mistakes of each kind.
+    examples (DataFrame): A row for each mistake that was kept.
+    unreadable (DataFrame): `file` and `problem`.
+    strays (DataFrame): The same, for manifests that are in no plan.
     """
 
-    plans: Mapping[str, Plan]
-    unreadable: list[tuple[str, str]] = field(default_factory=list)
-    strays: list[str] = field(default_factory=list)
+    plans: dict[str, Row]
+    corpora: DataFrame
+    missing: DataFrame
+    folds: DataFrame
+    scores: DataFrame
+    mistakes: DataFrame
+    examples: DataFrame
+    unreadable: DataFrame
+    strays: DataFrame
 
     @property
-    def folds(self) -> list[Planned]:
-        return [one for plan in self.plans.values() for one in plan.folds]
-
-    @property
-    def outcomes(self) -> list[Outcome]:
-        """What came of all folds that are finished; of those that studies share, once."""
-        return list({one.key: one.outcome for one in self.folds if one.outcome}.values())
-
-    def of(self, study: str) -> list[Planned]:
-        """The folds of one study; none if it was not started."""
-        return list(self.plans[study].folds) if study in self.plans else []
+    def done(self) -> DataFrame:
+        """Finished folds, those that two studies share once."""
+        return self.folds[self.folds.state == "finished"].drop_duplicates("key")
 
 
 def read_study(folder: Path) -> Study:
@@ -210,123 +85,141 @@ def read_study(folder: Path) -> Study:
     paths = [path for path in (folder / f"{name}.json" for name in STUDIES) if path.is_file()]
     if not paths:
         raise ClinieError("CIE480", folder=folder)
+    manifests = {path.parent.name: path for path in sorted(folder.glob("folds/*/manifest.json"))}
+    plans: dict[str, Row] = {}
+    corpora: dict[tuple[str, str], Row] = {}
+    missing: dict[str, str] = {}
     unreadable: dict[str, str] = {}
-    records = {path.parent.name: path for path in sorted(folder.glob("folds/*/manifest.json"))}
-    plans: dict[str, Plan] = {}
+    folds: list[Row] = []
+    scores: list[Row] = []
+    mistakes: list[Row] = []
+    examples: list[Row] = []
     for path in paths:
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            plans[path.stem] = _plan(path.stem, record, records, unreadable)
+            plan = json.loads(path.read_text(encoding="utf-8"))
+            profile, command = str(plan["profile"]), "; ".join(map(str, plan["commands"]))
+            planned = {str(one["key"]): Fold.from_dict(one["fold"]) for one in plan["folds"]}
+            missing |= {str(one["corpus"]): str(one["how"]) for one in plan["missing"]}
+            corpora |= {(profile, str(one["corpus"])): _corpus(one, profile) for one in plan["data"]}
         except _FAULTS as error:
             unreadable[path.name] = _fault(error)
-    planned = {one.key for plan in plans.values() for one in plan.folds}
-    strays = [_name(path) for key, path in records.items() if key not in planned]
-    return Study(plans, sorted(unreadable.items()), strays)
-
-
-def _plan(study: str, record: Any, records: Mapping[str, Path], unreadable: dict[str, str]) -> Plan:
-    return Plan(
-        study=study,
-        profile=str(record["profile"]),
-        commands=tuple(map(str, record["commands"])),
-        folds=tuple(
-            _planned(str(one["key"]), Fold.from_dict(one["fold"]), records, unreadable) for one in record["folds"]
-        ),
-        missing=tuple((str(one["corpus"]), str(one["how"])) for one in record["missing"]),
-        data=tuple(map(_data, record["data"])),
+            continue
+        plans[path.stem] = {"profile": profile, "command": command}
+        for key, fold in planned.items():
+            row = {"key": key, "system": fold.system.title, **fold.to_dict(), "base": fold.system.model}
+            row |= {"state": "not yet run", "problem": ""}
+            if key in manifests:
+                try:
+                    done, *more = _manifest(json.loads(manifests[key].read_text(encoding="utf-8")))
+                    for rows, table in zip(more, (scores, mistakes, examples), strict=True):
+                        table.extend(row | one for one in rows)
+                    row |= done
+                except _FAULTS as error:
+                    row |= {"state": "unreadable", "problem": _fault(error)}
+                    unreadable[_name(manifests[key])] = row["problem"]
+            folds.append(row)
+    keys = {row["key"] for row in folds}
+    strays = [(_name(path), "is in no plan") for key, path in manifests.items() if key not in keys]
+    first = ["key", "system", *FOLD]
+    return Study(
+        plans=plans,
+        corpora=DataFrame(list(corpora.values()), columns=CORPUS),
+        missing=DataFrame(list(missing.items()), columns=["corpus", "how"]),
+        folds=_frame(folds, [*first, "state", "problem", *DONE]),
+        scores=_frame(scores, [*first, *SCORE]),
+        mistakes=_frame(mistakes, [*first, "label", *KINDS, *RECALL]),
+        examples=_frame(examples, [*first, *EXAMPLE]),
+        unreadable=DataFrame(sorted(unreadable.items()), columns=["file", "problem"]),
+        strays=DataFrame(strays, columns=["file", "problem"]),
     )
 
 
-def _data(record: Any) -> Data:
-    parts = {str(name): (int(own["documents"]), int(own["words"])) for name, own in record["parts"].items()}
-    lost, left_out = _counts(record["lost"]), _counts(record["left_out"])
-    shared, headers = int(record["shared"]), int(record.get("headers", 0))  # older plans do not tell of the second
-    return Data(str(record["corpus"]), _counts(record["documents"]), parts, shared, headers, lost, left_out)
+def micro(scores: DataFrame, task: str, *modes: str) -> DataFrame:
+    """Scores over all types. Those of folds without anything to find in the gold standard are left out: an F1 of 0
+    would be the fault of the corpus.
+
+    scores (DataFrame): Scores.
+    task (str): What was done.
+    modes (str): Ways of matching; none for all.
+    RETURNS (DataFrame): Some of the scores.
+    """
+    own = scores[(scores.task == task) & (scores.label == "") & (scores.support > 0)]
+    return own[own["mode"].isin(modes)] if modes else own
 
 
-def _planned(key: str, fold: Fold, records: Mapping[str, Path], unreadable: dict[str, str]) -> Planned:
-    if key not in records:
-        return Planned(key, fold, "not yet run")
-    try:
-        record = json.loads(records[key].read_text(encoding="utf-8"))
-        if "failed" in record:
-            return Planned(key, fold, "failed", str(record["failed"]["problem"]))
-        return Planned(key, fold, "finished", outcome=_outcome(record, fold))
-    except _FAULTS as error:
-        unreadable[_name(records[key])] = _fault(error)
-        return Planned(key, fold, "unreadable", _fault(error))
+def _frame(rows: list[Row], columns: list[str]) -> DataFrame:
+    return DataFrame(rows, columns=columns).astype({"shots": "Int64", "draw": "Int64"})
 
 
-def _outcome(record: Any, fold: Fold) -> Outcome:
-    made = record["made"]
-    training, prediction = record["training"], record["prediction"]
-    documents = record.get("documents", {"ids": []})
+def _corpus(record: Any, profile: str) -> Row:
+    row: Row = {"corpus": str(record["corpus"]), "profile": profile}
+    row |= {split: int(record["documents"][split]) for split in SPLITS}
+    row |= {f"{part}_{unit}": int(record["parts"][part][unit]) for part in ("train", "test") for unit in _UNITS}
+    reasons = {why: {str(name): int(count) for name, count in record[why].items()} for why in ("lost", "left_out")}
+    row |= {"shared": int(record["shared"]), "headers": int(record.get("headers", 0))}  # older plans have no headers
+    row |= {why: sum(counts.values()) for why, counts in reasons.items()}
+    return row | {"why": ", ".join(f"{why} {count:,}" for own in reasons.values() for why, count in own.items())}
+
+
+def _manifest(record: Any) -> tuple[Row, list[Row], list[Row], list[Row]]:
+    """A fold's columns, its scores, its mistakes and its examples."""
+    if "failed" in record:
+        return {"state": "failed", "problem": str(record["failed"]["problem"])}, [], [], []
+    made, training, prediction = record["made"], record["training"], record["prediction"]
+    machine = made["machine"]
+    fold: Row = {
+        "state": "finished",
+        "profile": str(record["profile"]),
+        "finished": str(made["finished"]),
+        "seconds": float(made["seconds"]),
+        # How much of a machine a fold had: what it cost can be compared on equal ones only.
+        "machine": f"{machine['processor']}, {int(machine['threads'])} of {int(machine['cores'])} cores, "
+        f"{machine['gpu'] or 'no GPU'}",
+        "versions": ", ".join(f"{name} {version}" for name, version in sorted(made["versions"].items())),
+        "steps": 0,
+        **{name: int(record["data"][part][unit]) for name in SIZES for part, unit in [name.split("_")]},
+    }
+    if training is not None:
+        fold |= {"steps": int(training["steps"]), **{name: float(training[name]) for name in COSTS}}
+    if prediction is not None:
+        fold |= {"tested_words": float(prediction["words"]), "tested_seconds": float(prediction["seconds"])}
+        fold |= {"rejected": {str(reason): int(count) for reason, count in prediction["rejected"].items()}}
+    mistakes, examples = _mistakes(record["errors"]) if record.get("errors") else ([], [])
+    return fold, _scores(record), mistakes, examples
+
+
+def _scores(record: Any) -> list[Row]:
+    rows = []
+    results, documents = record.get("results", {}), record.get("documents", {"ids": []})
     ids = tuple(map(str, documents["ids"]))
-    for task in TASKS:
-        if task in record.get("results", {}) and task not in documents:
-            raise KeyError(f"documents.{task}")
-    return Outcome(
-        fold=fold,
-        profile=str(record["profile"]),
-        finished=str(made["finished"]),
-        seconds=float(made["seconds"]),
-        machine=_machine(made["machine"]),
-        steps=0 if training is None else int(training["steps"]),
-        versions={str(name): str(version) for name, version in made["versions"].items()},
-        sizes={
-            f"{part}_{unit}": int(record["data"][part][unit])
-            for part in ("train", "offered", "test")
-            for unit in ("documents", "words")
-        },
-        training=None if training is None else {name: float(training[name]) for name in COSTS},
-        speed=None if prediction is None else (float(prediction["words"]), float(prediction["seconds"])),
-        rejected=_counts(prediction["rejected"]) if prediction else {},
-        results={
-            (task, mode): Result(
-                Score.from_dict(own["micro"]),
-                {str(label): Score.from_dict(row) for label, row in own["per_type"].items()},
-            )
-            for task, mode, own in _each(record.get("results", {}))
-        },
-        ids=ids,
-        counts={
-            (task, mode): np.array(own, dtype=np.int64).reshape(len(ids), 3) for task, mode, own in _each(documents)
-        },
-        mistakes=_mistakes(record["errors"]) if record.get("errors") else None,
-    )
+    for task, mode in ((task, mode) for task in TASKS if task in results for mode in MODES):
+        counts = np.array(documents[task][mode], dtype=np.int64).reshape(len(ids), 3)
+        for label, own in {"": results[task][mode]["micro"], **results[task][mode]["per_type"]}.items():
+            low, high = map(float, own["interval"] or (np.nan, np.nan))
+            row: Row = {"task": task, "mode": mode, "label": str(label), "low": low, "high": high}
+            row |= {name: float(own[name]) for name in ("f1", "p", "r")}
+            row |= {name: int(own[name]) for name in ("tp", "fp", "fn")}
+            row |= {"support": row["tp"] + row["fn"]} | ({} if label else {"ids": ids, "counts": counts})
+            rows.append(row)
+    return rows
 
 
-def _machine(record: Any) -> str:
-    """A machine, and how much of it a fold had: what it cost can be compared on equal ones only."""
-    threads = f"{int(record['threads'])} of {int(record['cores'])} cores"
-    return f"{record['processor']}, {threads}, {record['gpu'] or 'no GPU'}"
-
-
-def _each(record: Mapping[str, Any]) -> Iterable[tuple[str, str, Any]]:
-    return ((task, mode, record[task][mode]) for task in TASKS if task in record for mode in MODES)
-
-
-def _mistakes(record: Mapping[str, Any]) -> Mistakes:
-    seen, unseen = ((int(record[name]["found"]), int(record[name]["gold"])) for name in ("seen", "unseen"))
-    examples = (
-        Example(str(one["document"]), str(one["kind"]), _mention(one["gold"]), _mention(one["found"]))
+def _mistakes(record: Any) -> tuple[list[Row], list[Row]]:
+    tables = {"": record, **record["by_type"]}
+    rows = [{"label": str(label), **{kind: int(own[kind]) for kind in KINDS}} for label, own in tables.items()]
+    rows[0] |= {name: int(record[part][unit]) for name in RECALL for part, unit in [name.split("_")]}
+    examples = [
+        {"document": str(one["document"]), "kind": str(one["kind"]), **_mention("gold", one), **_mention("found", one)}
         for one in record["examples"]
-    )
-    return Mistakes(
-        kinds={kind: int(record[kind]) for kind in KINDS},
-        types={str(label): {kind: int(own[kind]) for kind in KINDS} for label, own in record["by_type"].items()},
-        seen=seen,
-        unseen=unseen,
-        examples=tuple(examples),
-    )
+    ]
+    return rows, examples
 
 
-def _mention(record: Any) -> Optional[Mention]:
-    return None if record is None else (int(record[0]), int(record[1]), str(record[2]))
-
-
-def _counts(record: Mapping[str, Any]) -> dict[str, int]:
-    return {str(reason): int(count) for reason, count in record.items()}
+def _mention(side: str, record: Mapping[str, Any]) -> Row:
+    if record[side] is None:
+        return {}
+    start, end, label = record[side]
+    return {f"{side}_start": int(start), f"{side}_end": int(end), f"{side}_label": str(label)}
 
 
 def _name(path: Path) -> str:

@@ -1,88 +1,97 @@
-"""One figure for several folds, and which arms and corpora there are figures for."""
+"""One figure for several folds, and tables of such figures."""
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Optional
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from ..plan import System
-from .layout import NONE, Cell, Record, bounds, f1
-from .manifests import Planned, Score
+import numpy as np
+from pandas import DataFrame, isna
+
+from .layout import Cell, bounds, f1
+
+# What stands for a corpus in rows of means over corpora.
+MEAN = "(mean)"
 
 
-class Mean(NamedTuple):
-    """An F1 over folds that differ by chance alone.
+def means(scores: DataFrame, by: Sequence[str]) -> DataFrame:
+    """F1 over folds that differ by chance alone: by their seeds or draws.
 
-    f1 (float): Their mean.
-    low (Optional[float]): Of one fold the lower end of its interval, of several the lowest.
-    high (Optional[float]): The same on the other side.
-    folds (int): How many they are.
+    scores (DataFrame): Scores.
+    by (Sequence[str]): Columns that tell apart what is not averaged.
+    RETURNS (DataFrame): These columns; how many `folds`; their mean `f1`; and `low` and `high`: of one fold its
+        interval, of several their range, as `bounds` says.
     """
-
-    f1: float
-    low: Optional[float]
-    high: Optional[float]
-    folds: int
-
-    @property
-    def cell(self) -> Cell:
-        return Cell(f1(self.f1), bounds(self.low, self.high))
-
-    @property
-    def record(self) -> Record:
-        kind = None if self.low is None else "interval" if self.folds == 1 else "range"
-        return {"folds": self.folds, "f1": self.f1, "low": self.low, "high": self.high, "bounds": kind}
+    columns = {"folds": ("f1", "size"), "f1": ("f1", "mean"), "low": ("low", "first"), "high": ("high", "first")}
+    columns |= {"least": ("f1", "min"), "most": ("f1", "max")}
+    found = scores.groupby(list(by), sort=False, dropna=False, as_index=False).agg(**columns)
+    several = found.folds > 1
+    found["low"], found["high"] = found.low.mask(several, found.least), found.high.mask(several, found.most)
+    found["bounds"] = np.select([found.low.isna(), several], ["", "range"], "interval")
+    return found.drop(columns=["least", "most"]).assign(corpora=1)
 
 
-def mean_of(scores: Iterable[Optional[Score]]) -> Optional[Mean]:
-    """The mean of what some folds reached.
-
-    scores (Iterable[Optional[Score]]): Their scores; those that are None are left out.
-    RETURNS (Optional[Mean]): None if there are none.
-    """
-    there = [score for score in scores if score]
-    if not there:
-        return None
-    if len(there) == 1:
-        return Mean(there[0].f1, there[0].low, there[0].high, 1)
-    values = [score.f1 for score in there]
-    return Mean(sum(values) / len(values), min(values), max(values), len(values))
-
-
-def mean_over(means: Sequence[Mean]) -> Mean:
+def mean_row(found: DataFrame, by: Sequence[str], columns: int) -> tuple[list[str], DataFrame]:
     """The mean over corpora, each of which counts the same. It has no bounds: corpora do not differ by chance.
 
-    means (Sequence[Mean]): One or more.
-    RETURNS (Mean): Their mean.
+    found (DataFrame): See `means`.
+    by (Sequence[str]): What stands in different columns.
+    columns (int): How many columns a corpus must have figures in to count.
+    RETURNS (tuple[list[str], DataFrame]): The corpora that count, and rows like those of `found`.
     """
-    return Mean(sum(mean.f1 for mean in means) / len(means), None, None, sum(mean.folds for mean in means))
+    figures = found.groupby("corpus", sort=False).size()
+    common = list(figures.index[figures == columns])
+    rows = found[found.corpus.isin(common)].groupby(list(by), sort=False, dropna=False, as_index=False)
+    return common, rows.agg(folds=("folds", "sum"), f1=("f1", "mean")).assign(corpus=MEAN, corpora=len(common))
 
 
-def systems_of(folds: Sequence[Planned], task: str) -> list[System]:
-    """The arms that have something to show.
+def cells(found: DataFrame, rivals: Sequence[str]) -> list[Cell]:
+    """Figures as cells. The best stand out: all that read the same as the best, because nobody can tell them apart.
 
-    folds (Sequence[Planned]): Folds.
-    task (str): What they must have done.
-    RETURNS (list[System]): In the order of the plan.
+    found (DataFrame): See `means`.
+    rivals (Sequence[str]): Columns that are equal where rows are compared. Where all read the same, none is better.
+    RETURNS (list[Cell]): A cell for each row.
     """
-    return list(dict.fromkeys(one.fold.system for one in folds if one.outcome and one.outcome.score(task)))
+    text = found.f1.map(f1)
+    groups = text.groupby([found[name] for name in rivals], dropna=False)
+    strong = (text == groups.transform("max")) & (groups.transform("nunique") > 1)
+    return list(map(Cell, text, map(bounds, found.low, found.high), map(bool, strong)))
 
 
-def corpora_of(folds: Sequence[Planned]) -> list[str]:
-    """All corpora of some folds, whether there are results or not.
+def places(frame: DataFrame, by: Sequence[str], cells: Sequence[Cell]) -> dict[tuple, Cell]:
+    """Cells by what tells them apart.
 
-    folds (Sequence[Planned]): Folds.
-    RETURNS (list[str]): In the order of the plan.
+    frame (DataFrame): A row for each cell.
+    by (Sequence[str]): Its columns that do.
+    cells (Sequence[Cell]): The cells.
+    RETURNS (dict[tuple, Cell]): The cells; a missing value is None.
     """
-    return list(dict.fromkeys(one.fold.corpus for one in folds))
+    rows = frame[list(by)].astype(object).itertuples(index=False, name=None)
+    return {tuple(None if isna(value) else value for value in row): cell for row, cell in zip(rows, cells, strict=True)}
 
 
-def cell_of(mean: Optional[Mean], folds: Iterable[Planned]) -> Cell:
-    """The cell of a mean.
+def gaps(folds: DataFrame, by: Sequence[str]) -> dict[tuple, Cell]:
+    """Why there is no figure: the state of the first fold that is not finished, or else that there was nothing to find.
 
-    mean (Optional[Mean]): The mean.
-    folds (Iterable[Planned]): The folds that it is of. If there is none, they tell why.
-    RETURNS (Cell): The cell.
+    folds (DataFrame): Planned folds.
+    by (Sequence[str]): See `places`.
+    RETURNS (dict[tuple, Cell]): A cell for each place.
     """
-    if mean:
-        return mean.cell
-    states = [one.state for one in folds]
-    return Cell(next((state for state in states if state != "finished"), "none in gold" if states else NONE))
+    open_first = folds.sort_values("state", key=lambda states: states == "finished", kind="stable")
+    states = open_first.drop_duplicates(list(by))
+    return places(states, by, [Cell("none in gold" if one == "finished" else one) for one in states.state])
+
+
+def grid(
+    first: str, names: Mapping[str, Cell], heads: Mapping[tuple[str, str], tuple], cells: Mapping[tuple, Cell]
+) -> DataFrame:
+    """Corpora by columns.
+
+    first (str): Head of the column of corpora.
+    names (Mapping[str, Cell]): What stands in it, by corpus.
+    heads (Mapping[tuple[str, str], tuple]): By the heads of the other columns, how `cells` names their places.
+    cells (Mapping[tuple, Cell]): By corpus and the rest of the place.
+    RETURNS (DataFrame): The table.
+    """
+    columns: dict[tuple[str, str], Any] = {("", first): list(names.values())}
+    for head, place in heads.items():
+        columns[head] = [cells.get((corpus, *place), Cell()) for corpus in names]
+    return DataFrame(columns)

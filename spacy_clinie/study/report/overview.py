@@ -3,210 +3,83 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from ...corpora.splits import SEVERAL
+from pandas import DataFrame, concat, crosstab, factorize
+
 from ..data import SPLITS
 from ..plan import STUDIES
-from .layout import Block, Cell, Column, Record, Section, Table, counted, listed
-from .manifests import Data, Outcome, Plan, Planned, Study
-from .training import training_table
+from .layout import Cell, Part, Table, counted, share
+from .manifests import SIZES, SYSTEM, Study
 
+STATES = ["finished", "failed", "unreadable", "not yet run"]
 # More folds than this are shown only when asked.
 _LONG = 12
+# Stages of training in the order in which they are told, and what they are called.
+_STAGES = {"multi": "multi-task", "shots": "shots", "full": "full"}
 
 
-def overview_section(study: Study) -> Section:
+def overview_part(study: Study) -> Part:
     """The head of a report. Every fold that has no result is counted and named in it.
 
     study (Study): The study.
-    RETURNS (Section): The section.
+    RETURNS (Part): The part.
     """
     folds = study.folds
-    states = Counter(one.state for one in folds)
-    without = len(folds) - states["finished"]
-    blocks: list[Block] = [
-        f"Of {counted(len(folds), 'planned fold')}, {states['finished']:,} are finished, {states['failed']:,} failed, "
-        f"{states['unreadable']:,} left a manifest that cannot be read, and {states['not yet run']:,} have not been "
-        "run yet. A fold is one training with its test. "
-        + (
-            "Nothing below counts a fold that is not finished; those are named at the end of this part."
-            if without
-            else "So everything that was planned is in the figures below."
-        ),
-        _plans(study),
-    ]
-    corpora = {(plan.profile, one.corpus): one for plan in study.plans.values() for one in plan.data}
-    if corpora:
-        blocks += [
-            "Corpora, as they were read and as the profile takes part of them. Shared are documents of that part of "
-            "train which share text with one of test: nothing is trained on them. What more than "
-            f"{SEVERAL} of them have counts only where it is half of a document, as headers are no reason to leave it "
-            "out; how many are trained on though they share such text stands below. Lost is what a corpus has and "
-            "could not be carried over, left out what was not meant to be; data.csv tells why.",
-            _data(corpora),
-        ]
-    if study.outcomes:
-        blocks += [_circumstances(study.outcomes), training_table(study)]
-    else:
-        blocks.append("No fold is finished, so there are no figures to show yet.")
-    missing = list(dict.fromkeys(one for plan in study.plans.values() for one in plan.missing))
-    if missing:
-        blocks += [
-            f"{counted(len(missing), 'corpus', 'corpora')} could not be had; no figure below is about what is missing.",
-            Table(
-                file="missing",
-                title="Missing corpora",
-                columns=[Column("Corpus", words=True), Column("How to get it", words=True)],
-                rows=[[Cell(corpus), Cell(how)] for corpus, how in missing],
-                records=[{"corpus": corpus, "how": how} for corpus, how in missing],
-            ),
-        ]
-    broken = [one for one in folds if one.state in ("failed", "unreadable")]
-    waiting = [one for one in folds if one.state == "not yet run"]
-    if broken:
-        blocks.append(_folds("Folds that failed or cannot be read", broken))
-    if waiting:
-        blocks.append(_waiting(waiting))
-    if study.unreadable:
-        blocks.append(_files("Files that cannot be read", study.unreadable))
-    if study.strays:
-        blocks += [
-            f"{counted(len(study.strays), 'manifest')} in this folder belong to no plan, as after a change of profile, "
-            "corpora or version. They are not in the figures.",
-            _files("Manifests of no plan", [(name, "is named by no plan") for name in study.strays], closed=True),
-        ]
-    return Section("overview", "What was run", blocks)
-
-
-def fold_facts(one: Planned) -> Record:
-    """A fold as the first columns of a row of CSV.
-
-    one (Planned): The fold.
-    RETURNS (Record): By column.
-    """
-    fold = one.fold
-    return {
-        "study": fold.study,
-        "corpus": fold.corpus,
-        "arm": fold.arm,
-        "base": fold.system.model,
-        "stage": fold.stage,
-        "shots": fold.shots,
-        "draw": fold.draw,
-        "multitask": fold.multitask,
-        "seed": fold.seed,
+    counts = crosstab(folds.study, folds.state).reindex(columns=STATES, fill_value=0).astype("Int64")
+    counts.insert(0, "planned", counts.sum(axis=1, skipna=False))
+    studies = DataFrame.from_dict(study.plans, orient="index", columns=["profile", "command"]).reindex(STUDIES)
+    studies = studies.join(counts).rename_axis("study").reset_index()
+    circumstances = _circumstances(study.done)
+    table, training = _training(study.done)
+    broken = folds[folds.state.isin(["failed", "unreadable"])]
+    waiting = folds[folds.state == "not yet run"]
+    view = {
+        "states": folds.state.value_counts().reindex(STATES, fill_value=0).to_dict(),
+        "studies": Table("Studies", studies.fillna({"command": "not started"}).rename(columns=str.capitalize)),
+        "corpora": _corpora(study.corpora),
+        "circumstances": Table("Circumstances", circumstances.rename(columns=str.capitalize)),
+        "training": table,
+        "missing": Table("Missing corpora", study.missing.set_axis(["Corpus", "How to get it"], axis=1)),
+        "broken": _broken(broken),
+        "waiting": _waiting(waiting),
+        "unreadable": _files("Files that cannot be read", study.unreadable),
+        "strays": _files("Manifests that are in no plan", study.strays, closed=True),
     }
+    csv = {"studies": studies.rename(columns={"not yet run": "not_yet_run"}), "circumstances": circumstances}
+    csv |= {"data": study.corpora, "training": training, "missing": study.missing}
+    csv |= {"files": concat([study.unreadable, study.strays]), "folds": folds, "results": study.scores}
+    return Part({"overview": view}, csv)
 
 
-def fold_records(study: Study) -> list[Record]:
-    """All planned folds and what became of them.
-
-    study (Study): The study.
-    RETURNS (list[Record]): One for each.
-    """
-    records = []
-    for one in study.folds:
-        made = one.outcome
-        done = {"finished": made.finished, "seconds": made.seconds, "machine": made.machine} if made else {}
-        sizes = {"steps": made.steps, **made.sizes} if made else {}
-        records.append({**fold_facts(one), "key": one.key, "state": one.state, "problem": one.problem, **done, **sizes})
-    return records
-
-
-def result_records(study: Study) -> list[Record]:
-    """All scores of all folds: one for each task and way of matching, over all types and for each of them.
-
-    study (Study): The study.
-    RETURNS (list[Record]): Scores; `label` is empty over all types.
-    """
-    return [
+def _corpora(corpora: DataFrame) -> Table:
+    several = corpora.profile.nunique() > 1
+    rows = [
         {
-            **fold_facts(one),
-            "task": task,
-            "mode": mode,
-            "label": label,
-            "f1": score.f1,
-            "low": score.low,
-            "high": score.high,
-            "p": score.p,
-            "r": score.r,
-            "tp": score.tp,
-            "fp": score.fp,
-            "fn": score.fn,
+            "Corpus": Cell(one.corpus, one.profile if several else ""),
+            f"Documents: {' / '.join(SPLITS)}": Cell(" / ".join(f"{getattr(one, split):,}" for split in SPLITS)),
+            "Of train": Cell(f"{one.train_documents:,}", counted(one.train_words, "word")),
+            "Of test": Cell(f"{one.test_documents:,}", counted(one.test_words, "word")),
+            "Shared": Cell(f"{one.shared:,}", f"{one.headers:,} share headers" if one.headers else ""),
+            "Lost": one.lost,
+            "Left out": one.left_out,
         }
-        for one in study.folds
-        if one.outcome
-        for (task, mode), result in one.outcome.results.items()
-        for label, score in {"": result.micro, **result.types}.items()
+        for one in corpora.itertuples()
     ]
+    return Table("Corpora", DataFrame(rows))
 
 
-def _plans(study: Study) -> Table:
-    heads = ("Planned", "Finished", "Failed", "Unreadable", "Not yet run")
-    rows, records = [], []
-    for name in STUDIES:
-        plan = study.plans.get(name)
-        numbers = _numbers(plan)
-        profile, command = (plan.profile, "; ".join(plan.commands)) if plan else (None, None)
-        start = [Cell(name), Cell(profile) if profile else Cell(), Cell(command) if command else Cell("not started")]
-        rows.append([*start, *[Cell() if number is None else Cell(f"{number:,}") for number in numbers]])
-        fields = dict(zip(("planned", "finished", "failed", "unreadable", "not_yet_run"), numbers, strict=True))
-        records.append({"study": name, "profile": profile, "command": command, **fields})
-    words = [Column(title, words=True) for title in ("Study", "Profile", "Command")]
-    return Table("studies", "Studies", [*words, *map(Column, heads)], rows, records)
-
-
-def _data(corpora: dict[tuple[str, str], Data]) -> Table:
-    rows, records = [], []
-    several = len({profile for profile, _ in corpora}) > 1
-    for (profile, _), one in corpora.items():
-        whole = " / ".join(f"{one.documents[split]:,}" for split in SPLITS)
-        parts = [Cell(f"{documents:,}", counted(words, "word")) for documents, words in one.parts.values()]
-        lost, left_out = sum(one.lost.values()), sum(one.left_out.values())
-        name = Cell(one.corpus, profile if several else "")
-        shared = Cell(f"{one.shared:,}", f"{one.headers:,} share headers" if one.headers else "")
-        rows.append([name, Cell(whole), *parts, shared, Cell(f"{lost:,}"), Cell(f"{left_out:,}")])
-        sizes = {
-            f"{name}_{unit}": value
-            for name, own in one.parts.items()
-            for unit, value in zip(("documents", "words"), own, strict=True)
-        }
-        why = listed(f"{reason} {count:,}" for reason, count in [*one.lost.items(), *one.left_out.items()])
-        facts = {"corpus": one.corpus, "profile": profile, **one.documents, **sizes, "shared": one.shared}
-        records.append({**facts, "headers": one.headers, "lost": lost, "left_out": left_out, "why": why})
-    columns = [Column("Corpus", words=True), Column("Documents: " + " / ".join(SPLITS))]
-    columns += [Column(title) for title in ("Of train", "Of test", "Shared", "Lost", "Left out")]
-    return Table("data", "Corpora", columns, rows, records)
-
-
-def _numbers(plan: Plan | None) -> list[int | None]:
-    if plan is None:
-        return [None] * 5
-    return [len(plan.folds), *(plan.count(state) for state in ("finished", "failed", "unreadable", "not yet run"))]
-
-
-def _circumstances(outcomes: list[Outcome]) -> Table:
-    """Where, when and with what. Where folds differ, each way is named with how many folds it holds for."""
+def _circumstances(done: DataFrame) -> DataFrame:
+    """Where, when and with what. Where folds differ, each way is named with the number of its folds."""
     facts = {
-        "Machine": _each(outcome.machine for outcome in outcomes),
-        "Versions": _each(
-            listed(f"{name} {version}" for name, version in sorted(outcome.versions.items())) for outcome in outcomes
-        ),
-        "Seeds": listed(str(seed) for seed in sorted({outcome.fold.seed for outcome in outcomes})),
-        "Draws of few shots": listed(
-            str(draw) for draw in sorted({one.fold.draw for one in outcomes if one.fold.draw is not None})
-        ),
-        "First fold finished": min(outcome.finished for outcome in outcomes),
-        "Last fold finished": max(outcome.finished for outcome in outcomes),
-        "Computing time": f"{sum(outcome.seconds for outcome in outcomes) / 60:,.1f} minutes over all finished folds",
+        "Machine": _each(done.machine),
+        "Versions": _each(done.versions),
+        "Seeds": ", ".join(map(str, sorted(done.seed.unique()))),
+        "Draws of few shots": ", ".join(map(str, sorted(done.draw.dropna().unique()))),
+        "First fold finished": done.finished.min(),
+        "Last fold finished": done.finished.max(),
+        "Computing time": f"{done.seconds.sum() / 60:,.1f} minutes over all finished folds",
     }
-    there = {name: value for name, value in facts.items() if value}
-    return Table(
-        file="circumstances",
-        title="Circumstances",
-        columns=[Column("What", words=True), Column("Value", words=True)],
-        rows=[[Cell(name), Cell(value)] for name, value in there.items()],
-        records=[{"what": name, "value": value} for name, value in there.items()],
-    )
+    there = [(what, value) for what, value in facts.items() if len(done) and value]
+    return DataFrame(there, columns=["what", "value"])
 
 
 def _each(values: Iterable[str]) -> str:
@@ -214,46 +87,41 @@ def _each(values: Iterable[str]) -> str:
     return counts[0][0] if len(counts) == 1 else "; ".join(f"{value} ({counted(n, 'fold')})" for value, n in counts)
 
 
-def _folds(title: str, folds: list[Planned]) -> Table:
-    heads = ("Study", "Corpus", "Arm and base", "Stage", "Shots", "Draw", "Multi-task", "Seed", "Why")
-    words = ("Study", "Corpus", "Arm and base", "Stage", "Multi-task", "Why")
+def _training(done: DataFrame) -> tuple[Table, DataFrame]:
+    """A row for each arm and stage: the steps, and the documents that they read."""
+    own = done[done.trainable.notna() & done.stage.isin(list(_STAGES))]
+    own = own.assign(seconds=own.seconds_per_step * own.steps, number=factorize(own.system)[0])
+    own["place"] = own.stage.map(list(_STAGES).index)
+    groups = own.groupby(["number", "place", *SYSTEM, "stage", "shots", "multitask", "steps"], dropna=False)
+    sums = {name: (name, "sum") for name in [*SIZES, "seconds"]}
+    found = groups.agg(folds=("key", "size"), **sums).reset_index()
     rows = []
-    for one in folds:
-        fold = one.fold
-        values = (
-            fold.study,
-            fold.corpus,
-            fold.system.title,
-            fold.stage,
-            "" if fold.shots is None else str(fold.shots),
-            "" if fold.draw is None else str(fold.draw),
-            "yes" if fold.multitask else "no",
-            str(fold.seed),
-            one.problem or one.state,
-        )
-        rows.append([Cell(value) for value in values])
-    columns = [Column(head, words=head in words) for head in heads]
-    return Table("folds", f"{title} ({len(folds):,})", columns, rows, closed=len(folds) > _LONG)
+    for one in found.itertuples():
+        stage = _STAGES[one.stage]
+        if one.stage == "shots":
+            stage = f"{one.shots} {stage}, {'after multi-task' if one.multitask else 'alone'}"
+        row = {"Arm and base": one.system, "Stage": stage, "Folds": one.folds, "Steps": one.steps}
+        for unit in ("documents", "words"):
+            read, offered = getattr(one, f"train_{unit}"), getattr(one, f"offered_{unit}")
+            row[f"{unit.capitalize()} read"] = Cell(share(read, offered), f"of {counted(offered, unit[:-1])}")
+        rows.append(row | {"Seconds": Cell(f"{one.seconds:,.0f}")})
+    return Table("What training read of what there was", DataFrame(rows)), found
 
 
-def _waiting(folds: list[Planned]) -> Table:
-    """How many folds of each kind have not been run: hundreds, where a study has just begun. folds.csv names them."""
-    counts = Counter((one.fold.study, one.fold.corpus, one.fold.system.title) for one in folds)
-    heads = ("Study", "Corpus", "Arm and base")
-    return Table(
-        file="folds",
-        title=f"Folds that have not been run yet ({len(folds):,}; folds.csv names each)",
-        columns=[*(Column(head, words=True) for head in heads), Column("Folds")],
-        rows=[[*map(Cell, place), Cell(f"{count:,}")] for place, count in counts.items()],
-    )
+def _broken(folds: DataFrame) -> Table:
+    table = folds[["study", "corpus", "system", "stage", "shots", "draw", "multitask", "seed", "problem"]]
+    table = table.assign(multitask=table.multitask.map({True: "yes", False: "no"}))
+    table = table.rename(columns={"system": "arm and base", "multitask": "multi-task", "problem": "why"})
+    title = f"Folds that failed or cannot be read ({len(folds):,})"
+    return Table(title, table.rename(columns=str.capitalize), closed=len(folds) > _LONG)
 
 
-def _files(title: str, files: list[tuple[str, str]], *, closed: bool = False) -> Table:
-    return Table(
-        file="files",
-        title=title,
-        columns=[Column("File", words=True), Column("What is wrong", words=True)],
-        rows=[[Cell(name), Cell(problem)] for name, problem in files],
-        records=[{"file": name, "problem": problem} for name, problem in files],
-        closed=closed,
-    )
+def _waiting(folds: DataFrame) -> Table:
+    """How many folds of each kind have not been run: hundreds, where a study has just begun."""
+    table = folds.groupby(["study", "corpus", "system"], sort=False).size().reset_index(name="folds")
+    table = table.rename(columns={"system": "arm and base"}).rename(columns=str.capitalize)
+    return Table(f"Folds that have not been run yet ({len(folds):,}; folds.csv names each)", table)
+
+
+def _files(title: str, files: DataFrame, *, closed: bool = False) -> Table:
+    return Table(title, files.set_axis(["File", "What is wrong"], axis=1), closed=closed)

@@ -5,129 +5,89 @@ Paired approximate randomization (Noreen 1989, *Computer-Intensive Methods for T
 not matter which of them gave which answer about a document, so the answers are exchanged at random, document by
 document, and the p-value is how often that makes a difference as large as the one that was seen. Many comparisons find
 something by chance; Holm's method (1979, *A simple sequentially rejective multiple test procedure*) corrects for that.
-Shuffling ends once enough differences were as large (Besag and Clifford 1991, *Sequential Monte Carlo p-values*).
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from itertools import combinations
-from typing import Optional
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pandas import DataFrame
+from scipy.stats import permutation_test
+from statsmodels.stats.multitest import multipletests
 
 from ...scoring.counts import rates
-from ..plan import System
-from .manifests import Outcome
+from ..data import FEWEST
 
 LEVEL = 0.05
-# Shuffles for each comparison, for as many comparisons as are made: fewer, and none could be significant after Holm's
-# correction.
-SHUFFLES = 200
-# So many at least, and no more once so many made as large a difference.
-LEAST = 10_000
-ENOUGH = 200
-# Of fewer documents, exchanging all their answers makes a difference as large too often: 2 of 2 to their power.
-FEWEST = 6
-# Shuffles that are held in memory at once.
-_AT_ONCE = 500
+# Exchanges for each comparison, for as many comparisons as are made: fewer, and none could be significant after Holm's
+# correction. But so many at least.
+EXCHANGES, LEAST = 200, 10_000
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Two arms on one corpus.
-
-    documents (int): On which both were tested; 0 if they were not tested on the same ones.
-    difference (Optional[float]): F1 of the first less F1 of the second; None if there are no such documents.
-    p (Optional[float]): Two-sided; None if there are fewer documents than `FEWEST`, too.
-    corrected (Optional[float]): The same after Holm's correction.
-    """
-
-    corpus: str
-    first: System
-    second: System
-    documents: int
-    difference: Optional[float] = None
-    p: Optional[float] = None
-    corrected: Optional[float] = None
-
-    @property
-    def significant(self) -> bool:
-        return self.corrected is not None and self.corrected < LEVEL
-
-
-def randomization(first: NDArray, second: NDArray, *, seed: int = 0, shuffles: int = LEAST) -> tuple[float, float]:
+def randomization(first: NDArray, second: NDArray, *, exchanges: int = LEAST) -> float:
     """Compare the micro F1 of two predictions for the same documents.
 
-    first (NDArray): True positives, false positives, false negatives; shape (documents, 3).
+    first (NDArray): True positives, false positives, false negatives; shape (documents, 3), two documents or more.
     second (NDArray): Those of the other prediction; the same shape.
-    seed (int): Seed of the shuffles.
-    shuffles (int): How often answers are exchanged at most.
-    RETURNS (tuple[float, float]): The difference, and its two-sided p-value. What was seen is one more shuffle, so
-        this is never 0.
+    exchanges (int): How many exchanges are drawn, with a fixed seed. Where there are no more than these, all are made.
+    RETURNS (float): The two-sided p-value. Where exchanges are drawn, what was seen is one more, so it is never 0.
     """
-    total = (first + second).sum(axis=0)
-    # Of documents with equal answers it changes nothing which is whose.
-    gaps = (first - second)[(first != second).any(axis=1)].astype(np.float64)
-    difference = float(_difference(total, gaps.sum(axis=0)))
-    random = np.random.default_rng(seed)
-    as_far = done = 0
-    while done < shuffles and not (done >= LEAST and as_far >= ENOUGH):
-        signs = random.choice((-1.0, 1.0), size=(min(_AT_ONCE, shuffles - done), len(gaps)))
-        # Sums in another order differ in the last digits, which must not count as smaller.
-        far = np.abs(_difference(total, signs @ gaps)) >= abs(difference) - 1e-12
-        as_far, done = as_far + int(far.sum()), done + len(far)
-    return difference, (as_far + 1) / (done + 1)
+    found = permutation_test(
+        (first, second),
+        lambda one, other, axis: np.abs(_difference(one.sum(axis), other.sum(axis))),
+        permutation_type="samples",
+        alternative="greater",
+        vectorized=True,
+        n_resamples=exchanges,
+        batch=500,
+        rng=np.random.default_rng(0),
+    )
+    return float(found.pvalue)
 
 
-def holm(values: Sequence[float]) -> list[float]:
-    """Correct p-values for how many there are.
-
-    values (Sequence[float]): The p-values of one family of tests.
-    RETURNS (list[float]): In the same order. Those below a level are significant at that level, all taken together.
-    """
-    corrected = [0.0] * len(values)
-    highest = 0.0
-    for rank, i in enumerate(sorted(range(len(values)), key=values.__getitem__)):
-        highest = max(highest, min(1.0, (len(values) - rank) * values[i]))
-        corrected[i] = highest
-    return corrected
-
-
-def compare(outcomes: Iterable[Outcome], task: str) -> list[Comparison]:
+def compare(scores: DataFrame, task: str) -> DataFrame:
     """Compare all arms on each corpus by strict F1. Where there are several seeds, by the lowest that both have.
 
-    outcomes (Iterable[Outcome]): Folds.
+    scores (DataFrame): Scores of one study.
     task (str): What they are compared at. All comparisons are one family.
-    RETURNS (list[Comparison]): Comparisons, those that cannot be made among them.
+    RETURNS (DataFrame): A row for each pair and corpus: `documents` on which both were tested, 0 if they were not
+        tested on the same ones; the `difference` of F1, the first less the second; the p-value `p`, missing for fewer
+        documents than `FEWEST`; and `p_holm`, the same after Holm's correction.
     """
-    by_corpus: dict[str, dict[System, dict[int, Outcome]]] = {}
-    for outcome in outcomes:
-        if outcome.score(task):
-            systems = by_corpus.setdefault(outcome.fold.corpus, {})
-            systems.setdefault(outcome.fold.system, {})[outcome.fold.seed] = outcome
-    pairs = [(corpus, *pair) for corpus, systems in by_corpus.items() for pair in combinations(systems, 2)]
-    shuffles = max(LEAST, SHUFFLES * len(pairs))
-    found = [_compared(corpus, first, second, by_corpus[corpus], task, shuffles) for corpus, first, second in pairs]
-    corrected = iter(holm([one.p for one in found if one.p is not None]))
-    return [one if one.p is None else replace(one, corrected=next(corrected)) for one in found]
+    own = scores[(scores.task == task) & (scores["mode"] == "strict") & (scores.label == "") & (scores.support > 0)]
+    pairs: list[tuple[DataFrame, DataFrame]] = []
+    for _, group in own.groupby("corpus", sort=False):
+        systems = [one.set_index("seed") for _, one in group.groupby("system", sort=False)]
+        pairs += combinations(systems, 2)
+    found = DataFrame(
+        [_compared(first, second, max(LEAST, EXCHANGES * len(pairs))) for first, second in pairs],
+        columns=[
+            *("corpus", "first", "first_arm", "first_base", "second", "second_arm", "second_base"),
+            *("documents", "difference", "p", "p_holm"),
+        ],
+    ).astype({"difference": float, "p": float, "p_holm": float})
+    there = found.p.notna()
+    if there.any():
+        found.loc[there, "p_holm"] = multipletests(found.p[there], method="holm")[1]
+    return found
 
 
-def _compared(
-    corpus: str, first: System, second: System, systems: dict[System, dict[int, Outcome]], task: str, shuffles: int
-) -> Comparison:
-    for seed in sorted(systems[first].keys() & systems[second].keys()):
-        one, other = systems[first][seed], systems[second][seed]
-        ours, theirs = one.counts.get((task, "strict")), other.counts.get((task, "strict"))
-        if ours is None or theirs is None or one.ids != other.ids:
-            continue
-        # The same gold as well: as many to find in each document.
-        if np.array_equal(ours[:, 0] + ours[:, 2], theirs[:, 0] + theirs[:, 2]):
-            difference, p = randomization(ours, theirs, shuffles=shuffles)
-            return Comparison(corpus, first, second, len(one.ids), difference, p if len(one.ids) >= FEWEST else None)
-    return Comparison(corpus, first, second, 0)
+def _compared(first: DataFrame, second: DataFrame, exchanges: int) -> Mapping[str, Any]:
+    sides = {"first": first.iloc[0], "second": second.iloc[0]}
+    row = {"corpus": sides["first"].corpus, "documents": 0}
+    for side, one in sides.items():
+        row |= {side: one.system, f"{side}_arm": one.arm, f"{side}_base": one.base}
+    for seed in sorted(first.index.intersection(second.index)):
+        one, other = first.loc[seed], second.loc[seed]
+        # The same documents, and as many to find in each.
+        if one.ids == other.ids and np.array_equal(*(side.counts[:, 0] + side.counts[:, 2] for side in (one, other))):
+            difference = float(_difference(one.counts.sum(axis=0), other.counts.sum(axis=0)))
+            p = randomization(one.counts, other.counts, exchanges=exchanges) if len(one.ids) >= FEWEST else None
+            return row | {"documents": len(one.ids), "difference": difference, "p": p}
+    return row
 
 
-def _difference(total: NDArray, gap: NDArray) -> NDArray[np.float64]:
-    """F1 of one prediction less that of another, by the sum and the difference of their counts."""
-    return rates((total + gap) / 2)[..., 2] - rates((total - gap) / 2)[..., 2]
+def _difference(first: NDArray, second: NDArray) -> NDArray[np.float64]:
+    return rates(first)[..., 2] - rates(second)[..., 2]

@@ -1,7 +1,9 @@
 """A whole report: the page, the same as Markdown, and its tables as CSV, which agree and are inert."""
 
+import base64
 import csv
 import re
+import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,17 +14,13 @@ import pytest
 
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.study.report import write_report
-from spacy_clinie.study.report.csv_files import COLUMNS
+from spacy_clinie.study.report.rendering import COLUMNS
 
-from .test_report_manifests import EVIL, StudyMaker, flat, make_fold, same
+from .study_maker import EVIL, StudyMaker, flat, make_fold, same
 
-EMPTY_TAGS = {"meta", "br", "link"}
+EMPTY_TAGS = {"meta", "br", "link", "img"}
+FIGURES = ["learning-concepts.svg", "learning-relations_gold.svg", "types-1.svg", "types-2.svg"]
 SECRET = "Mr. Invented took aspirin"
-
-
-@pytest.fixture
-def maker(tmp_path: Path) -> StudyMaker:
-    return StudyMaker(tmp_path / "study")
 
 
 class Page(HTMLParser):
@@ -98,32 +96,39 @@ def full_study(maker: StudyMaker, corpus: str = "phee", label: str = "Drug") -> 
     return maker.write()
 
 
-def test_all_files_are_written_and_nothing_else(maker: StudyMaker, tmp_path: Path) -> None:
-    written = write_report(full_study(maker), tmp_path / "a" / "report")
-    names = ["report.html", "report.md", "learning-concepts.svg", "learning-relations_gold.svg"]
-    names += ["types-1.svg", "types-2.svg", *(f"{name}.csv" for name in COLUMNS)]
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The files of a report of everything."""
+    folder = tmp_path_factory.mktemp("written")
+    return write_report(full_study(StudyMaker(folder / "study")), folder / "a" / "report")
+
+
+def test_all_files_are_written_and_nothing_else(written: list[Path]) -> None:
+    names = ["report.html", "report.md", *FIGURES, *(f"{name}.csv" for name in COLUMNS)]
     assert [path.name for path in written] == names
-    assert sorted(written) == sorted((tmp_path / "a" / "report").iterdir())
+    assert sorted(written) == sorted(written[0].parent.iterdir())
 
 
-def test_the_same_study_gives_the_same_report(maker: StudyMaker, tmp_path: Path) -> None:
-    folder = full_study(maker)
-    first, second = (write_report(folder, tmp_path / name) for name in ("one", "two"))
-    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+def test_the_same_study_gives_the_same_report(written: list[Path], maker: StudyMaker, tmp_path: Path) -> None:
+    again = write_report(full_study(maker), tmp_path / "out")
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in written]
 
 
-def test_page_is_well_formed_self_contained_and_has_no_id_twice(maker: StudyMaker, tmp_path: Path) -> None:
-    text = write_report(full_study(maker), tmp_path / "out")[0].read_text(encoding="utf-8")
+def test_page_is_well_formed_self_contained_and_has_no_id_twice(written: list[Path]) -> None:
+    text = written[0].read_text(encoding="utf-8")
     page = Page(text)
-    assert len(page.ids) == len(set(page.ids)) > 50
-    assert not {"script", "img", "image", "link", "iframe"} & {tag for tag, _ in page.elements}
-    links = [values[key] for _, values in page.elements for key in ("href", "xlink:href", "src") if key in values]
-    assert links
-    assert all(str(link).removeprefix("#") in page.ids for link in links)
-    assert set(re.findall(r"url\(#(.*?)\)", text)) <= set(page.ids)
-    pictures = [values for tag, values in page.elements if tag == "svg"]
-    assert [values["role"] for values in pictures] == ["img"] * 4
-    assert all(len(str(values["aria-label"])) > 50 for values in pictures)
+    assert page.ids == ["overview", "single", "significance", "loo", "types", "cost", "mistakes"]
+    assert not {"script", "image", "link", "iframe"} & {tag for tag, _ in page.elements}
+    links = [str(values["href"]) for _, values in page.elements if "href" in values]
+    assert [link.removeprefix("#") for link in links] == page.ids
+    assert "url(" not in text
+    pictures = [values for tag, values in page.elements if tag == "img"]
+    for name, values in zip(FIGURES, pictures, strict=True):
+        kind, _, data = str(values["src"]).partition(",")
+        assert kind == "data:image/svg+xml;base64"
+        assert base64.b64decode(data) == written[0].with_name(name).read_bytes()
+        assert len(str(values["alt"])) > 50
+    assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:;" in text
     assert ("html", {"lang": "en"}) in page.elements
     assert ("meta", {"charset": "utf-8"}) in page.elements
 
@@ -155,9 +160,9 @@ def test_dollars_are_no_formulas(maker: StudyMaker, tmp_path: Path) -> None:
     assert "x$_2$ (48)" in (tmp_path / "out" / "types-1.svg").read_text(encoding="utf-8")
 
 
-def test_page_markdown_and_csv_have_the_same_figures(maker: StudyMaker, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    page = Page(write_report(full_study(maker), out)[0].read_text(encoding="utf-8"))
+def test_page_markdown_and_csv_have_the_same_figures(written: list[Path]) -> None:
+    out = written[0].parent
+    page = Page(written[0].read_text(encoding="utf-8"))
     rows = page.tables["Concepts"]
     # 5 right of 6, 2 wrong: 10 / 13; 4 right: 8 / 12.
     assert rows[2] == ["phee", "0.769", "0.769", "0.667", "0.667"]
@@ -170,9 +175,8 @@ def test_page_markdown_and_csv_have_the_same_figures(maker: StudyMaker, tmp_path
     assert [re.sub(r" \(.*?\)|\*", "", cell) for cell in line.strip("| ").split(" | ")] == rows[2]
 
 
-def test_results_hold_every_score_unrounded(maker: StudyMaker, tmp_path: Path) -> None:
-    write_report(full_study(maker), tmp_path / "out")
-    rows = read_csv(tmp_path / "out" / "results.csv")
+def test_results_hold_every_score_unrounded(written: list[Path]) -> None:
+    rows = read_csv(written[0].with_name("results.csv"))
     own = [row for row in rows if (row["study"], row["corpus"], row["arm"]) == ("single", "phee", "encoder-mrc")]
     # Two tasks, two ways of matching; over all types and of the one type.
     assert len(own) == 8
@@ -182,11 +186,12 @@ def test_results_hold_every_score_unrounded(maker: StudyMaker, tmp_path: Path) -
     assert {(row["shots"], row["draw"]) for row in shots} == {("5", "0"), ("20", "0")}
 
 
-def test_no_text_unless_it_is_asked_for(maker: StudyMaker, tmp_path: Path) -> None:
-    folder = full_study(maker)
-    for path in write_report(folder, tmp_path / "without"):
+def test_no_text_unless_it_is_asked_for(written: list[Path], maker: StudyMaker, tmp_path: Path) -> None:
+    for path in written:
         assert "aspirin" not in path.read_text(encoding="utf-8")
-    page, markdown, *_ = write_report(folder, tmp_path / "with", texts=lambda corpus: {corpus: f"{SECRET} <daily>."})
+    page, markdown, *_ = write_report(
+        full_study(maker), tmp_path / "with", texts=lambda corpus: {corpus: f"{SECRET} <daily>."}
+    )
     quoted = "Mr. Invented took «aspirin» <daily>."
     assert quoted in Page(page.read_text(encoding="utf-8")).text
     assert "Mr. Invented took «aspirin» &lt;daily&gt;." in markdown.read_text(encoding="utf-8")
@@ -220,11 +225,12 @@ def test_a_broken_manifest_is_named(maker: StudyMaker, tmp_path: Path) -> None:
     assert page.tables["Concepts"][2] == ["phee", "0.750", "0.750"]
 
 
-def test_without_matplotlib_nothing_is_written(
-    maker: StudyMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["matplotlib", "pandas", "scipy", "statsmodels"])
+def test_without_its_packages_nothing_is_written(
+    maker: StudyMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ClinieError, match=r"CIE481.*spacy_clinie\[study\]"):
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ClinieError, match=rf"CIE481.*needs {name} .*spacy_clinie\[study\]"):
         write_report(full_study(maker), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -232,3 +238,40 @@ def test_without_matplotlib_nothing_is_written(
 def test_a_folder_without_a_study(tmp_path: Path) -> None:
     with pytest.raises(ClinieError, match="CIE480"):
         write_report(tmp_path, tmp_path / "out")
+
+
+def test_a_folder_in_which_no_plan_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "single.json").write_text("{")
+    page = Page(write_report(tmp_path, tmp_path / "out")[0].read_text(encoding="utf-8"))
+    assert page.tables["Files that cannot be read"][1] == ["single.json", "is not whole JSON"]
+
+
+@pytest.mark.parametrize(
+    ("study", "words"),
+    [
+        ("single", "The last row is the mean over the corpora that have results of all these arms: phee, chia."),
+        ("single", "Relations, end to end: there is no finished fold with anything to score."),
+        ("single", "Concepts: 2 comparisons, 2 significant."),
+        ("loo", "Relations, end to end: there is no finished fold with anything to score."),
+        ("cost", "No finished fold has mistakes to show."),
+    ],
+)
+def test_what_is_said_beside_tables(maker: StudyMaker, tmp_path: Path, study: str, words: str) -> None:
+    for corpus in ("phee", "chia"):
+        for arm in ("encoder-mrc", "decoder-lora"):
+            counts = same(8, 2, 2) if arm == "encoder-mrc" else same(5, 5, 5)
+            maker.done(make_fold(study, arm, corpus), {"concepts": counts})
+    maker.done(make_fold(study, "encoder-mrc", "ddi2013"), {"concepts": same(5, 5, 5)})
+    maker.fail(make_fold(study, "decoder-lora", "ddi2013"), "ValueError")
+    page, markdown, *_ = write_report(maker.write(), tmp_path / "out")
+    assert words in " ".join(Page(page.read_text(encoding="utf-8")).text.split())
+    assert words in " ".join(markdown.read_text(encoding="utf-8").split())
+
+
+def test_nothing_but_a_report_imports_what_only_reports_need() -> None:
+    script = (
+        "import sys, spacy, spacy_clinie.cli, spacy_clinie.study.run, spacy_clinie.study.fold; spacy.blank('en');"
+        "print({'pandas', 'statsmodels', 'matplotlib'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
