@@ -11,16 +11,21 @@ import spacy
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example
+from spacy.util import fix_random_seed
 
-from spacy_clinie.doc.concepts import add_concepts, get_spans, set_concepts
+from spacy_clinie.doc.concepts import add_concepts, get_scores, get_spans, set_concepts
 from spacy_clinie.doc.interchange import doc_from_note, note_from_doc
 from spacy_clinie.doc.note import Note
 from spacy_clinie.doc.relations import get_relations, relation_indexes, set_relations
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.schema import Schema
 from tests.conftest import tiny_settings
+from tests.scripted import agree
 
 Examples = Callable[[Language], list[Example]]
+Learnt = Callable[[str], tuple[Path, list[Note]]]
+# What batches of other shapes may do to a probability.
+ROUNDING = 1e-3
 
 LORA = {"r": 4, "lora_alpha": 8, "target_modules": ["query", "key", "value", "dense"]}
 TAGGER = {"@architectures": "spacy_clinie.EncoderTagger.v1", "head": "crf", "window": 64, "overlap": 8}
@@ -66,40 +71,43 @@ def train(nlp: Language, examples: list[Example], steps: int = 60, rate: float =
 
 
 def assert_same(doc: spacy.tokens.Doc, other: spacy.tokens.Doc) -> None:
-    """The same concepts and relations, and the same scores up to what batches of other shapes do to them."""
-    first, second = note_from_doc(doc), note_from_doc(other)
-    scores = [[item.score for item in (*note.concepts, *note.relations)] for note in (first, second)]
-    assert scores[0] == pytest.approx(scores[1], abs=1e-3)
-    for note in (first, second):
-        for item in (*note.concepts, *note.relations):
-            item.score = None
-    assert first == second
+    """The same concepts and relations, and the same scores up to what batches of other shapes do to them. What one of
+    both does not hold was in doubt."""
+    first, second = items(doc), items(other)
+    for key in first.keys() & second.keys():
+        assert first[key] == pytest.approx(second[key], abs=ROUNDING)
+    for key in first.keys() ^ second.keys():
+        assert (first | second)[key] <= 0.5 + ROUNDING
+
+
+def items(doc: spacy.tokens.Doc) -> dict[tuple[Any, ...], float]:
+    """Scores of concepts and relations by their places and types."""
+    pairs = zip(get_spans(doc), get_scores(doc), strict=True)
+    found: dict[tuple[Any, ...], float] = {(span.start, span.end, span.label_): score or 0 for span, score in pairs}
+    for rel in get_relations(doc):
+        found[rel.head.start, rel.head.end, rel.label, rel.tail.start, rel.tail.end] = rel.score or 0
+    return found
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_overfits_and_gives_the_same_answers_after_saving(
-    kind: str, tiny_bert: str, make_examples: Examples, tmp_path: Path
-) -> None:
-    nlp = build(kind, tiny_bert)
-    examples = make_examples(nlp)
-    steps, rate = {"lora": (150, 1e-2), "mrc": (200, 3e-3)}.get(kind, (60, 3e-3))
-    train(nlp, examples, steps, rate)
-    scores = nlp.evaluate(examples)
-    assert scores["relations_gold_f" if "rel" in MODELS[kind][0] else "concepts_f"] == 1.0
-    text = "Took aspirin 25mg for headache.\nThen developed nausea."
-    expected = nlp(text)
-    assert get_relations(expected) if "rel" in MODELS[kind][0] else expected.ents
-    nlp.to_disk(tmp_path / "model")
-    assert_same(spacy.load(tmp_path / "model")(text), expected)
-    other = build(kind, tiny_bert).from_bytes(nlp.to_bytes())
-    assert_same(other(text), expected)
+def test_it_knows_by_heart_after_saving_what_it_learnt(kind: str, learnt: Learnt, tiny_bert: str) -> None:
+    folder, notes = learnt(kind)
+    nlp = spacy.load(folder)
+    copy = build(kind, tiny_bert).from_bytes(nlp.to_bytes())
+    for other in (nlp, copy):
+        examples = [Example(other.make_doc(note.text), doc_from_note(other.make_doc, note)[0]) for note in notes]
+        scores = other.evaluate(examples)
+        assert scores["relations_gold_f" if "rel" in MODELS[kind][0] else "concepts_f"] == 1.0
+    for text in (*(note.text for note in notes), "Took aspirin 25mg for headache.\nThen developed nausea."):
+        assert_same(nlp(text), copy(text))
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_pipe_equals_call_also_on_odd_texts(kind: str, tiny_bert: str, make_examples: Examples) -> None:
-    nlp = build(kind, tiny_bert)
-    train(nlp, make_examples(nlp), steps=20)
+def test_pipe_equals_call_also_on_odd_texts(kind: str, learnt: Learnt) -> None:
+    folder, notes = learnt(kind)
+    nlp = spacy.load(folder)
     texts = [
+        notes[0].text,  # of which it is sure
         "",
         " ",
         "\n",
@@ -115,6 +123,7 @@ def test_pipe_equals_call_also_on_odd_texts(kind: str, tiny_bert: str, make_exam
         assert_same(nlp(text), doc)
         for span in get_spans(doc):
             assert 0 <= span.start < span.end <= len(doc)
+    assert sum(score > 0.9 for score in items(nlp(notes[0].text)).values()) >= 3
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -162,12 +171,12 @@ def test_labels_come_from_the_data_or_from_a_schema(kind: str, tiny_bert: str, m
             train(from_schema, make_examples(from_schema), steps=1)
 
 
-def test_existing_entities_stay_and_ours_give_way(tiny_bert: str, make_examples: Examples) -> None:
-    nlp = build("crf", tiny_bert)
-    train(nlp, make_examples(nlp))
+def test_existing_entities_stay_and_ours_give_way(learnt: Learnt) -> None:
+    folder, notes = learnt("crf")
+    nlp = spacy.load(folder)
     ruler = nlp.add_pipe("entity_ruler", first=True)
-    ruler.add_patterns([{"label": "FOREIGN", "pattern": [{"LOWER": "aspirin"}]}])
-    doc = nlp("Took aspirin 25mg for pain.\nThen developed rash.")
+    ruler.add_patterns([{"label": "FOREIGN", "pattern": [{"LOWER": "aspirin"}]}])  # type: ignore[attr-defined]
+    doc = nlp(notes[0].text)
     assert (doc.ents[0].text, doc.ents[0].label_) == ("aspirin", "FOREIGN")
     assert "Drug" in {span.label_ for span in doc.spans["clinie"] if span.text == "aspirin"}
     assert len(doc.ents) > 1
@@ -175,7 +184,8 @@ def test_existing_entities_stay_and_ours_give_way(tiny_bert: str, make_examples:
 
 def test_relations_are_found_between_entities_of_another_component(tiny_bert: str, make_examples: Examples) -> None:
     nlp = build("one_pass", tiny_bert)
-    train(nlp, make_examples(nlp))
+    nlp.initialize(lambda: make_examples(nlp))
+    agree(nlp.get_pipe("clinie_rel"))
     nlp.remove_pipe("test_concepts")
     ruler = nlp.add_pipe("entity_ruler", first=True)
     ruler.add_patterns([{"label": "Drug", "pattern": "aspirin"}, {"label": "Reason", "pattern": "pain"}])
@@ -188,7 +198,8 @@ def test_relations_are_found_between_a_concept_and_an_entity_of_another_componen
     tiny_bert: str, make_examples: Examples
 ) -> None:
     nlp = build("one_pass", tiny_bert)
-    train(nlp, make_examples(nlp))
+    nlp.initialize(lambda: make_examples(nlp))
+    agree(nlp.get_pipe("clinie_rel"))
     text = "Took aspirin 25mg for pain."
     doc = nlp.make_doc(text)
     doc.ents = [doc.char_span(22, 26, label="Reason"), doc.char_span(0, 4, label="VERB")]
@@ -207,18 +218,18 @@ def test_relations_are_found_between_a_concept_and_an_entity_of_another_componen
 @pytest.mark.parametrize("parallel", [None, "true"])
 def test_two_processes_do_not_hang_and_agree(
     parallel: str | None,
+    learnt: Learnt,
     tiny_bert: str,
     make_examples: Examples,
     capfd: pytest.CaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Forks inherit torch's and tokenizers' dead thread pools; see `models.shim._after_fork`."""
-    nlp = build("crf", tiny_bert)
-    train(nlp, make_examples(nlp), steps=40)
+    nlp = spacy.load(learnt("crf")[0])
     nlp.add_pipe("clinie_rel", config={"model": tiny_settings(tiny_bert, **MODELS["one_pass"][1])})
     examples = make_examples(nlp)
     nlp.get_pipe("clinie_rel").initialize(lambda: examples, nlp=nlp)
-    texts = [f"Took aspirin 25mg for pain. Then developed rash {i}." for i in range(8)]
+    texts = [example.text for example in examples] + ["", "No rash."]
     monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
     if parallel:
         monkeypatch.setenv("TOKENIZERS_PARALLELISM", parallel)
@@ -237,7 +248,7 @@ def test_adapters_refuse_another_base(tiny_bert: str, make_examples: Examples, t
     base = tmp_path / "base"
     shutil.copytree(tiny_bert, base)
     nlp = build("lora", str(base))
-    train(nlp, make_examples(nlp), steps=2)
+    train(nlp, make_examples(nlp), steps=1)
     nlp.to_disk(tmp_path / "model")
     assert sum(f.stat().st_size for f in (tmp_path / "model").rglob("*.safetensors")) < 100_000
     model = AutoModel.from_pretrained(base)
@@ -251,7 +262,8 @@ def test_adapters_refuse_another_base(tiny_bert: str, make_examples: Examples, t
 def test_scores_on_gold_concepts_do_not_depend_on_predicted_ones(tiny_bert: str, make_examples: Examples) -> None:
     nlp = build("one_pass", tiny_bert)
     examples = make_examples(nlp)
-    train(nlp, examples)
+    nlp.initialize(lambda: examples)
+    agree(nlp.get_pipe("clinie_rel"))
     nlp.remove_pipe("test_concepts")
     scores = nlp.evaluate(examples)
     assert scores["relations_gold_f"] == 1.0
@@ -319,12 +331,13 @@ def test_symmetric_relations_have_candidates_in_one_order(tiny_bert: str, make_e
 
 def test_what_is_saved_last_is_loaded(tiny_bert: str, tmp_path: Path) -> None:
     adapted, whole, untrained = (build(kind, tiny_bert, label_schema="n2c2_2018") for kind in ("lora", "crf", "crf"))
-    adapted.initialize()
-    whole.initialize()
     text = "Took aspirin 25mg for pain.\nThen developed rash."
-    for nlp in (adapted, whole, adapted):
+    for nlp, label in ((adapted, "Drug"), (whole, "ADE")):
+        nlp.initialize()
+        agree(nlp.get_pipe("clinie_ner_encoder"), label)
+    for nlp, label in ((adapted, "Drug"), (whole, "ADE"), (adapted, "Drug")):
         nlp.to_disk(tmp_path / "model")
-        assert_same(spacy.load(tmp_path / "model")(text), nlp(text))
+        assert {span.label_ for span in get_spans(spacy.load(tmp_path / "model")(text))} == {label}
     untrained.to_disk(tmp_path / "model")
     with pytest.raises(ClinieError, match="CIE308"):
         spacy.load(tmp_path / "model")(text)
@@ -374,10 +387,18 @@ def test_initialized_once_more_nothing_is_left_of_what_was_learnt(
         model = {"@architectures": "spacy_clinie.Tok2VecTagger.v1", "tok2vec": tok2vec, "dropout": 0.0}
         nlp.add_pipe("clinie_ner_encoder", config={"model": model})
     examples = make_examples(nlp)
-    train(nlp, examples, steps=60)
-    assert nlp.evaluate(examples)["concepts_f"] > 0.5
+
+    def weights() -> bytes:
+        return nlp.get_pipe("clinie_ner_encoder").to_bytes(exclude=["vocab"])
+
+    fix_random_seed(1)
     nlp.initialize(lambda: examples)
-    assert nlp.evaluate(examples)["concepts_f"] < 0.2
+    before = weights()
+    train(nlp, examples, steps=1)
+    assert weights() != before
+    fix_random_seed(1)
+    nlp.initialize(lambda: examples)
+    assert weights() == before
 
 
 @pytest.mark.parametrize("kind", ["crf", "mrc"])
