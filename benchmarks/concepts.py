@@ -61,7 +61,14 @@ def run_spacy(notes: dict[str, list[Any]], run: Run) -> Predict:
         "tok2vec": listener,
     }
     nlp.add_pipe("ner", config={"model": parser})
-    train(nlp, notes["train"], run.seed, run.settings.get("rate", 2e-4), words=run.settings.get("words", WORDS))
+    train(
+        nlp,
+        notes["train"],
+        run.seed,
+        run.settings.get("rate", 2e-4),
+        words=run.settings.get("words", WORDS),
+        stock=True,
+    )
     return lambda test: _spacy_notes(nlp, test)
 
 

@@ -8,11 +8,12 @@ from data import to_docs
 from spacy.language import Language
 from spacy.training import Example
 from spacy.util import minibatch
-from thinc.api import Adam
+from thinc.api import Adam, Optimizer
 
 from spacy_clinie.doc.note import Note
+from spacy_clinie.training.optimizer import AdamW
 
-PASSES, WORDS = 4, 400
+PASSES, WORDS, DROPOUT = 4, 400, 0.1
 # Learning rates of ours, chosen on dev.
 CONCEPTS = 5e-4
 RELATIONS = {"one pass": 3e-4, "marked pairs": 3e-4}
@@ -49,6 +50,7 @@ def train(
     *,
     words: int = WORDS,
     averages: bool = False,
+    stock: bool = False,
 ) -> None:
     """Train a spaCy pipeline, ours or stock.
 
@@ -59,6 +61,7 @@ def train(
     passes (int): How often each note is seen.
     words (int): Tokens of a step, about.
     averages (bool): End with averages of the weights.
+    stock (bool): Whether it is stock spaCy's, with thinc's Adam and without dropout of its own.
     """
     spacy.util.fix_random_seed(seed)
     references = to_docs(notes, nlp.vocab)
@@ -66,12 +69,14 @@ def train(
     size = notes_a_step(len(references), sum(map(len, references)), words)
     nlp.initialize(lambda: examples)
     rates = schedule(passes * -(-len(examples) // size))
-    sgd = Adam(rate, L2=0.01, grad_clip=1.0, use_averages=averages)
+    sgd: Optimizer = AdamW(rate, grad_clip=1.0, head_factor=3.0, layer_decay=0.8, use_averages=averages)
+    if stock:
+        sgd = Adam(rate, L2=0.01, grad_clip=1.0, use_averages=averages)
     for _ in range(passes):
         random.shuffle(examples)
         for batch in minibatch(examples, size):
             sgd.learn_rate = rate * next(rates)
-            nlp.update(batch, sgd=sgd)
+            nlp.update(batch, sgd=sgd, drop=0.0 if stock else DROPOUT)
     if averages:  # which are what `spacy train` saves
         with nlp.use_params(sgd.averages):
             saved = nlp.to_bytes()

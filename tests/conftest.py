@@ -84,7 +84,7 @@ def make_examples(notes: list[Note]) -> Callable[[spacy.Language], list[Example]
 
 def tiny_settings(encoder: str, **more: Any) -> dict[str, Any]:
     """Settings that our encoder architectures share, for a tiny model on one thread."""
-    return {"encoder": encoder, "head_rate": 1.0, "dropout": 0.0, "device": "cpu", "precision": "fp32", **more}
+    return {"encoder": encoder, "device": "cpu", "precision": "fp32", **more}
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from spacy.training import Example
 
 from spacy_clinie.doc.concepts import get_scores
 from spacy_clinie.doc.relations import get_relations
-from spacy_clinie.models import chain
+from spacy_clinie.models import tag_chain
 
 Asks = Sequence[Any]
 Machines = Sequence[Any]
@@ -135,9 +135,9 @@ def agree(pipe: Any, *labels: str) -> None:
         for weight in head.parameters():
             weight.zero_()
         if hasattr(head, "kinds"):  # a tagger
-            tags = head.output.bias.view(head.kinds, chain.TAGS)
-            tags[:, chain.O] = 50.0
-            tags[yes, chain.U] = 100.0
+            tags = head.output.bias.view(head.kinds, tag_chain.TAGS)
+            tags[:, tag_chain.O] = 50.0
+            tags[yes, tag_chain.U] = 100.0
         elif hasattr(head, "span"):  # one that asks for concepts; the question names no type
             for layer in (head.start, head.end, head.span):
                 layer.bias.fill_(50.0)

@@ -24,11 +24,12 @@ _TEXTS = [
 ]
 
 
-def make_encoder(folder: Path, kind: str = "bert") -> str:
+def make_encoder(folder: Path, kind: str = "bert", dropout: float = 0.0) -> str:
     """Write a random encoder with its tokenizer.
 
     folder (Path): Where to.
     kind (str): One of `ARCHITECTURES`.
+    dropout (float): Rate of the dropouts that its config has.
     RETURNS (str): The folder, as a setting of our models takes it.
     """
     tokenizer = _byte_level() if kind in _BYTE_LEVEL else _word_piece()
@@ -43,7 +44,13 @@ def make_encoder(folder: Path, kind: str = "bert") -> str:
         unk_token="[UNK]",
         mask_token="[MASK]",
     )
-    more = {"longformer": {"attention_window": 8}, "modernbert": {"global_attn_every_n_layers": 2}}.get(kind, {})
+    more = {
+        "longformer": {"attention_window": 8},
+        "modernbert": {
+            "global_attn_every_n_layers": 2,
+            **dict.fromkeys(("attention_dropout", "embedding_dropout", "mlp_dropout"), dropout),
+        },
+    }.get(kind, {})
     config = transformers.AutoConfig.for_model(
         kind,
         vocab_size=len(fast),
@@ -54,8 +61,8 @@ def make_encoder(folder: Path, kind: str = "bert") -> str:
         max_position_embeddings=130,
         type_vocab_size=2,
         pad_token_id=0,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
         **more,
     )
     torch.manual_seed(0)

@@ -211,10 +211,10 @@ class ClinieComponent(TrainablePipe):
         sgd: Optional[Optimizer] = None,
         losses: Optional[dict[str, float]] = None,
     ) -> dict[str, float]:
-        """Learn from a batch. Dropout of the torch layers is a setting of the model; `drop` reaches a `tok2vec` only.
+        """Learn from a batch.
 
         examples (Iterable[Example]): The batch.
-        drop (float): Dropout rate for thinc layers.
+        drop (float): Rate of every dropout (`training.dropout`), see `TorchShim.set_dropout`.
         sgd (Optional[Optimizer]): Takes a step if given; otherwise gradients add up until `finish_update`.
         losses (Optional[dict[str, float]]): Updated under the component's name.
         RETURNS (dict[str, float]): `losses`.

@@ -28,9 +28,6 @@ def encoder_tagger(
     lora: Optional[dict[str, Any]] = None,
     window: int = 256,
     overlap: int = 32,
-    dropout: float = 0.1,
-    head_rate: float = 3.0,
-    layer_rate: float = 0.8,
     batch_pieces: int = 1024,
     step_pieces: Optional[int] = None,
     device: str = "auto",
@@ -44,15 +41,11 @@ def encoder_tagger(
     lora (Optional[dict[str, Any]]): Arguments of peft's LoraConfig; None tunes every weight.
     window (int): Word pieces that the encoder reads at once, special ones included.
     overlap (int): Word pieces that two windows share where a cut falls inside a sentence.
-    dropout (float): Dropout before the last layer.
-    head_rate (float): The head's learning rate, as a multiple of the optimizer's.
-    layer_rate (float): The learning rate of each layer of the encoder, as a multiple of that of the layer above it;
-        the last one has the optimizer's. The default suits 6 to 12 layers; take 0.9 or more for 24.
     batch_pieces (int): Padded word pieces in one pass of training, half of those in one of prediction; bounds
         memory.
     step_pieces (Optional[int]): Word pieces that a step of training reads at most; bounds its time, where notes are
         long. Of more, windows are drawn by chance; None learns from all.
-    device (str): `auto` or a torch device.
+    device (str): `auto` or a torch device, see `pretrained.pick_device`.
     precision (str): `auto`, `fp32` or `bf16`.
     RETURNS (Model): `Sought`s to a list of (first token, one past the last, type index, score) for each.
     RAISES (ClinieError): CIE307 for a setting that makes no sense.
@@ -68,9 +61,6 @@ def encoder_mrc(
     window: int = 192,
     overlap: int = 32,
     unanswered: Optional[float] = 1.0,
-    dropout: float = 0.1,
-    head_rate: float = 3.0,
-    layer_rate: float = 1.0,
     batch_pieces: int = 1024,
     step_pieces: Optional[int] = None,
     device: str = "auto",
@@ -88,23 +78,19 @@ def encoder_mrc(
     return _torch_model("clinie_encoder_mrc", "concepts", "mrc", "EncoderMRC", dict(locals()))
 
 
-def tok2vec_tagger(
-    *, tok2vec: Model, head: str = "crf", threshold: float = 0.45, dropout: float = 0.1, head_rate: float = 1.0
-) -> Model:
+def tok2vec_tagger(*, tok2vec: Model, head: str = "crf", threshold: float = 0.45) -> Model:
     """Concepts by tagging the vectors of any `tok2vec`, a listener to a shared transformer included. Registered as
     `spacy_clinie.Tok2VecTagger.v1`.
 
     tok2vec (Model): docs to an array of shape (tokens, width) for each.
     head (str): `crf` or `softmax`.
     threshold (float): See `encoder_tagger`.
-    dropout (float): Dropout before the last layer.
-    head_rate (float): The head's learning rate, as a multiple of the optimizer's.
     RETURNS (Model): `Sought`s to a list of (first token, one past the last, type index, score) for each.
     RAISES (ClinieError): CIE307 for a setting that makes no sense.
     """
-    options = _checked({"head": head, "threshold": threshold, "dropout": dropout, "head_rate": head_rate})
+    options = _checked({"head": head, "threshold": threshold})
     place = _Place("tok2vec_tagger", "VectorTagger", options)
-    attrs = {"finds": "concepts"}
+    attrs = {"finds": "concepts", "dropout_rate": 0.0}
     layers: list[Model] = [tok2vec]
     shims: list[Shim] = [TorchShim(place.restore)]
     return Model(
@@ -117,9 +103,6 @@ def marked_pairs(
     encoder: str = "minilm",
     lora: Optional[dict[str, Any]] = None,
     window: int = 192,
-    dropout: float = 0.1,
-    head_rate: float = 3.0,
-    layer_rate: float = 0.8,
     batch_pieces: int = 1024,
     step_pieces: Optional[int] = None,
     device: str = "auto",
@@ -132,16 +115,12 @@ def marked_pairs(
     encoder (str): A folder, a model of the hub, `minilm`, or `package:folder`.
     lora (Optional[dict[str, Any]]): Arguments of peft's LoraConfig; None tunes every weight.
     window (int): Word pieces and markers that the encoder reads at once.
-    dropout (float): Dropout in the head.
-    head_rate (float): The head's learning rate, as a multiple of the optimizer's.
-    layer_rate (float): The learning rate of each layer of the encoder, as a multiple of that of the layer above it;
-        the last one has the optimizer's.
     batch_pieces (int): Padded word pieces in one pass of training, half of those in one of prediction; bounds
         memory.
     step_pieces (Optional[int]): Word pieces that a step of training reads at most; bounds its time, where lists of
         concepts make thousands of candidates. Of more, some are drawn by chance, as many that are related as such that
         are not; None learns from all.
-    device (str): `auto` or a torch device.
+    device (str): `auto` or a torch device, see `pretrained.pick_device`.
     precision (str): `auto`, `fp32` or `bf16`.
     RETURNS (Model): `PairInput`s to probabilities of shape (candidates, 1 + relations) for each.
     """
@@ -153,9 +132,6 @@ def one_pass(
     encoder: str = "minilm",
     lora: Optional[dict[str, Any]] = None,
     window: int = 192,
-    dropout: float = 0.1,
-    head_rate: float = 3.0,
-    layer_rate: float = 0.8,
     batch_pieces: int = 1024,
     step_pieces: Optional[int] = None,
     device: str = "auto",
@@ -179,9 +155,6 @@ def pair_mrc(
     lora: Optional[dict[str, Any]] = None,
     window: int = 256,
     unanswered: Optional[float] = 1.0,
-    dropout: float = 0.1,
-    head_rate: float = 3.0,
-    layer_rate: float = 0.8,
     batch_pieces: int = 1024,
     step_pieces: Optional[int] = None,
     device: str = "auto",
@@ -223,7 +196,7 @@ def causal_lm(
         memory.
     step_pieces (Optional[int]): Tokens that a step of training reads at most, but for what all prompts begin with;
         bounds its time. Of more, prompts are drawn by chance, of each beginning in turn; None learns from all.
-    device (str): `auto` or a torch device.
+    device (str): `auto` or a torch device, see `pretrained.pick_device`.
     precision (str): `auto`, `fp32` or `bf16`.
     RETURNS (Model): Prompts and machines to nothing: the machines take the answers.
     RAISES (ClinieError): CIE307 for a setting that makes no sense; CIE316 for 4 bits without bitsandbytes, when the
@@ -239,9 +212,6 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "head": (lambda value: value in HEADS, ", ".join(HEADS)),
     "precision": (lambda value: value in PRECISIONS, ", ".join(PRECISIONS)),
     "threshold": (lambda value: 0 <= value <= 1, "any number from 0 to 1"),
-    "dropout": (lambda value: 0 <= value < 1, "0 and any number up to 1"),
-    "head_rate": (lambda value: value > 0, "any number above 0"),
-    "layer_rate": (lambda value: 0 < value <= 1, "any number above 0 up to 1"),
     "overlap": (lambda value: value >= 0, "0, 1, 2, ..."),
     "batch_pieces": (lambda value: value > 0, "1, 2, 3, ..."),
     "unanswered": (lambda value: value is None or value >= 0, "0 and any number above it, null"),
@@ -306,6 +276,7 @@ class _Place:
 
 def _forward(model: Model, inputs: Any, is_train: bool) -> tuple[Any, Callable]:
     module = _shim(model).module
+    _shim(model).set_dropout(model.attrs["dropout_rate"])
     return (module.learn(*inputs) if is_train else module.predict(inputs)), _nothing
 
 
@@ -320,6 +291,7 @@ def _vectors_forward(model: Model, inputs: Any, is_train: bool) -> tuple[Any, Ca
         return (0.0 if is_train else [[] for _ in items]), _nothing
     if not is_train:
         return module.predict(items, tok2vec.predict([item.doc for item in items])), _nothing
+    _shim(model).set_dropout(model.attrs["dropout_rate"])
     vectors, backprop = tok2vec.begin_update([item.doc for item in items])
     loss, gradients = module.learn(items, vectors, gold)
 
@@ -333,4 +305,6 @@ def _vectors_forward(model: Model, inputs: Any, is_train: bool) -> tuple[Any, Ca
 def _torch_model(name: str, finds: str, file: str, module_name: str, options: dict[str, Any]) -> Model:
     """A thinc Model around one of our torch modules."""
     place = _Place(file, module_name, _checked(options))
-    return Model(name, _forward, init=place.init, shims=[TorchShim(place.restore)], attrs={"finds": finds})
+    return Model(
+        name, _forward, init=place.init, shims=[TorchShim(place.restore)], attrs={"finds": finds, "dropout_rate": 0.0}
+    )

@@ -130,9 +130,9 @@ class CausalModule(nn.Module):
         (folder / "model").mkdir(exist_ok=True)
         adapters.save_model(self.model, self.tokenizer, self.options["base"], self.fingerprint, folder / "model")
 
-    def rate_groups(self) -> list[tuple[list[nn.Parameter], float]]:
-        """Parameters, and the factor of their learning rate."""
-        return [(list(self.model.parameters()), 1.0)]
+    def layers(self) -> list[tuple[list[nn.Parameter], Optional[int]]]:
+        """Parameters, all at one learning rate."""
+        return [(list(self.model.parameters()), 0)]
 
     def predict(self, asked: tuple[Sequence[Ask], Sequence[Any]]) -> Sequence[Any]:
         """Answer prompts; see `answer`.

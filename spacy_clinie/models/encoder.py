@@ -107,12 +107,11 @@ class EncoderModule(nn.Module):
         """The layers on top of the encoder."""
         raise NotImplementedError
 
-    def rate_groups(self) -> list[tuple[list[nn.Parameter], float]]:
-        """Parameters, and the factor of their learning rate: each layer's is a multiple of the one above it (Howard and
-        Ruder 2018, arXiv 1801.06146)."""
-        factor = float(self.options["layer_rate"])
-        layers = [(own, factor**depth) for depth, own in enumerate(_from_the_top(self.plain))]
-        return [*layers, (list(self.head.parameters()), float(self.options["head_rate"]))]
+    def layers(self) -> list[tuple[list[nn.Parameter], Optional[int]]]:
+        """Parameters, and how many layers of the encoder lie above theirs; None for the head's."""
+        layers: list[tuple[list[nn.Parameter], Optional[int]]] = []
+        layers += [(own, above) for above, own in enumerate(_from_the_top(self.plain))]
+        return [*layers, (list(self.head.parameters()), None)]
 
     def window_size(self, specials: int) -> int:
         """Pieces of a text in one window.

@@ -25,12 +25,11 @@ class SpanHead(nn.Module):
     """Logits for starts, ends and spans.
 
     width (int): Width of the vectors.
-    dropout (float): Dropout.
     """
 
-    def __init__(self, width: int, dropout: float) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.drop = nn.Dropout(dropout)
+        self.drop = nn.Dropout()
         self.start, self.end = nn.Linear(width, 1), nn.Linear(width, 1)
         # Hardly any unit is one: begin there, or an untrained head has candidates without number.
         nn.init.constant_(self.start.bias, -3.0)
@@ -83,7 +82,7 @@ class EncoderMRC(EncoderModule):
     """An encoder with a `SpanHead`, asked every question about every window."""
 
     def build_head(self) -> nn.Module:
-        return SpanHead(self.width, self.options["dropout"])
+        return SpanHead(self.width)
 
     def learn(self, items: Sequence[Sought], gold: Sequence[list[GoldSpan]]) -> float:
         """Add the gradient of a batch.

@@ -202,7 +202,7 @@ class MarkedPairs(PairModule):
     `architectures.marked_pairs`)."""
 
     def build_head(self) -> nn.Module:
-        output = nn.Sequential(nn.Dropout(self.options["dropout"]), nn.Linear(5 * self.width, 1 + len(self.relations)))
+        output = nn.Sequential(nn.Dropout(), nn.Linear(5 * self.width, 1 + len(self.relations)))
         return nn.ModuleDict({"markers": self._make_markers(), "output": output})
 
     def excerpts(self, number: int, item: PairInput, ranges: Ranges) -> list[Excerpt]:
@@ -276,7 +276,7 @@ class OnePass(PairModule):
         self._try_guests()
 
     def build_head(self) -> nn.Module:
-        output = nn.Sequential(nn.Dropout(self.options["dropout"]), nn.Linear(7 * self.width, 1 + len(self.relations)))
+        output = nn.Sequential(nn.Dropout(), nn.Linear(7 * self.width, 1 + len(self.relations)))
         return nn.ModuleDict({"markers": self._make_markers(), "output": output})
 
     def _make_markers(self) -> nn.Embedding:

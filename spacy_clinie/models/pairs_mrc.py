@@ -27,7 +27,7 @@ class PairMRC(PairModule):
         markers = nn.Embedding(2, words.shape[1])
         nn.init.normal_(markers.weight, std=words.std().item())
         output = nn.Sequential(
-            nn.Dropout(self.options["dropout"]),
+            nn.Dropout(),
             nn.Linear(4 * self.width, self.width),
             nn.GELU(),
             nn.Linear(self.width, 1),

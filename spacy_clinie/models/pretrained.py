@@ -280,18 +280,23 @@ def _quiet(*, bars: bool) -> Iterator[None]:
 def pick_device(name: str) -> "torch.device":
     """Turn a setting into a torch device.
 
-    name (str): `auto` (the first GPU if there is one) or any torch device, such as `cpu` or `cuda:1`.
+    name (str): `auto` or any torch device, such as `cpu` or `cuda:1`. Where thinc can use a GPU (it needs CuPy for one
+        of NVIDIA), `auto` is the device that thinc uses: the GPU that `--gpu-id`, `spacy.require_gpu` or
+        `spacy.prefer_gpu` chose, or else the processor. Where thinc cannot, it is torch's current GPU if there is one.
     RETURNS (torch.device): The device.
     RAISES (ClinieError): CIE312 if there is no such device.
     """
     import torch
+    from thinc.util import get_torch_default_device, gpu_is_available
 
     if name != "auto":
         try:
             return torch.empty(0, device=name).device
         except (RuntimeError, AssertionError) as error:  # no such name, or torch was built without it
             raise ClinieError("CIE312", device=name) from error
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if gpu_is_available():
+        return get_torch_default_device()
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def pick_precision(name: str, device: "torch.device") -> Optional["torch.dtype"]:

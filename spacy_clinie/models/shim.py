@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
+import numpy as np
 import srsly
 from thinc.api import Optimizer, Shim
 
@@ -16,8 +17,8 @@ from ..errors import ClinieError
 if TYPE_CHECKING:
     import torch
 
-# How much more late steps count in averages: a step's weight grows with this power of its number.
-_LATE = 2
+# Where transformers keeps the rate of a dropout that is no layer.
+_RATES = ("dropout", "dropout_prob", "attention_dropout")
 # What is saved in place of a module that there is not yet: an empty folder is one whose files were lost.
 _UNTRAINED = "untrained"
 # One msgpack value cannot hold more.
@@ -59,8 +60,7 @@ if hasattr(os, "register_at_fork"):
 class TorchShim(Shim):
     """Holds a torch module that is built late: at initialization or when a trained one is loaded, never both.
 
-    The module has `save(folder)` and `rate_groups()`, pairs of parameters and the factor that their learning rate is
-    multiplied by.
+    The module has `save(folder)` and `layers()`, see `AdamW.update_module`.
 
     restore (Callable[[Path], torch.nn.Module]): Builds the module from what its `save` wrote.
     """
@@ -68,6 +68,7 @@ class TorchShim(Shim):
     def __init__(self, restore: Callable[[Path], "torch.nn.Module"]) -> None:
         super().__init__(None)
         self._restore = restore
+        self._dropouts: Optional[list[tuple[Any, str]]] = None
 
     @property
     def module(self) -> Any:
@@ -82,63 +83,44 @@ class TorchShim(Shim):
     @module.setter
     def module(self, module: Optional["torch.nn.Module"]) -> None:
         self._model = module
-        self._optimizer = None
+        self._dropouts = None
 
     @property
     def has_module(self) -> bool:
         return self._model is not None
 
     def finish_update(self, optimizer: Optimizer) -> None:
-        """Take a step with AdamW at spaCy's current learning rate, betas, weight decay and gradient clipping.
+        """Take a step with spaCy's optimizer. One with `update_module` (`spacy_clinie.AdamW.v1`) updates the module as
+        a whole; any other is called for each weight, as thinc does. thinc's own compute on the processor, so where the
+        module is on a GPU, its weights go there and back.
 
-        The arithmetic is torch's: fused over all weights, on any device, and with a learning rate for each group,
-        which thinc's optimizer does not have. The moments stay with this object. With `use_averages`, the optimizer
-        gets averages of the weights, which spaCy scores and saves in their place.
-
-        optimizer (Optimizer): The optimizer that spaCy hands to `update`.
+        optimizer (Optimizer): The optimizer.
         """
         import torch
 
-        if self._optimizer is None:
-            groups = []
-            for parameters, factor in self.module.rate_groups():
-                for decays in (True, False):
-                    # Biases and normalisation weights are vectors; decaying them only hurts.
-                    members = [p for p in parameters if p.requires_grad and (p.ndim > 1) == decays]
-                    if members:
-                        groups.append({"params": members, "factor": factor, "decays": decays})
-            self._optimizer = torch.optim.AdamW(groups, fused=True)
-        for group in self._optimizer.param_groups:
-            group["lr"] = float(optimizer.learn_rate) * group["factor"]
-            group["betas"] = (float(optimizer.b1), float(optimizer.b2))
-            group["eps"] = float(optimizer.eps)
-            group["weight_decay"] = float(optimizer.L2) if group["decays"] else 0.0
-        if optimizer.grad_clip:
-            torch.nn.utils.clip_grad_norm_(self.module.parameters(), float(optimizer.grad_clip))
-        self._optimizer.step()
-        # The fused step does not tell that it changed them; copies of them are kept (`EncoderModule._at_precision`).
-        for group in self._optimizer.param_groups:
-            for parameter in group["params"]:
-                torch.autograd.graph.increment_version(parameter)
-        self._optimizer.zero_grad(set_to_none=True)
-        if optimizer.averages is not None:
-            self._average(optimizer)
+        if hasattr(optimizer, "update_module"):
+            optimizer.update_module(self.id, self.module)
+        else:
+            for name, weight in self._learnt():
+                if weight.grad is None:
+                    continue
+                # On a processor these are no copies.
+                held, gradient = (np.ascontiguousarray(one.detach().float().cpu()) for one in (weight, weight.grad))
+                changed, _ = optimizer((self.id, name), held, gradient)
+                with torch.no_grad():
+                    weight.copy_(torch.from_numpy(changed))
+        self.module.zero_grad(set_to_none=True)
 
-    def _average(self, optimizer: Optimizer) -> None:
-        """Take the weights into their averages, where late steps count more (polynomial decay: Shamir and Zhang,
-        "Stochastic Gradient Descent for Non-smooth Optimization", ICML 2013)."""
-        import torch
+    def set_dropout(self, rate: float) -> None:
+        """Set the rate of every dropout of the module, but for those that its base is made without, and those of
+        adapters, which are a setting of peft (`lora_dropout`).
 
-        counter = (self.id, "averages")
-        step = optimizer.nr_update[counter]
-        optimizer.nr_update[counter] += 1
-        weights = {(self.id, name): weight for name, weight in self._learnt()}
-        averages: Any = optimizer.averages
-        if step == 0:
-            averages.update({key: weight.detach().float().clone() for key, weight in weights.items()})
-            return
-        now = [weight.detach().float() for weight in weights.values()]
-        torch._foreach_lerp_([averages[key] for key in weights], now, (_LATE + 1) / (step + _LATE + 1))
+        rate (float): The rate, `training.dropout` of a config.
+        """
+        if self._dropouts is None:
+            self._dropouts = list(_dropouts(self.module))
+        for layer, name in self._dropouts:
+            setattr(layer, name, rate)
 
     def _learnt(self) -> list[tuple[str, "torch.nn.Parameter"]]:
         return [(name, weight) for name, weight in self.module.named_parameters() if weight.requires_grad]
@@ -152,7 +134,9 @@ class TorchShim(Shim):
         import torch
 
         learnt = self._learnt() if self.has_module else []
-        held = [(weight, params[self.id, name]) for name, weight in learnt if (self.id, name) in params]
+        held = [
+            (weight, torch.as_tensor(params[self.id, name])) for name, weight in learnt if (self.id, name) in params
+        ]
         backup = [weight.detach().clone() for weight, _ in held]
         with torch.no_grad():
             for weight, average in held:
@@ -208,3 +192,16 @@ class TorchShim(Shim):
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(content)
             return self.from_disk(folder)
+
+
+def _dropouts(module: "torch.nn.Module") -> Iterator[tuple[Any, str]]:
+    """Parts of a module that drop values, and the attribute that holds the rate."""
+    from torch import nn
+
+    for path, part in module.named_modules():
+        if "lora_dropout" in path:
+            continue
+        for name in ("p",) if isinstance(part, nn.Dropout) else _RATES:
+            rate = getattr(part, name, None)
+            if isinstance(rate, float) and rate > 0:
+                yield part, name

@@ -23,13 +23,12 @@ class TagHead(nn.Module):
     width (int): Width of the vectors.
     kinds (int): Number of concept types.
     crf (bool): Train whole paths (CRF); otherwise each tag by itself (softmax).
-    dropout (float): Dropout before the last layer.
     """
 
-    def __init__(self, width: int, kinds: int, crf: bool, dropout: float) -> None:
+    def __init__(self, width: int, kinds: int, crf: bool) -> None:
         super().__init__()
         self.kinds, self.crf = kinds, crf
-        self.drop = nn.Dropout(dropout)
+        self.drop = nn.Dropout()
         self.output = nn.Linear(width, kinds * tag_chain.TAGS)
         # Nearly every tag is O: begin there, or the first steps are spent on learning it.
         with torch.no_grad():
@@ -124,7 +123,7 @@ class EncoderTagger(EncoderModule):
 
     def build_head(self) -> nn.Module:
         self.chains = Chains(self.schema)
-        return TagHead(self.width, len(self.chains), self.options["head"] == "crf", self.options["dropout"])
+        return TagHead(self.width, len(self.chains), self.options["head"] == "crf")
 
     def learn(self, items: Sequence[Sought], gold: Sequence[list[GoldSpan]]) -> float:
         """Add the gradient of a batch.

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import torch
@@ -23,14 +23,14 @@ class VectorTagger(nn.Module):
 
     width (int): Width of the vectors.
     schema (dict[str, Any]): The schema, as `Schema.to_dict` gives it.
-    options (dict[str, Any]): The settings `head`, `threshold`, `dropout` and `head_rate`.
+    options (dict[str, Any]): The settings `head` and `threshold`.
     """
 
     def __init__(self, width: int, schema: dict[str, Any], options: dict[str, Any]) -> None:
         super().__init__()
         self.width, self.schema, self.options = width, schema, options
         self.chains = Chains(schema)
-        self.head = TagHead(width, len(self.chains), options["head"] == "crf", options["dropout"])
+        self.head = TagHead(width, len(self.chains), options["head"] == "crf")
 
     @classmethod
     def restore(cls, folder: Path, options: dict[str, Any]) -> "VectorTagger":
@@ -46,8 +46,8 @@ class VectorTagger(nn.Module):
         save_file(self.head.state_dict(), folder / "head.safetensors")
         (folder / "schema.json").write_text(json.dumps(self.schema, ensure_ascii=False), encoding="utf8")
 
-    def rate_groups(self) -> list[tuple[list[nn.Parameter], float]]:
-        return [(list(self.parameters()), float(self.options["head_rate"]))]
+    def layers(self) -> list[tuple[list[nn.Parameter], Optional[int]]]:
+        return [(list(self.parameters()), None)]
 
     def learn(
         self, items: Sequence[Sought], vectors: Sequence[Any], gold: Sequence[list[GoldSpan]]

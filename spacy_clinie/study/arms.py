@@ -31,6 +31,8 @@ def arm_config(arm: str, preset: Preset, base: str, profile: Profile, *, relatio
     config["training"]["batcher"]["batcher"]["size"] = profile.step_words
     if arm in preset.rates:
         config["training"]["optimizer"]["learn_rate"]["initial_rate"] = preset.rates[arm]
+    if arm in preset.head_factors:
+        config["training"]["optimizer"]["head_factor"] = preset.head_factors[arm]
     for component in config["components"].values():
         component["model"]["step_pieces"] = profile.step_pieces
         if profile.batch_pieces is not None:

@@ -20,6 +20,7 @@ class Preset:
     shape (Mapping[str, Any]): Arguments of transformers' `AutoConfig.for_model`, to make it with random weights.
     rates (Mapping[str, float]): Learning rates by arm, where they are not that of the arm.
     models (Mapping[str, Mapping[str, Any]]): Settings of an arm's models, where they are not those of the arm.
+    head_factors (Mapping[str, float]): The optimizer's `head_factor` by arm, where it is not that of the arm.
     each (bool): Whether a decoder is asked about each type by itself.
     brief (bool): Whether a decoder's prompts name the types without describing them.
     """
@@ -31,6 +32,7 @@ class Preset:
     shape: Mapping[str, Any]
     rates: Mapping[str, float] = field(default_factory=dict)
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    head_factors: Mapping[str, float] = field(default_factory=dict)
     each: bool = False
     brief: bool = False
 
@@ -129,7 +131,8 @@ PRESETS = {
             },
             {"encoder-tagger": 5e-4, "encoder-pairs": 3e-4, "encoder-mrc": 2e-4, "encoder-lora": 1e-3},
             # Short windows make a few hundred steps enough for pairs, with a fast head for questions (docs/roadmap.md).
-            {"encoder-mrc": {"window": 64, "head_rate": 10.0}, "encoder-pairs": {"window": 64}},
+            {"encoder-mrc": {"window": 64}, "encoder-pairs": {"window": 64}},
+            head_factors={"encoder-mrc": 10.0},
         ),
         Preset(
             "smollm2",

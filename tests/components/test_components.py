@@ -384,7 +384,7 @@ def test_initialized_once_more_nothing_is_left_of_what_was_learnt(
         nlp.remove_pipe("clinie_ner_encoder")
         tok2vec = {"@architectures": "spacy.HashEmbedCNN.v2", "pretrained_vectors": None, "width": 32, "depth": 2}
         tok2vec |= {"embed_size": 500, "window_size": 1, "maxout_pieces": 2, "subword_features": True}
-        model = {"@architectures": "spacy_clinie.Tok2VecTagger.v1", "tok2vec": tok2vec, "dropout": 0.0}
+        model = {"@architectures": "spacy_clinie.Tok2VecTagger.v1", "tok2vec": tok2vec}
         nlp.add_pipe("clinie_ner_encoder", config={"model": model})
     examples = make_examples(nlp)
 

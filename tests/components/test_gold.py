@@ -43,7 +43,7 @@ def shared() -> Language:
     textcat = {"@architectures": "spacy.TextCatReduce.v1", "exclusive_classes": True, "tok2vec": LISTENER}
     reduce = {"use_reduce_first": False, "use_reduce_last": False, "use_reduce_max": False, "use_reduce_mean": True}
     nlp.add_pipe("textcat", config={"model": {**textcat, **reduce}})
-    tagger = {"@architectures": "spacy_clinie.Tok2VecTagger.v1", "tok2vec": LISTENER, "dropout": 0.0}
+    tagger = {"@architectures": "spacy_clinie.Tok2VecTagger.v1", "tok2vec": LISTENER}
     nlp.add_pipe("clinie_ner_encoder", config={"model": tagger})
     return nlp
 
@@ -81,7 +81,7 @@ def test_empty_docs_of_a_transformer_that_is_shared(tiny_bert: str, texts: list[
     nlp.add_pipe("transformer", config={"model": model})
     listener = {"@architectures": "spacy-transformers.TransformerListener.v1", "grad_factor": 1.0}
     listener |= {"pooling": {"@layers": "reduce_mean.v1"}}
-    tagger = {"@architectures": "spacy_clinie.Tok2VecTagger.v1", "tok2vec": listener, "dropout": 0.0}
+    tagger = {"@architectures": "spacy_clinie.Tok2VecTagger.v1", "tok2vec": listener}
     nlp.add_pipe("clinie_ner_encoder", config={"model": tagger})
     full = example(nlp, TEXT, [(5, 12, "Drug")], 1.0)
     sgd = nlp.initialize(lambda: [full])

@@ -186,13 +186,9 @@ def test_an_architecture_for_another_task_is_refused(factory: str, kind: str, ti
         ("crf", "head", "crff"),
         ("crf", "threshold", -0.1),
         ("crf", "threshold", 1.1),
-        ("crf", "head_rate", -1.0),
-        ("crf", "dropout", 1.0),
         ("crf", "overlap", -1),
         ("crf", "batch_pieces", 0),
         ("mrc", "precision", "fp8"),
-        ("marked_pairs", "dropout", -0.1),
-        ("one_pass", "layer_rate", 0),
     ],
 )
 def test_settings_that_make_no_sense_are_refused_by_name(kind: str, setting: str, value: Any) -> None:

@@ -92,7 +92,6 @@ def test_a_shared_tok2vec_learns_from_a_mix(notes: list[Note], named: dict[str, 
             "subword_features": True,
             "pretrained_vectors": None,
         },
-        "dropout": 0.0,
     }
     nlp.add_pipe("clinie_ner_encoder", config={"model": model})
     nlp = learnt(nlp, mix(nlp, notes, named), steps=60, rate=5e-3)

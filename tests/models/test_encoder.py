@@ -1,7 +1,7 @@
 """Learning rates by layer."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import pytest
@@ -18,33 +18,33 @@ SCHEMA = {"name": "mine", "concepts": {"Drug": {}}}
 
 
 def build(base: str, **more: Any) -> EncoderTagger:
-    options = {"head": "crf", "lora": None, "window": 64, "layer_rate": 0.5, **more}
+    options = {"head": "crf", "lora": None, "window": 64, **more}
     return EncoderTagger.create(SCHEMA, tiny_settings(base, **options))  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize("kind", ARCHITECTURES)
-def test_each_layer_learns_slower_than_the_one_above(kind: str, tmp_path: Path) -> None:
+def test_every_weight_is_of_one_layer(kind: str, tmp_path: Path) -> None:
     module = build(make_encoder(tmp_path, kind))
-    rates: dict[str, float] = {}
+    places: dict[str, Optional[int]] = {}
     names = {id(parameter): name for name, parameter in module.named_parameters()}
-    for parameters, factor in module.rate_groups():
-        rates |= {names[id(parameter)]: factor for parameter in parameters}
-    assert rates.keys() == dict(module.named_parameters()).keys()
-    assert sum(len(parameters) for parameters, _ in module.rate_groups()) == len(rates)
-    for name, factor in rates.items():
-        expected = {"head": 1.0, ".layer.0.": 0.5, ".layers.0.": 0.5, "encoder.embeddings.": 0.25}
-        assert factor == next((rate for part, rate in expected.items() if part in name), 1.0), name
+    for parameters, above in module.layers():
+        places |= {names[id(parameter)]: above for parameter in parameters}
+    assert places.keys() == dict(module.named_parameters()).keys()
+    assert sum(len(parameters) for parameters, _ in module.layers()) == len(places)
+    for name, above in places.items():
+        expected = {"head.": None, ".layer.0.": 1, ".layers.0.": 1, "encoder.embeddings.": 2}
+        assert above == next((place for part, place in expected.items() if part in name), 0), name
 
 
-def test_adapters_have_the_rate_of_their_layer(tiny_bert: str) -> None:
+def test_adapters_are_of_their_layer(tiny_bert: str) -> None:
     module = build(tiny_bert, lora=LORA)
-    rates = {id(parameter): factor for parameters, factor in module.rate_groups() for parameter in parameters}
+    places = {id(parameter): above for parameters, above in module.layers() for parameter in parameters}
     found = {
-        (name.split("encoder.layer.")[1][0], rates[id(parameter)])
+        (name.split("encoder.layer.")[1][0], places[id(parameter)])
         for name, parameter in module.named_parameters()
         if "lora_" in name and "encoder.layer." in name
     }
-    assert found == {("0", 0.5), ("1", 1.0)}
+    assert found == {("0", 1), ("1", 0)}
 
 
 @pytest.mark.parametrize("lora", [None, LORA])

@@ -21,7 +21,6 @@ def make_module(encoder: str) -> Any:
         "lora": None,
         "window": 64,
         "overlap": 4,
-        "layer_rate": 1.0,
         "batch_pieces": 500,
         "step_pieces": None,
         "unanswered": None,

@@ -33,7 +33,6 @@ def module(tiny_bert: str) -> PairMRC:
     options: dict[str, Any] = {
         "lora": None,
         "window": 96,
-        "layer_rate": 1.0,
         "batch_pieces": 500,
         "step_pieces": None,
         "unanswered": None,

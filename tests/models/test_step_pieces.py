@@ -32,7 +32,7 @@ def step(request: pytest.FixtureRequest) -> tuple[Any, LEARN, list[int]]:
 
 
 def encoder(kind: str, base: str) -> tuple[Any, LEARN, list[int]]:
-    options: dict[str, Any] = {"lora": None, "window": 64, "overlap": 4, "layer_rate": 1.0, "batch_pieces": 200}
+    options: dict[str, Any] = {"lora": None, "window": 64, "overlap": 4, "batch_pieces": 200}
     settings = tiny_settings(base, **options, step_pieces=None)
     module: Any
     if kind == "tagger":
