@@ -95,6 +95,7 @@ def test_overfits_and_gives_the_same_answers_after_saving(
     assert_same(other(text), expected)
 
 
+@pytest.mark.environment
 @pytest.mark.parametrize("kind", MODELS)
 def test_pipe_equals_call_also_on_odd_texts(kind: str, tiny_bert: str, make_examples: Examples) -> None:
     nlp = build(kind, tiny_bert)

@@ -72,6 +72,7 @@ def test_a_model_holds_no_more_than_it_can(room: int, precision: str, make_examp
     assert 200 < max(held) <= room
 
 
+@pytest.mark.environment
 @pytest.mark.parametrize("kind", [*DECODERS, *NEAR_SIGHTED])
 @pytest.mark.parametrize("adapter", [None, LORA, {"peft_type": "P_TUNING", "num_virtual_tokens": 8}])
 def test_checkpoints_and_batches_change_memory_and_not_gradients(
@@ -136,6 +137,7 @@ def test_guesses_that_leave_no_room_for_prompts_are_refused(tiny_decoder: str) -
         nlp.initialize()
 
 
+@pytest.mark.environment
 @pytest.mark.parametrize("kind", ["mamba", "mpt"])
 def test_models_that_keep_nothing_to_read_on_from_are_refused(kind: str, tiny_decoder: str, tmp_path: Path) -> None:
     shutil.copytree(tiny_decoder, tmp_path, dirs_exist_ok=True)
