@@ -41,8 +41,9 @@ TRAINED = [
 @pytest.mark.parametrize("path", TRAINED)
 def test_filled(path: Path, tmp_path: Path) -> None:
     fill_config(tmp_path / "filled.cfg", path, silent=True)
+    # Versions of spaCy write the settings in different orders.
     filled = load_config(tmp_path / "filled.cfg", interpolate=False)
-    assert filled.to_str() == load_config(path, interpolate=False).to_str()
+    assert dict(filled) == dict(load_config(path, interpolate=False))
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,6 @@ from spacy_clinie.models.base import weights_in
 from spacy_clinie.models.lora import lean_lora
 from tests.tiny import DECODERS, make_decoder
 
-pytestmark = pytest.mark.environment
-
 IDS = torch.tensor([[5, 6, 7, 8], [9, 10, 11, 12]])
 
 
