@@ -109,7 +109,7 @@ def main() -> None:
     # Scores stand in the card, those of the small dev set of training say less; and every version of spaCy that the
     # package takes will do.
     nlp.meta.update(name=args.name, version=spacy_clinie.__version__, license="Apache-2.0", url="", performance={})
-    nlp.meta["spacy_version"] = ">=3.8.0,<3.9.0"
+    nlp.meta["spacy_version"] = ">=3.7.2,<3.9.0"
     # The words of a vocabulary are those of the corpora.
     before_to_disk()(nlp).to_disk(target, exclude=["vocab"])
     shrink(target)

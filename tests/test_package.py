@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import spacy
 
+pytestmark = pytest.mark.environment
 ROOT = Path(__file__).parents[1]
 _GROUPS = configparser.ConfigParser(delimiters=("=",))
 _GROUPS.optionxform = str  # type: ignore[assignment, method-assign]

@@ -113,6 +113,7 @@ def test_texts_of_over_a_million_characters_are_read(tmp_path: Path) -> None:
         spacy_clinie.load(save(nlp, tmp_path / "ner"))(text)
 
 
+@pytest.mark.environment
 @pytest.mark.parametrize("name", bundled())
 def test_a_bundled_pipeline_reads_a_note(name: str) -> None:
     nlp = spacy_clinie.load(name)
@@ -149,7 +150,7 @@ def test_bundled_pipelines_are_small_and_tell_nothing_of_where_they_were_made() 
         assert file.parent.name != "vocab"
     for name in bundled():
         meta = json.loads((folder / name / "meta.json").read_text(encoding="utf-8"))
-        assert meta["spacy_version"] == ">=3.8.0,<3.9.0"  # what the package takes
+        assert meta["spacy_version"] == ">=3.7.2,<3.9.0"  # what the package takes
         card = (folder / name / "README.md").read_text(encoding="utf-8")
         assert "strict F1 (95 %)" in card
         assert "{scores}" not in card

@@ -20,6 +20,20 @@ from .wordpieces import Specials, by_budget, pad
 _Input = TypeVar("_Input")
 
 
+def _as_ones(sees: torch.Tensor) -> torch.Tensor:
+    return sees.long()
+
+
+def _as_addend(sees: torch.Tensor) -> torch.Tensor:
+    far = torch.finfo(torch.float16).min
+    return torch.zeros(sees.shape, device=sees.device).masked_fill(~sees, far)[:, None]
+
+
+# How encoders are told which position sees which: up to 4.55, transformers takes ones and zeros of shape (rows,
+# positions, positions), from 5 on what is added to the scores of attention, and DeBERTa takes ones in all versions.
+MASKS = (_as_ones, _as_addend)
+
+
 class EncoderModule(nn.Module):
     """Base class: an encoder, its tokenizer, and what runs and saves them. A subclass adds its head in `build_head`.
 
@@ -41,6 +55,7 @@ class EncoderModule(nn.Module):
         accepted = signature(self.plain.forward).parameters
         self.has_segments = "token_type_ids" in accepted and getattr(encoder.config, "type_vocab_size", 0) > 1
         self.first_position = _first_position(encoder)
+        self.mask = MASKS[0]
         self.limit = _longest_input(encoder, tokenizer)
         self.device = pretrained.pick_device(options["device"])
         self.precision = pretrained.pick_precision(options["precision"], self.device)
@@ -194,7 +209,7 @@ class EncoderModule(nn.Module):
         sees[:, length:, length:] = pair[:, None] == pair
         inputs: dict[str, Any] = {
             "inputs_embeds": torch.cat([words, echo], 1),
-            "attention_mask": sees.long(),
+            "attention_mask": self.mask(sees),
             "position_ids": torch.cat([place, first.clamp(max=length - 1)], 1) + self.first_position,
         }
         if self.has_segments:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ..errors import ClinieError
-from .encoder import EncoderModule, gather
+from .encoder import MASKS, EncoderModule, gather
 from .excerpts import Excerpt, PairInput, Ranges, mark_places, one_each, shared
 from .wordpieces import PiecedDoc, draw, make_pieces, pad
 
@@ -322,11 +322,30 @@ class OnePass(PairModule):
         return self.head["output"](state[real[:, ::4]])
 
     def _try_guests(self) -> None:
-        """Refuse an encoder that does not read guests as `encode_guests` says. It is asked, since some take a mask that
-        they do not understand.
+        """Find the mask with which an encoder reads guests as `encode_guests` says. It is asked, since some take a mask
+        that they do not understand.
 
-        RAISES (ClinieError): CIE314.
+        RAISES (ClinieError): CIE314 if there is none.
         """
+        if "sliding_attention" in (getattr(self.encoder.config, "layer_types", None) or ()):
+            # A mask of ours would take the place of theirs, and those layers would see everything.
+            raise ClinieError("CIE314", encoder=self.options["encoder"], problem="some of its layers see few positions")
+        was_training = self.encoder.training
+        self.encoder.eval()
+        problem: Optional[str] = None
+        for mask in MASKS:
+            self.mask = mask
+            try:
+                problem = None if self._heeds_mask() else "it does not heed who sees whom"
+            except (TypeError, ValueError, RuntimeError, IndexError) as error:
+                problem = type(error).__name__
+            if problem is None:
+                break
+        self.encoder.train(was_training)
+        if problem is not None:
+            raise ClinieError("CIE314", encoder=self.options["encoder"], problem=problem)
+
+    def _heeds_mask(self) -> bool:
         markers = nn.Embedding(2, self.encoder.get_input_embeddings().weight.shape[1]).to(self.device)
         words = np.full(8, self.specials.pad + 1)
         other = np.where(np.arange(8) < 7, words, self.specials.pad + 2)
@@ -336,19 +355,12 @@ class OnePass(PairModule):
             vectors, own = self.encode_guests([self.specials.wrap(ids)], [np.array(guests)], markers)
             return vectors, own[:, 0]
 
-        was_training = self.encoder.training
-        self.encoder.eval()
-        try:
-            with torch.inference_mode():
-                seen, guest = read(words, head, tail)
-                beside = read(words, head, tail, [4, 5, 0], [6, 7, 1])
-                changed = [read(words, [2, 3, 0], tail), read(words, head, [3, 5, 0]), read(other, head, tail)]
-        except (TypeError, ValueError, RuntimeError, IndexError) as error:
-            raise ClinieError("CIE314", encoder=self.options["encoder"], problem=type(error).__name__) from error
-        self.encoder.train(was_training)
+        with torch.inference_mode():
+            seen, guest = read(words, head, tail)
+            beside = read(words, head, tail, [4, 5, 0], [6, 7, 1])
+            changed = [read(words, [2, 3, 0], tail), read(words, head, [3, 5, 0]), read(other, head, tail)]
         noise = max((seen - beside[0]).abs().max(), (guest - beside[1]).abs().max())
-        if not min((guest - own).abs().max() for _, own in changed) > 10 * noise:
-            raise ClinieError("CIE314", encoder=self.options["encoder"], problem="it does not heed who sees whom")
+        return bool(min((guest - own).abs().max() for _, own in changed) > 10 * noise)
 
 
 # More rivals than these are counted as so many.

@@ -102,6 +102,7 @@ def test_it_knows_by_heart_after_saving_what_it_learnt(kind: str, learnt: Learnt
         assert_same(nlp(text), copy(text))
 
 
+@pytest.mark.environment
 @pytest.mark.parametrize("kind", MODELS)
 def test_pipe_equals_call_also_on_odd_texts(kind: str, learnt: Learnt) -> None:
     folder, notes = learnt(kind)

@@ -72,6 +72,7 @@ def test_shared_vectors_learn_from_batches_with_docs_that_have_no_concepts(
     assert sum("CIE474" in str(one.message) for one in told) == any(others)
 
 
+@pytest.mark.environment
 @pytest.mark.parametrize("texts", [[""], [TEXT, ""], ["", TEXT], ["", ""], [" ", ""]])
 def test_empty_docs_of_a_transformer_that_is_shared(tiny_bert: str, texts: list[str]) -> None:
     pytest.importorskip("spacy_transformers", reason="spacy-transformers needs an older transformers than this one")

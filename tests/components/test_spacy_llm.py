@@ -21,6 +21,8 @@ from tests.tiny import make_decoder
 pytest.importorskip("spacy_llm")
 from spacy_llm.registry import registry
 
+pytestmark = pytest.mark.environment
+
 TEXT = "Took aspirin 25mg for pain.\n\nThen aspirin caused rash."
 NOTE = f"{TEXT} " * 40
 

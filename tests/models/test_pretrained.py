@@ -13,6 +13,8 @@ from spacy_clinie.errors import ClinieError
 from spacy_clinie.models.adapters import add_adapter
 from spacy_clinie.models.pretrained import load_config, load_encoder, load_tokenizer
 
+pytestmark = pytest.mark.environment
+
 
 @pytest.mark.parametrize("load", [load_encoder, load_tokenizer])
 def test_a_folder_without_a_model_is_named(load: Any, tmp_path: Path) -> None:
