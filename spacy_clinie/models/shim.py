@@ -105,8 +105,8 @@ class TorchShim(Shim):
                 if weight.grad is None:
                     continue
                 # On a processor these are no copies.
-                held, gradient = (np.ascontiguousarray(one.detach().float().cpu()) for one in (weight, weight.grad))
-                changed, _ = optimizer((self.id, name), held, gradient)
+                arrays: list[Any] = [np.ascontiguousarray(one.detach().float().cpu()) for one in (weight, weight.grad)]
+                changed, _ = optimizer((self.id, name), *arrays)
                 with torch.no_grad():
                     weight.copy_(torch.from_numpy(changed))
         self.module.zero_grad(set_to_none=True)
