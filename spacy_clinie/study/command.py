@@ -94,7 +94,8 @@ def _study(name: str, help_: str) -> None:
             say=typer.echo,
         )
         typer.echo(
-            f"{counts['done']} folds were done before, {counts['finished']} are now, {counts['failed']} failed.\n"
+            f"{counts['done']} folds were finished before, {counts['finished']} are finished now, "
+            f"{counts['failed']} failed.\n"
             f"Next: python -m spacy_clinie study report {folder} {folder / 'report'}"
         )
         if counts["failed"]:

@@ -293,6 +293,5 @@ def main(request: Path) -> None:
     try:
         run_fold(fold, space, folder.name, record["stem"])
     except Exception as error:
-        failed = {"key": folder.name, "fold": fold.to_dict(), "profile": space.profile.name}
-        space.write(folder / "manifest.json", {**failed, "failed": {"problem": problem_of(error)}})
+        space.fail(folder.name, fold, problem_of(error))
         raise

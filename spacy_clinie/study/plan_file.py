@@ -55,10 +55,8 @@ def write_plan(
     }
     space.write(path, record)
     said = {
-        "finished folds of earlier commands are done again, as what they depend on has changed": replaced,
-        "folds of earlier commands leave plan and report: they would be otherwise today, or what they need is gone": (
-            forgotten
-        ),
+        "finished folds of earlier commands are done again, because what they depend on has changed": replaced,
+        "folds of earlier commands leave the plan, because what they depend on has changed or is gone": forgotten,
     }
     return [f"{count:,} {what}" for what, count in said.items() if count]
 

@@ -47,70 +47,46 @@ class Preset:
         return self.base == RANDOM and PRESETS[self.name].base != RANDOM
 
 
-def _encoder(name: str, base: str, model_type: str, vocabulary: int, width: int, layers: int, heads: int) -> Preset:
-    """An encoder of BERT's proportions, at the rates of arXiv 2509.04753: 1e-5 for tags, 2e-5 for questions."""
-    shape = {
-        "model_type": model_type,
-        "vocab_size": vocabulary,
-        "hidden_size": width,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "intermediate_size": 4 * width,
-        "max_position_embeddings": 512,
-    }
+# In the place of a base: weights at random, in the preset's shape.
+RANDOM = "random"
+_BERT = (
+    *("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
+    "max_position_embeddings",
+)
+_SHAPES = {
+    "bert": _BERT,
+    "megatron-bert": _BERT,
+    "llama": (*_BERT, "num_key_value_heads", "tie_word_embeddings"),
+    "gpt2": ("vocab_size", "n_embd", "n_layer", "n_head", "n_positions"),
+}
+
+
+def _shape(model_type: str, *values: int) -> dict[str, Any]:
+    return {"model_type": model_type, **dict(zip(_SHAPES[model_type], values, strict=False))}
+
+
+def _encoder(name: str, base: str, shape: Mapping[str, Any]) -> Preset:
+    """An encoder at the rates of arXiv 2509.04753: 1e-5 for tags, 2e-5 for questions."""
     rates = {"encoder-tagger": 1e-5, "encoder-pairs": 1e-5, "encoder-mrc": 2e-5}
     return Preset(name, "encoder", base, 512, shape, rates)
 
 
-def _llama(
-    name: str, base: str, width: int, layers: int, heads: int, shared: int, inner: int, *, tied: bool = False
-) -> Preset:
-    """A model of Llama's kind, with the settings of arXiv 2509.04753."""
-    shape = {
-        "model_type": "llama",
-        "vocab_size": 128_256,
-        "hidden_size": width,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "num_key_value_heads": shared,
-        "intermediate_size": inner,
-        "max_position_embeddings": 8192,
-        "tie_word_embeddings": tied,
-    }
-    return _published(name, base, 1280, shape, ["q_proj", "k_proj", "v_proj"])
-
-
-def _megatron_gpt(name: str, width: int, layers: int, heads: int) -> Preset:
-    """GatorTronGPT, converted to the layout of GPT-2, which has the same architecture."""
-    shape = {
-        "model_type": "gpt2",
-        "vocab_size": 50_257,
-        "n_embd": width,
-        "n_layer": layers,
-        "n_head": heads,
-        "n_positions": 2048,
-    }
-    return _published(name, "", 512, shape, ["c_attn"])
-
-
-def _published(name: str, base: str, window: int, shape: Mapping[str, Any], attention: list[str]) -> Preset:
-    """A decoder with the published settings: LoRA of queries, keys and values (its alpha was not said), and a prompt
-    for each type."""
+def _decoder(name: str, base: str, window: int, attention: list[str], shape: Mapping[str, Any]) -> Preset:
+    """A decoder with the settings of arXiv 2509.04753: LoRA of queries, keys and values (its alpha was not said), and a
+    prompt for each type."""
     lora = {"r": 256, "lora_alpha": 256, "lora_dropout": 0.2, "target_modules": attention}
     rates = {"decoder-lora": 1e-4, "decoder-full": 1e-5}
     return Preset(name, "decoder", base, window, shape, rates, {"decoder-lora": {"adapter": lora}}, each=True)
 
 
-_TINY = {
-    "vocab_size": 1000,
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 64,
-    "max_position_embeddings": 2048,
-}
-# In the place of a base: weights at random, in the preset's shape.
-RANDOM = "random"
+def _llama(name: str, base: str, *values: int) -> Preset:
+    return _decoder(name, base, 1280, ["q_proj", "k_proj", "v_proj"], _shape("llama", 128_256, *values))
+
+
+def _gatortrongpt(name: str, width: int, layers: int, heads: int) -> Preset:
+    """GatorTronGPT, converted to the layout of GPT-2, which has the same architecture."""
+    return _decoder(name, "", 512, ["c_attn"], _shape("gpt2", 50_257, width, layers, heads, 2048))
+
 
 PRESETS = {
     known.name: known
@@ -120,15 +96,7 @@ PRESETS = {
             "encoder",
             "minilm",
             192,
-            {
-                "model_type": "bert",
-                "vocab_size": 30_522,
-                "hidden_size": 384,
-                "num_hidden_layers": 6,
-                "num_attention_heads": 12,
-                "intermediate_size": 1536,
-                "max_position_embeddings": 512,
-            },
+            _shape("bert", 30_522, 384, 6, 12, 1536, 512),
             {"encoder-tagger": 5e-4, "encoder-pairs": 3e-4, "encoder-mrc": 2e-4, "encoder-lora": 1e-3},
             # Short windows make a few hundred steps enough for pairs, with a fast head for questions (docs/roadmap.md).
             {"encoder-mrc": {"window": 64}, "encoder-pairs": {"window": 64}},
@@ -139,37 +107,30 @@ PRESETS = {
             "decoder",
             "smollm2",
             192,
-            {
-                "model_type": "llama",
-                "vocab_size": 49_152,
-                "hidden_size": 576,
-                "num_hidden_layers": 30,
-                "num_attention_heads": 9,
-                "num_key_value_heads": 3,
-                "intermediate_size": 1536,
-                "max_position_embeddings": 8192,
-                "tie_word_embeddings": True,
-            },
+            _shape("llama", 49_152, 576, 30, 9, 1536, 8192, 3, True),
             {"decoder-lora": 1e-3},
             # On a processor, a long instruction takes more of a small step than the notes do (docs/roadmap.md).
             brief=True,
         ),
-        Preset("tiny-encoder", "encoder", RANDOM, 128, {"model_type": "bert", **_TINY}),
-        Preset(
-            "tiny-decoder", "decoder", RANDOM, 96, {"model_type": "llama", **_TINY, "max_position_embeddings": 2048}
+        Preset("tiny-encoder", "encoder", RANDOM, 128, _shape("bert", 1000, 32, 2, 2, 64, 2048)),
+        Preset("tiny-decoder", "decoder", RANDOM, 96, _shape("llama", 1000, 32, 2, 2, 64, 2048)),
+        _encoder("bert", "google-bert/bert-base-uncased", _shape("bert", 30_522, 768, 12, 12, 3072, 512)),
+        _encoder("clinicalbert", "emilyalsentzer/Bio_ClinicalBERT", _shape("bert", 28_996, 768, 12, 12, 3072, 512)),
+        _encoder("spanbert", "SpanBERT/spanbert-base-cased", _shape("bert", 28_996, 768, 12, 12, 3072, 512)),
+        *(
+            _encoder(name, f"UFNLP/{name}", _shape("megatron-bert", 50_176, width, layers, heads, 4 * width, 512))
+            for name, width, layers, heads in (
+                ("gatortron-base", 1024, 24, 16),
+                ("gatortron-medium", 2560, 48, 40),
+                ("gatortron-large", 3584, 56, 56),
+            )
         ),
-        _encoder("bert", "google-bert/bert-base-uncased", "bert", 30_522, 768, 12, 12),
-        _encoder("clinicalbert", "emilyalsentzer/Bio_ClinicalBERT", "bert", 28_996, 768, 12, 12),
-        _encoder("spanbert", "SpanBERT/spanbert-base-cased", "bert", 28_996, 768, 12, 12),
-        _encoder("gatortron-base", "UFNLP/gatortron-base", "megatron-bert", 50_176, 1024, 24, 16),
-        _encoder("gatortron-medium", "UFNLP/gatortron-medium", "megatron-bert", 50_176, 2560, 48, 40),
-        _encoder("gatortron-large", "UFNLP/gatortron-large", "megatron-bert", 50_176, 3584, 56, 56),
-        _megatron_gpt("gatortrongpt-5b", 4096, 24, 32),
-        _megatron_gpt("gatortrongpt-20b", 6144, 44, 48),
-        _llama("llama-3.2-1b", "meta-llama/Llama-3.2-1B-Instruct", 2048, 16, 32, 8, 8192, tied=True),
-        _llama("llama-3.2-3b", "meta-llama/Llama-3.2-3B-Instruct", 3072, 28, 24, 8, 8192, tied=True),
-        _llama("llama-3.1-8b", "meta-llama/Llama-3.1-8B-Instruct", 4096, 32, 32, 8, 14_336),
-        _llama("gatortronllama-8b", "", 4096, 32, 32, 8, 14_336),
+        _gatortrongpt("gatortrongpt-5b", 4096, 24, 32),
+        _gatortrongpt("gatortrongpt-20b", 6144, 44, 48),
+        _llama("llama-3.2-1b", "meta-llama/Llama-3.2-1B-Instruct", 2048, 16, 32, 8192, 8192, 8, True),
+        _llama("llama-3.2-3b", "meta-llama/Llama-3.2-3B-Instruct", 3072, 28, 24, 8192, 8192, 8, True),
+        _llama("llama-3.1-8b", "meta-llama/Llama-3.1-8B-Instruct", 4096, 32, 32, 14_336, 8192, 8, False),
+        _llama("gatortronllama-8b", "", 4096, 32, 32, 14_336, 8192, 8, False),
     )
 }
 

@@ -39,7 +39,7 @@ class Process:
     """
 
     # Why a fold is not done whose process could not say so itself.
-    problem = "its process was ended, as where memory runs out; its log.txt may tell more"
+    problem = "its process ended early, for example because memory ran out; its log.txt may tell more"
     _forks = "forkserver" in multiprocessing.get_all_start_methods() and not (has_cupy_gpu or has_torch_cuda_gpu)
     _context: Any = multiprocessing.get_context("forkserver" if _forks else "spawn")
 
@@ -187,7 +187,7 @@ def run_study(
             raise _not_there(missing)
         say(f"Corpora: {', '.join(source.name for source in sources)}")
         for one in missing:
-            say(f"Not there: {one.corpus}: {one.how}")
+            say(f"Missing: {one.corpus}: {one.how}")
         data = {source.name: space.data(source.name) for source in sources}
         for name, own in data.items():
             for line in _told(own):
@@ -199,17 +199,16 @@ def run_study(
         _check(study, planned, arms, [preset.title for preset in presets] if bases else [])
         for name, few in known.items() if study == "loo" else ():
             if too_many := [str(k) for k in settled.shots if k > few.documents]:
-                say(f"{name} has {few.documents} documents to learn from: no folds of {', '.join(too_many)} shots")
+                say(f"{name} has {few.documents} training documents: no folds of {', '.join(too_many)} shots")
         folds = {space.key(fold): fold for fold in planned}
         for line in write_plan(space, study, folds, data, missing, command):
             say(line)
         done = {key for key in folds if space.manifest(key)}
+        needs = {key: space.key(stem) for key, fold in folds.items() if key not in done and (stem := space.stem(fold))}
         # What is needed once more has to be there; of a study that was copied without it, or tidied up, it is not.
-        stems = [stem for key, fold in folds.items() if key not in done and (stem := space.stem(fold))]
-        done -= {key for key in map(space.key, stems) if not space.can_go_on_from(key)}
-        counts = {"folds": len(folds), "done": len(done), "finished": 0, "failed": 0}
-        say(f"{len(folds)} folds, {len(done)} of them done")
-        return _work_off(space, folds, done, jobs, Process if ray is None else Task, counts, say)
+        done -= {key for key in needs.values() if not space.can_go_on_from(key)}
+        say(f"{len(folds)} folds, {len(done)} of them finished")
+        return _work_off(space, folds, done, needs, jobs, Process if ray is None else Task, say)
 
 
 def _not_there(missing: Sequence[Missing]) -> ClinieError:
@@ -235,17 +234,15 @@ def _told(data: Mapping[str, Any]) -> Iterator[str]:
     """What somebody should know of a corpus before it takes hours; see `Workspace.data`."""
     train, test = (data["parts"][split]["documents"] for split in ("train", "test"))
     if data["shared"]:
-        yield f"{data['shared']:,} of {train:,} documents of train share text with test: left out"
+        yield f"{data['shared']:,} of {train:,} training documents share text with a test document: not trained on"
     if data["headers"]:
-        shared = f"{data['headers']:,} of {train:,} documents of train share with test what several of them do"
-        yield f"{shared}, as headers: trained on"
+        yield f"{data['headers']:,} of {train:,} training documents share only headers with test documents: trained on"
     if lost := sum(data["lost"].values()):
-        yield f"{lost:,} things are lost, as annotations of types that its schema does not have: its report.json tells"
+        yield f"{lost:,} things could not be converted, such as annotations of unknown types; see its report.json"
     if test < FEWEST:
         all_of = data["documents"]["test"]
-        yield f"tested on {test} of {all_of:,} documents: too few to compare" + (
-            ", and --profile gpu takes all" if test < all_of else ""
-        )
+        more = " (--profile gpu takes all)" if test < all_of else ""
+        yield f"tested on {test} of {all_of:,} documents: too few to compare arms{more}"
 
 
 def _documents(data: Mapping[str, Any]) -> int:
@@ -264,35 +261,34 @@ def _work_off(
     space: Workspace,
     folds: dict[str, Fold],
     done: set[str],
+    needs: dict[str, str],
     jobs: int,
     start: Callable[[Path], Any],
-    counts: dict[str, int],
     say: Callable[[str], None],
 ) -> dict[str, int]:
-    waiting = [key for key in folds if key not in done]
-    stems = {key: space.stem(folds[key]) for key in waiting}
-    needs = {key: space.key(stem) for key, stem in stems.items() if stem}
+    """Do the folds that are not done, each once the one that it `needs` is."""
+    before, waiting = len(done), [key for key in folds if key not in done]
     running: dict[str, tuple[Any, float]] = {}
     failed: set[str] = set()
+
+    def tell(key: str, what: str) -> None:
+        say(f"[{len(done) + len(failed)}/{len(folds)}] {folds[key].title}: {what}")
+
     try:
         while waiting or running:
             for key in [key for key, (process, _) in running.items() if process.done()]:
                 process, begin = running.pop(key)
-                seconds = time.monotonic() - begin
                 manifest = space.manifest(key)
                 problem = "" if manifest else _problem(space, key, folds[key], process.problem)
                 (done if manifest else failed).add(key)
-                counts["finished" if manifest else "failed"] += 1
-                number = len(done) + len(failed)
-                say(f"[{number}/{len(folds)}] {folds[key].title}: {_outcome(manifest, problem)} ({seconds:,.0f} s)")
+                tell(key, f"{_outcome(manifest, problem)} ({time.monotonic() - begin:,.0f} s)")
             for key in list(waiting):
                 needed = needs.get(key)
                 if needed in failed:
                     waiting.remove(key)
                     failed.add(key)
-                    counts["failed"] += 1
-                    _fail(space, key, folds[key], "what it goes on from failed")
-                    say(f"[{len(done) + len(failed)}/{len(folds)}] {folds[key].title}: left out, {needed} failed")
+                    space.fail(key, folds[key], "the fold that it goes on from failed")
+                    tell(key, f"skipped, because {needed} failed")
                 elif len(running) < jobs and (needed is None or needed in done):
                     waiting.remove(key)
                     running[key] = start(_request(space, key, folds[key], needed)), time.monotonic()
@@ -300,7 +296,7 @@ def _work_off(
     finally:
         for process, _ in running.values():
             process.stop()
-    return counts
+    return {"folds": len(folds), "done": before, "finished": len(done) - before, "failed": len(failed)}
 
 
 def _outcome(manifest: Optional[dict[str, Any]], problem: str) -> str:
@@ -327,13 +323,8 @@ def _problem(space: Workspace, key: str, fold: Fold, otherwise: str) -> str:
         record = json.loads((space.fold(key) / "manifest.json").read_text(encoding="utf-8"))
         return str(record["failed"]["problem"])
     except (OSError, ValueError, KeyError, TypeError):
-        _fail(space, key, fold, otherwise)
+        space.fail(key, fold, otherwise)
         return otherwise
-
-
-def _fail(space: Workspace, key: str, fold: Fold, problem: str) -> None:
-    record = {"key": key, "fold": fold.to_dict(), "profile": space.profile.name, "failed": {"problem": problem}}
-    space.write(space.fold(key) / "manifest.json", record)
 
 
 def _settled(name: str, arms: Sequence[str], seeds: Optional[int]) -> Profile:

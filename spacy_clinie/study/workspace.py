@@ -188,6 +188,11 @@ class Workspace:
             return None
         return record if isinstance(record, dict) and "made" in record else None
 
+    def fail(self, key: str, fold: Fold, problem: str) -> None:
+        """Write down why a fold is not done."""
+        record = {"key": key, "fold": fold.to_dict(), "profile": self.profile.name, "failed": {"problem": problem}}
+        self.write(self.fold(key) / "manifest.json", record)
+
     def can_go_on_from(self, key: str) -> bool:
         """Whether what a multi-task stage made is still there: somebody may have removed it or a part of it, or copied
         the rest."""

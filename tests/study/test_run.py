@@ -177,7 +177,7 @@ def test_a_manifest_that_is_none_is_no_end_of_a_fold(tmp_path: Path, manifest: s
     (space.fold("k") / "manifest.json").write_text(manifest)
     assert space.manifest("k") is None
     fold = Fold("single", "encoder-tagger", "tiny-encoder=random", "mine", "full", 1)
-    assert "its process was ended" in run._problem(space, "k", fold, run.Process.problem)
+    assert "its process ended early" in run._problem(space, "k", fold, run.Process.problem)
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_a_fold_that_fails_is_told_and_the_others_go_on(tmp_path: Path) -> None:
     )
     assert done.exit_code == 1
     assert "FAILED, [CIE" in done.output
-    assert "1 are now, 1 failed" in done.output
+    assert "1 are finished now, 1 failed" in done.output
     failed = next(one for one in manifests(tmp_path / "study") if "failed" in one)
     assert failed["failed"]["problem"].startswith("[CIE")
 

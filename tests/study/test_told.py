@@ -78,8 +78,8 @@ def test_notes_that_all_begin_alike_are_told(tmp_path: Path) -> None:
     said: list[str] = []
     with patch("spacy_clinie.study.run._work_off", return_value={}):
         run_study("single", tmp_path / "study", **settings, say=said.append)
-        assert "alike: 3 of 4 documents of train share text with test: left out" in said
-        assert "alike: tested on 3 of 3 documents: too few to compare" in said
+        assert "alike: 3 of 4 training documents share text with a test document: not trained on" in said
+        assert "alike: tested on 3 of 3 documents: too few to compare arms" in said
         for file in (tmp_path / "alike" / "train").glob("0.*"):
             file.unlink()
         with pytest.raises(ClinieError, match=r"CIE499.*alike.*12 words"):
@@ -95,7 +95,7 @@ def test_what_only_several_documents_share_is_trained_on_and_told(tmp_path: Path
     all_of_it = {"smoke": replace(SMOKE, train_words=None)}
     with patch("spacy_clinie.study.run._work_off", return_value={}), patch.dict(PROFILES, all_of_it):
         run_study("single", tmp_path / "study", **settings, say=said.append)
-    assert "mine: 10 of 10 documents of train share with test what several of them do, as headers: trained on" in said
+    assert "mine: 10 of 10 training documents share only headers with test documents: trained on" in said
     (data,) = json.loads((tmp_path / "study" / "single.json").read_text())["data"]
     assert (data["shared"], data["headers"]) == (0, 10)
 
@@ -109,8 +109,7 @@ def test_annotations_that_are_lost_are_told_and_types_are_not_named(tmp_path: Pa
     with patch("spacy_clinie.study.run._work_off", return_value={}):
         run_study("single", tmp_path / "study", **settings, say=said.append)
         assert (
-            "mine: 3 things are lost, as annotations of types that its schema does not have: its report.json tells"
-            in said
+            "mine: 3 things could not be converted, such as annotations of unknown types; see its report.json" in said
         )
         plan = (tmp_path / "study" / "single.json").read_text()
         assert json.loads(plan)["data"][0]["lost"] == {"concept type that the schema does not know": 3}
@@ -151,7 +150,7 @@ def test_finished_folds_that_are_done_again_are_told(study: Path, tmp_path: Path
         with patch.object(Workspace, "_fingerprint", lambda *_: "other weights"):
             run_study("single", tmp_path / "study", **settings)
         finished = len(json.loads((study / "single.json").read_text())["folds"])
-        line = f"{finished} finished folds of earlier commands are done again, as what they depend on has changed"
+        line = f"{finished} finished folds of earlier commands are done again, because what they depend on has changed"
         assert line in said
         said.clear()
         run_study("single", tmp_path / "study", **settings)  # all is as it was, and there

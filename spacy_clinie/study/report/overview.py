@@ -25,7 +25,7 @@ def overview_part(study: Study) -> Part:
     """
     folds = study.folds
     counts = crosstab(folds.study, folds.state).reindex(columns=STATES, fill_value=0).astype("Int64")
-    counts.insert(0, "planned", counts.sum(axis=1, skipna=False))
+    counts.insert(0, "planned", counts.sum(axis=1))
     studies = DataFrame.from_dict(study.plans, orient="index", columns=["profile", "command"]).reindex(STUDIES)
     studies = studies.join(counts).rename_axis("study").reset_index()
     circumstances = _circumstances(study.done)

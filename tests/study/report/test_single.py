@@ -56,6 +56,14 @@ def test_a_corpus_without_relations_has_no_score(maker: StudyMaker) -> None:
     assert found.rows[2][0].more == "of 1 corpus"
 
 
+def test_a_cell_without_a_figure_names_the_fold_that_is_not_finished(maker: StudyMaker) -> None:
+    maker.done(make_fold("single", "encoder-mrc", "phee"), {"relations_gold": same(3, 1, 1)})
+    maker.done(make_fold("single", "encoder-mrc", "chia"), {"relations_gold": flat([[0, 1, 0]])})
+    maker.plan(make_fold("single", "encoder-mrc", "chia", seed=1))
+    maker.fail(make_fold("single", "encoder-mrc", "chia", seed=2), "ValueError")
+    assert texts(single(maker).view["single"][1]["table"])[1] == ["chia", "not yet run", "–"]
+
+
 def test_differences_with_their_p_values(maker: StudyMaker) -> None:
     maker.done(make_fold("single", "encoder-tagger", "phee"), {"concepts": same(8, 2, 2)})
     maker.done(make_fold("single", "encoder-mrc", "phee"), {"concepts": same(5, 5, 5)})
