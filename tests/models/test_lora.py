@@ -7,10 +7,10 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import Linear
-from spacy_clinie.models.pretrained import weights_in
 from transformers import AutoModelForCausalLM
 
 from spacy_clinie.models.lora import lean_lora
+from spacy_clinie.models.pretrained import weights_in
 from tests.tiny import DECODERS, make_decoder
 
 IDS = torch.tensor([[5, 6, 7, 8], [9, 10, 11, 12]])
