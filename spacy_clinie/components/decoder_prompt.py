@@ -51,8 +51,6 @@ window = 256
 max_distance = 1
 """
 
-# Where a Doc counts what the model named and it does not hold, by reason.
-
 
 @Language.factory(
     "clinie_decoder_prompt",

@@ -68,7 +68,7 @@ def make_rel(
     RAISES (ClinieError): CIE307 for a distance below 0.
     """
     if max_distance is not None and max_distance < 0:
-        raise ClinieError("CIE307", setting="max_distance", value=max_distance, choices="0, 1, 2, ..., null")
+        raise ClinieError("CIE307", setting="max_distance", value=max_distance, choices="at least 0, or null")
     return RelationClassifier(
         nlp.vocab, model, name, label_schema=label_schema, max_distance=max_distance, scorer=scorer
     )

@@ -42,7 +42,7 @@ def corpus(
     RAISES (ClinieError): CIE307 for a limit below 0.
     """
     if limit < 0:
-        raise ClinieError("CIE307", setting="limit", value=limit, choices="0, 1, 2, ...")
+        raise ClinieError("CIE307", setting="limit", value=limit, choices="at least 0")
     # A file is named in full: a pipeline may be used from another folder.
     named = (
         None

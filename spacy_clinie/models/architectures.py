@@ -209,14 +209,14 @@ def causal_lm(
 _LEAST = 0.001
 # What each setting may be, and how that is said.
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "head": (lambda value: value in HEADS, ", ".join(HEADS)),
-    "precision": (lambda value: value in PRECISIONS, ", ".join(PRECISIONS)),
-    "threshold": (lambda value: 0 <= value <= 1, "any number from 0 to 1"),
-    "overlap": (lambda value: value >= 0, "0, 1, 2, ..."),
-    "batch_pieces": (lambda value: value > 0, "1, 2, 3, ..."),
-    "unanswered": (lambda value: value is None or value >= 0, "0 and any number above it, null"),
-    "step_pieces": (lambda value: value is None or value > 0, "1, 2, 3, ..., null"),
-    "guess": (lambda value: value >= 0, "0, 1, 2, ..."),
+    "head": (lambda value: value in HEADS, f"one of {', '.join(HEADS)}"),
+    "precision": (lambda value: value in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
+    "threshold": (lambda value: 0 <= value <= 1, "between 0 and 1"),
+    "overlap": (lambda value: value >= 0, "at least 0"),
+    "batch_pieces": (lambda value: value > 0, "at least 1"),
+    "unanswered": (lambda value: value is None or value >= 0, "at least 0, or null"),
+    "step_pieces": (lambda value: value is None or value > 0, "at least 1, or null"),
+    "guess": (lambda value: value >= 0, "at least 0"),
 }
 
 

@@ -82,7 +82,7 @@ class CausalModule(nn.Module):
         self._ahead = tuned.num_virtual_tokens if tuned is not None and tuned.is_prompt_learning else 0
         self.reader.limit -= self._ahead
         if options["guess"] >= self.reader.limit // 2:
-            few = f"fewer than {self.reader.limit // 2}, half of what the model reads"
+            few = f"less than {self.reader.limit // 2}, half of what the model reads"
             raise ClinieError("CIE307", setting="guess", value=options["guess"], choices=few)
         argument = kv_cache.argument_of(self.plain)
         if argument is None:

@@ -303,8 +303,8 @@ def concept_prompt(
     """
     for setting, value, least in (("window", window, 1), ("overlap", overlap, 0)):
         if value < least:
-            raise ClinieError("CIE307", setting=setting, value=value, choices=f"{least}, {least + 1}, ...")
+            raise ClinieError("CIE307", setting=setting, value=value, choices=f"at least {least}")
     if not 0 <= threshold <= 1:
-        raise ClinieError("CIE307", setting="threshold", value=threshold, choices="any number from 0 to 1")
+        raise ClinieError("CIE307", setting="threshold", value=threshold, choices="between 0 and 1")
     chosen = template or ("concepts_mrc.v1" if each else "concepts_instruct.v1")
     return ConceptPrompt(chosen, format or InlineMarks(), each, window, overlap, grounded, threshold)

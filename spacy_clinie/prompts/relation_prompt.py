@@ -252,8 +252,8 @@ def relation_prompt(
     RAISES (ClinieError): CIE307 for a window or a distance that makes no sense.
     """
     if window < 1:
-        raise ClinieError("CIE307", setting="window", value=window, choices="1, 2, 3, ...")
+        raise ClinieError("CIE307", setting="window", value=window, choices="at least 1")
     if max_distance is not None and max_distance < 0:
-        raise ClinieError("CIE307", setting="max_distance", value=max_distance, choices="0, 1, 2, ..., null")
+        raise ClinieError("CIE307", setting="max_distance", value=max_distance, choices="at least 0, or null")
     chosen = template or ("relations_mrc.v1" if each else "relations_instruct.v1")
     return RelationPrompt(chosen, each, window, max_distance)

@@ -47,13 +47,13 @@ def adamw(
     RAISES (ClinieError): CIE307 for a value out of range.
     """
     rules: Mapping[str, tuple[float, bool, str]] = {
-        "beta1": (beta1, 0 <= beta1 < 1, "0 and any number up to 1"),
-        "beta2": (beta2, 0 <= beta2 < 1, "0 and any number up to 1"),
-        "eps": (eps, eps > 0, "any number above 0"),
-        "weight_decay": (weight_decay, weight_decay >= 0, "0 and any number above it"),
-        "grad_clip": (grad_clip, grad_clip >= 0, "0 and any number above it"),
-        "head_factor": (head_factor, head_factor > 0, "any number above 0"),
-        "layer_decay": (layer_decay, 0 < layer_decay <= 1, "any number above 0 up to 1"),
+        "beta1": (beta1, 0 <= beta1 < 1, "at least 0 and less than 1"),
+        "beta2": (beta2, 0 <= beta2 < 1, "at least 0 and less than 1"),
+        "eps": (eps, eps > 0, "above 0"),
+        "weight_decay": (weight_decay, weight_decay >= 0, "at least 0"),
+        "grad_clip": (grad_clip, grad_clip >= 0, "at least 0"),
+        "head_factor": (head_factor, head_factor > 0, "above 0"),
+        "layer_decay": (layer_decay, 0 < layer_decay <= 1, "above 0 and at most 1"),
     }
     for setting, (value, holds, choices) in rules.items():
         if not holds:

@@ -151,7 +151,7 @@ def test_what_is_left_out_is_made_from_the_name():
 @pytest.mark.parametrize(
     "old, new, code, told",
     [
-        ("name: mine", "name: [mine", "CIE102", ("line ", "must be a YAML file")),
+        ("name: mine", "name: [mine", "CIE102", ("line ", "is a YAML file")),
         (MINE, "", "CIE103", ("the whole file", "`name:`")),
         (MINE, "[a, b]", "CIE103", ("the whole file", "`concepts:`")),
         (MINE, "seen: yes", "CIE105", ("every key", "Begin it with `name:`")),
@@ -173,7 +173,7 @@ def test_what_is_left_out_is_made_from_the_name():
         ("[[ADE, Drug]]", "[[ADE, Drgu]]", "CIE106", ("relations.ADE-Drug.pairs[0]", "mean 'Drug'?")),
         ("[[ADE, Drug]]", "[[ADE, Vaccine]]", "CIE106", ("relations.ADE-Drug.pairs[0]", "merged into 'Drug'")),
         ("[[ADE, Drug]]", "[[ADE, zzz]]", "CIE106", ("relations.ADE-Drug.pairs[0]", "Use one of these")),
-        ("[Medication, Vaccine]", "[Medication, Medication]", "CIE107", ("concepts.Drug.merge", "one way only")),
+        ("[Medication, Vaccine]", "[Medication, Medication]", "CIE107", ("concepts.Drug.merge", "listed only once")),
         ("  ADE:", "  ADE: {merge: [Vaccine]}", "CIE107", ("concepts.ADE.merge", "under concepts.Drug.merge already")),
         ("[Medication, Vaccine]", "[ADE]", "CIE107", ("concepts.Drug.merge", "under concepts.ADE already")),
         ("[Age]", "[Vaccine]", "CIE107", ("drop.concepts", "under concepts.Drug.merge already")),

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from spacy_clinie.errors import ClinieError
 from spacy_clinie.scoring.counts import Counts, rates
-from spacy_clinie.scoring.intervals import interval, paired_difference, resample
+from spacy_clinie.scoring.intervals import interval, resample
 
 
 def counts(right):
@@ -46,58 +45,3 @@ def test_interval_has_the_width_that_theory_gives():
     error = 1.96 * np.sqrt(share * (1 - share) / 400)
     assert low == pytest.approx(share - error, abs=0.006)
     assert high == pytest.approx(share + error, abs=0.006)
-
-
-def test_no_difference():
-    a = counts(flips(50, 0.7, seed=1))
-    assert paired_difference(a, a) == {"difference": 0.0, "interval": [0.0, 0.0], "p_value": 1.0, "documents": 50}
-
-
-def test_clear_difference():
-    better, worse = counts(flips(200, 0.9, seed=1)), counts(flips(200, 0.6, seed=2))
-    found = paired_difference(better, worse)
-    shares = [c.table[:, 0, 0].mean() for c in (better, worse)]
-    assert found["difference"] == pytest.approx(shares[0] - shares[1])
-    assert 0 < found["interval"][0] < found["difference"] < found["interval"][1]
-    assert found["p_value"] == pytest.approx(1 / 1001)
-    turned = paired_difference(worse, better)
-    assert turned["difference"] == -found["difference"]
-    assert turned["p_value"] == found["p_value"]
-
-
-def test_difference_within_chance():
-    right = flips(100, 0.7, seed=1)
-    other = right.copy()
-    other[:5] = ~other[:5]
-    found = paired_difference(counts(right), counts(other))
-    assert found["difference"] != 0
-    assert found["p_value"] > 0.1
-    assert found["interval"][0] < 0 < found["interval"][1]
-
-
-def test_pairing_sees_small_steady_gains():
-    """Two documents more out of a hundred, never one less: pairing sees what two separate intervals would not."""
-    right = flips(100, 0.5, seed=1)
-    better = right.copy()
-    better[np.flatnonzero(~right)[:10]] = True
-    found = paired_difference(counts(better), counts(right))
-    assert found["difference"] == pytest.approx(0.1)
-    assert found["interval"][0] > 0
-    assert found["p_value"] < 0.05
-
-
-@pytest.mark.parametrize("right", [[], [True]])
-def test_too_few_documents_to_tell(right):
-    table = np.array([[[1, 0, 0]]] * len(right), dtype=np.int64).reshape(-1, 1, 3)
-    a = Counts(["d"] * len(right), ["Drug"], table)
-    found = paired_difference(a, a)
-    assert (found["interval"], found["p_value"]) == (None, None)
-
-
-def test_other_documents_or_other_gold_cannot_be_compared():
-    a, renamed, more_gold = counts([True, False]), counts([True, False]), counts([True, False])
-    renamed.documents = ["d1", "d0"]
-    more_gold.table[0, 0, 2] += 1
-    for b in (renamed, more_gold, counts([True])):
-        with pytest.raises(ClinieError, match="CIE404"):
-            paired_difference(a, b)

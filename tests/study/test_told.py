@@ -133,7 +133,7 @@ def test_a_stage_with_nothing_to_learn_from_fails_and_one_with_little_tells(tmp_
             if one["fold"]["stage"] == "multi"
         }
         assert problems.keys() == {"mine", "again"}
-        assert problems["mine"].startswith("[CIE486] Nothing of again is left")
+        assert problems["mine"].startswith("[CIE486] No training documents of again are left")
         run_study("loo", tmp_path / "study", **settings, use=["mine", "again", "other"], say=said.append)
     line = next(line for line in said if "mine" in line.split(" · ") and "multi" in line.split(" · "))
     offered = {one["fold"]["corpus"]: one.get("offered") for one in manifests(tmp_path / "study") if "shown" in one}
