@@ -5,6 +5,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
@@ -24,6 +25,7 @@ from spacy_clinie.doc.interchange import note_from_doc
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.prompts.machines import Free, Listed
 from spacy_clinie.schema import Schema
+from tests.scripted import babble, module_of, recite, write
 from tests.tiny import make_decoder
 
 Examples = Callable[[Language], list[Example]]
@@ -51,21 +53,24 @@ def answers(nlp: Language, texts: list[str]) -> list[list[tuple[int, int, str, f
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("each", [False, True], ids=["instruct", "mrc"])
-def test_it_learns_by_heart_and_knows_it_after_loading(
+def test_right_answers_are_what_is_found_also_after_loading(
     form: str, each: bool, tiny_decoder: str, make_examples: Examples, tmp_path: Path
 ) -> None:
     nlp = build(tiny_decoder, format={"@misc": form}, each=each)
     examples = make_examples(nlp)
-    sgd = nlp.initialize(lambda: examples)
-    sgd.learn_rate = 5e-3
-    for _ in range(120):
-        nlp.update(examples, sgd=sgd)
-    assert nlp.evaluate(examples)["concepts_f"] == 1.0
-    texts = [example.text for example in examples] + ["Took morphine for rash."]
+    nlp.initialize(lambda: examples)
     nlp.to_disk(tmp_path / "model")
-    assert answers(spacy.load(tmp_path / "model"), texts) == answers(nlp, texts)
+    again = spacy.load(tmp_path / "model")
+    weights = module_of(again.get_pipe("clinie_decoder_prompt")).state_dict()
+    for name, weight in module_of(nlp.get_pipe("clinie_decoder_prompt")).state_dict().items():
+        assert weight.equal(weights[name])
+    for pipeline in (nlp, again):
+        # What is asked has to be what was learnt from.
+        recite(pipeline.get_pipe("clinie_decoder_prompt"), examples)
+        assert pipeline.evaluate(examples)["concepts_f"] == 1.0
 
 
+@pytest.mark.usefixtures("babbling")
 @pytest.mark.parametrize("form", FORMATS)
 def test_unlikely_mentions_are_rejected_and_counted(form: str, tiny_decoder: str) -> None:
     text = "Took aspirin 25mg for pain. Then developed rash and took morphine."
@@ -129,7 +134,10 @@ def pipelines(tiny_decoder: str) -> list[Language]:
 @given(text=_texts)
 @settings(max_examples=40, deadline=None)
 def test_every_mention_is_the_text_at_its_offsets(text: str, pipelines: list[Language]) -> None:
+    """Whatever a model says."""
     for nlp in pipelines:
+        module = module_of(nlp.get_pipe("clinie_decoder_prompt"))
+        module.answer = partial(babble, module)
         doc = nlp(text)
         assert doc.text == text
         for span in get_spans(doc):
@@ -142,20 +150,25 @@ def test_every_mention_is_the_text_at_its_offsets(text: str, pipelines: list[Lan
 def test_free_answers_are_searched_for_in_the_text(form: str, tiny_decoder: str, make_examples: Examples) -> None:
     nlp = build(tiny_decoder, format={"@misc": form}, grounded=False)
     examples = make_examples(nlp)
-    sgd = nlp.initialize(lambda: examples)
+    nlp.initialize(lambda: examples)
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
-    texts = [example.text for example in examples]
-    untrained = [nlp(text) for text in texts]
-    sgd.learn_rate = 5e-3
-    for _ in range(120):
-        nlp.update(examples, sgd=sgd)
+    recite(pipe, examples)
     assert nlp.evaluate(examples)["concepts_f"] == 1.0
+    assert not pipe.rejected
+    # Of answers to other questions, what the text holds is taken, and the rest is counted.
+    texts = ["Gave morphine and took aspirin 25mg.", HOSTILE, ""]
+    shown = pipe.batch(examples)[1]
+    module_of(pipe).answer = lambda _, machines: [write(*one) for one in zip(machines, shown, strict=False)]
     held = Counter[str]()
-    for doc in [*untrained, *nlp.pipe(["Gave morphine and took aspirin 25mg.", HOSTILE])]:
+    for doc in nlp.pipe(texts):
         held.update(doc.user_data.get("clinie_rejected", {}))
+        assert {span.text for span in get_spans(doc)} == (
+            {"aspirin", "25mg", "aspirin 25mg"} if "Gave" in doc.text else set()
+        )
         for span in get_spans(doc):
             assert doc.text[span.start_char : span.end_char] == span.text
-    assert held == pipe.rejected
+    assert pipe.rejected == held
+    assert held["text"]
 
 
 def test_what_a_free_answer_makes_up_is_counted(tiny_decoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,23 +193,25 @@ def test_what_a_free_answer_makes_up_is_counted(tiny_decoder: str, monkeypatch: 
     assert [one.attributes for one in note_from_doc(doc).concepts] == [{"status": "exact"}, {"status": "spelling"}]
 
 
-def test_the_loss_is_that_of_the_answers_alone(tiny_decoder: str, make_examples: Examples) -> None:
-    import torch
-
+def test_loss_and_gradients_are_those_of_the_answers_alone(tiny_decoder: str, make_examples: Examples) -> None:
     nlp = build(tiny_decoder)
     examples = make_examples(nlp)[:2]
     nlp.initialize(lambda: examples)
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
     asks, right = pipe.batch(examples)
     model = AutoModelForCausalLM.from_pretrained(tiny_decoder)
-    total = 0.0
+    total = torch.zeros(())
     for ask, answer in zip(asks, right, strict=True):
         prompt = [*ask.before, *ask.rest]
         ids = torch.tensor([[*prompt, *answer]])
         labels = torch.tensor([[-100] * len(prompt) + list(answer)])
-        total += model(input_ids=ids, labels=labels).loss.item() * len(answer)
-    loss = nlp.update(examples, sgd=None)["clinie_decoder_prompt"]
-    assert loss == pytest.approx(total / sum(map(len, right)), rel=1e-4)
+        total = total + model(input_ids=ids, labels=labels).loss * len(answer) / sum(map(len, right))
+    total.backward()
+    loss = pipe.update(examples)["clinie_decoder_prompt"]
+    assert loss == pytest.approx(total.item(), rel=1e-4)
+    for name, weight in module_of(pipe).plain.named_parameters():
+        expected = model.get_parameter(name).grad
+        assert torch.allclose(weight.grad, expected, atol=1e-4 * float(expected.abs().max())), name
 
 
 def test_a_prompt_that_does_not_fit_is_refused(tmp_path: Path) -> None:
@@ -236,6 +251,7 @@ def test_prompts_that_are_too_long_are_counted(kind: str, tmp_path: Path, make_e
             use()
 
 
+@pytest.mark.usefixtures("babbling")
 def test_the_unlikely_of_one_window_are_not_counted_by_its_neighbours(tiny_decoder: str) -> None:
     text = "aspirin po bid and rash " * 8
     counts = []
@@ -329,6 +345,8 @@ def test_free_answers_that_are_cut_are_counted(tiny_decoder: str) -> None:
     reader, docs = pipe.active_reader, [nlp.make_doc("Took aspirin.")]
     (asked,) = pipe.concepts_asked(docs, reader.read_texts(docs))
     machine = pipe.concepts.machine(asked, reader.codec)
+    end = torch.tensor([reader.codec.alphabet.end])
+    module_of(pipe).plain.lm_head.register_forward_hook(lambda _, __, scores: scores.index_fill(-1, end, -1e9))
     with pytest.warns(UserWarning, match="CIE326.* 1 answers"):
         doc = nlp("Took aspirin.")
     assert doc.user_data["clinie_rejected"]["unanswered"] == 1

@@ -20,6 +20,7 @@ from spacy_clinie.doc.concepts import set_concepts
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.prompts.machines import Ask, Free
 from tests.components.test_decoder_prompt import FORMATS, HOSTILE, LORA, Examples, answers, build
+from tests.scripted import assert_as_likely, follow, module_of
 from tests.tiny import DECODERS, make_decoder
 
 # These have layers that read no more than so many positions back.
@@ -43,15 +44,20 @@ def make(folder: Path, kind: str) -> str:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("form", FORMATS)
 def test_guesses_and_batches_change_no_answer(form: str, kind: str, make_examples: Examples, tmp_path: Path) -> None:
+    """Nor how likely it is."""
     base = make(tmp_path, kind)
-    found = []
+    settings = {"format": {"@misc": form}, "template": "concepts_brief.v1", "window": 24, "overlap": 4}
+    written: dict[Any, list[int]] = {}
+    logs = []
     for model in ({"guess": 0, "batch_pieces": 1}, {"guess": 3, "batch_pieces": 300}, {"guess": 9}):
-        nlp = build(base, "n2c2_2018", model, format={"@misc": form}, window=24, overlap=4)
+        nlp = build(base, "n2c2_2018", model, **settings)
         nlp.initialize()
-        texts = [example.text for example in make_examples(nlp)] + ["aspirin po bid and rash " * 12, HOSTILE]
-        found.append([[one[:3] for one in note] for note in answers(nlp, texts)])
-    assert found[0] == found[1] == found[2]
-    assert any(found[0])
+        logs.append(follow(module_of(nlp.get_pipe("clinie_decoder_prompt")), written))
+        texts = [example.text for example in make_examples(nlp)[:3]] + ["aspirin po bid and rash " * 6, HOSTILE]
+        list(nlp.pipe(texts))
+    assert_as_likely(logs[0], logs[1])
+    assert_as_likely(logs[0], logs[2])
+    assert sum(map(len, written.values())) > 50
 
 
 @pytest.mark.parametrize("room", [310, 330])
@@ -129,7 +135,7 @@ def test_checkpoints_bound_what_is_read_at_once(tiny_decoder: str) -> None:
 def test_threads_do_not_disturb_each_other(tiny_decoder: str) -> None:
     nlp = build(tiny_decoder, "n2c2_2018")
     nlp.initialize()
-    texts = ["Took aspirin for pain. " * (1 + i % 3) for i in range(12)]
+    texts = ["Took aspirin for pain. " * (1 + i % 3) for i in range(6)]
     alone = [answers(nlp, [text]) for text in texts]
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda text: answers(nlp, [text]), texts)) == alone
@@ -172,13 +178,19 @@ def test_lora_answers_without_what_it_needs_for_learning(tiny_decoder: str, make
     sgd = nlp.initialize(lambda: examples)
     module: Any = nlp.get_pipe("clinie_decoder_prompt").model.shims[0].module  # type: ignore[attr-defined]
     layers = [layer for layer in module.model.modules() if type(layer) is Linear]
-    texts = [HOSTILE, "aspirin po bid and rash " * 8]
-    reads: list[Any] = []
-    for _ in range(3):
+    texts = [HOSTILE, "aspirin po bid and rash " * 4]
+    answer, reads = module.answer, list[Any]()
+    for _ in range(2):
+        written: dict[Any, list[int]] = {}
         with patch("spacy_clinie.models.causal.lean_lora", lambda *_: nullcontext()):
-            expected = answers(nlp, texts)
+            expected = follow(module, written)
+            list(nlp.pipe(texts))
+        module.answer = answer
         with patch.object(Linear, "forward", lambda *_: reads.append(1)):
-            assert answers(nlp, texts) == expected
+            found = follow(module, written)
+            list(nlp.pipe(texts))
+        module.answer = answer
+        assert_as_likely(expected, found)
         assert layers
         assert not reads
         assert not any("forward" in vars(layer) for layer in layers)

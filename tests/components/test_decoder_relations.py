@@ -12,11 +12,11 @@ from spacy.training import Example
 
 from spacy_clinie.components import prompting
 from spacy_clinie.doc.concepts import get_spans, set_concepts
-from spacy_clinie.doc.interchange import note_from_doc
 from spacy_clinie.doc.relations import get_relations, set_relations
 from spacy_clinie.prompts.concept_prompt import Asked
 from spacy_clinie.schema import Schema
-from tests.components.test_components import mark_concepts
+from tests.components.test_components import assert_same, mark_concepts
+from tests.scripted import learn_by_heart, recite
 
 Examples = Callable[[Language], list[Example]]
 
@@ -35,21 +35,26 @@ def related(doc: spacy.tokens.Doc) -> set[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize("each", [False, True], ids=["instruct", "mrc"])
-def test_it_learns_both_tasks_by_heart_and_knows_them_after_loading(
-    each: bool, tiny_decoder: str, make_examples: Examples, tmp_path: Path
-) -> None:
+def test_right_answers_are_what_is_found(each: bool, tiny_decoder: str, make_examples: Examples) -> None:
     nlp = build(tiny_decoder, relations={"each": each})
     examples = make_examples(nlp)
-    sgd = nlp.initialize(lambda: examples)
-    sgd.learn_rate = 5e-3
-    for _ in range(100):
-        nlp.update(examples, sgd=sgd)
+    nlp.initialize(lambda: examples)
+    recite(nlp.get_pipe("clinie_decoder_prompt"), examples)
     scores = nlp.evaluate(examples)
     assert (scores["concepts_f"], scores["relations_f"]) == (1.0, 1.0)
+
+
+def test_it_learns_both_tasks_by_heart_and_knows_them_after_loading(
+    tiny_decoder: str, make_examples: Examples, tmp_path: Path
+) -> None:
+    brief = {task: {"template": f"{task}_brief.v1"} for task in ("concepts", "relations")}
+    nlp = build(tiny_decoder, **brief)
+    examples = make_examples(nlp)[:2]
+    learn_by_heart(nlp, examples, rate=5e-3)
     nlp.to_disk(tmp_path / "model")
-    texts = [example.text for example in examples]
     again = spacy.load(tmp_path / "model")
-    assert [note_from_doc(doc) for doc in again.pipe(texts)] == [note_from_doc(doc) for doc in nlp.pipe(texts)]
+    for example in examples:
+        assert_same(again(example.text), nlp(example.text))
 
 
 def test_relations_that_were_not_asked_for_are_counted(tiny_decoder: str, make_examples: Examples) -> None:
@@ -75,10 +80,8 @@ def test_concepts_of_other_components_are_related(tiny_decoder: str, make_exampl
         relations = [tuple(rel) for rel in get_relations(example.reference)]
         example.reference.spans["clinie"] = kept
         set_relations(example.reference, relations)
-    sgd = nlp.initialize(lambda: examples)
-    sgd.learn_rate = 5e-3
-    for _ in range(60):
-        nlp.update(examples, sgd=sgd)
+    nlp.initialize(lambda: examples)
+    recite(nlp.get_pipe("clinie_decoder_prompt"), examples)
     doc = nlp(examples[0].text)
     assert related(doc) == {
         ("25mg", "Strength-Drug", "aspirin"),
@@ -97,6 +100,7 @@ def test_concepts_of_other_components_are_related(tiny_decoder: str, make_exampl
 
 
 @pytest.mark.parametrize("each", [False, True], ids=["instruct", "mrc"])
+@pytest.mark.usefixtures("babbling")
 def test_any_answer_keeps_to_the_schema(each: bool, tiny_decoder: str, make_examples: Examples) -> None:
     nlp = build(
         tiny_decoder, before=True, concepts=None, label_schema="n2c2_2018", relations={"each": each, "window": 24}
