@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
 
-from ...formats.bundle import replacing
+from ...formats.atomic import atomic_write
 from .by_type import types_section
 from .cost import cost_section
 from .csv_files import write_csv
@@ -34,7 +34,7 @@ def write_report(folder: Path, output: Path, *, texts: Optional[Texts] = None) -
     written = []
     for name, content in _files(report):
         path = output / name
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(content, encoding="utf-8", newline="\n")
         written.append(path)
     return written
