@@ -6,7 +6,7 @@ from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
 from spacy_clinie.corpora.catalogue import CORPORA, read_corpus
-from spacy_clinie.corpora.splits import splits_of
+from spacy_clinie.corpora.splits import assign_splits
 from spacy_clinie.doc.interchange import doc_from_note
 from spacy_clinie.doc.note import Note
 from spacy_clinie.doc.report import Report
@@ -45,7 +45,7 @@ def load(name: str, corpora: Path) -> tuple[dict[str, list[Note]], Schema]:
         dropped["relations"] = [*dropped.get("relations", []), *others]
         schema = Schema.from_dict(record)
     found = list(read_corpus(corpus, corpora, report))
-    splits = splits_of(((sourced.note.id, sourced.split) for sourced in found), CORPORA[corpus].group)
+    splits = assign_splits(((sourced.note.id, sourced.split) for sourced in found), CORPORA[corpus].group)
     notes: dict[str, list[Note]] = {"train": [], "dev": [], "test": []}
     for sourced in found:
         notes[splits[sourced.note.id]].append(schema.apply(sourced.note, report, sourced.file, sourced.lines))

@@ -164,7 +164,7 @@ def draft_schema(
     """
     from .corpora.catalogue import read_corpus
     from .doc.report import Report
-    from .formats.bundle import replacing
+    from .formats.atomic import atomic_write
     from .schema import Schema
 
     if target is not None and target.exists():
@@ -175,7 +175,7 @@ def draft_schema(
     if target is None:
         typer.echo(text, nl=False)
     else:
-        with replacing(target) as temporary:
+        with atomic_write(target) as temporary:
             temporary.write_text(text, encoding="utf-8")
         typer.echo(f"Written: {target}")
     for title, kind in _TITLES:
@@ -299,10 +299,10 @@ def show(
     from .display import one_line
     from .doc.report import Report
     from .formats import jsonl
-    from .formats.files import keep_apart
+    from .formats.files import check_output_path
 
     if page is not None:
-        keep_apart(source, page)
+        check_output_path(source, page)
         if page.suffix.lower() != ".html":
             raise ClinieError("CIE504", file=page)
     report = Report(source)

@@ -100,7 +100,7 @@ def test_convert_with_a_schema_and_a_split(tmp_path: Path, notes: Path) -> None:
     )
     assert status == 0, output
     status, output = run("convert", "jsonl", tmp_path, tmp_path / "out.spacy", "--schema", "i2b2_2010", "--strict")
-    assert (status, "concept type that the schema does not know: Drug (train.jsonl:1)" in output) == (1, True)
+    assert (status, "concept type that is not in the schema: Drug (train.jsonl:1)" in output) == (1, True)
     assert "[CIE502] 3 items" in output
 
 

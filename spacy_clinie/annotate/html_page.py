@@ -21,7 +21,7 @@ from markupsafe import Markup
 from ..display import shown
 from ..doc.note import Concept, Note
 from ..errors import warn
-from ..formats.bundle import replacing
+from ..formats.atomic import atomic_write
 
 _FILES = ("page.html.jinja", "page.css", "page.js")
 COLOURS = 8
@@ -134,7 +134,7 @@ def write(notes: Iterable[Note], path: Path, *, title: str) -> None:
     title (str): Heading of the page.
     RAISES (ClinieError): CIE004 to CIE006 for a note that is not sound.
     """
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(render(list(notes), title=title), encoding="utf-8")
         size = temporary.stat().st_size
     if size > LARGE:

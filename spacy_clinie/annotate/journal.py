@@ -14,8 +14,8 @@ from ..doc.concepts import REJECTED_KEY, UNANSWERED
 from ..doc.note import Note
 from ..doc.report import Report
 from ..errors import ClinieError, place_of, warn
-from ..formats.bundle import replacing
-from ..formats.files import named
+from ..formats.atomic import atomic_write
+from ..formats.files import name_file_in_errors
 from ..locks import lock
 
 _CODE = re.compile(r"\[([A-Z]+[0-9]+)\]")
@@ -91,7 +91,7 @@ class Failures(Report):
 
     def _write(self, record: dict[str, Any]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with named(self.path), self.path.open("a", encoding="utf-8") as file:
+        with name_file_in_errors(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
 
@@ -121,7 +121,7 @@ class Part:
         except BaseException:
             self.close()
             raise
-        with replacing(self.header) as temporary:
+        with atomic_write(self.header) as temporary:
             temporary.write_text(json.dumps({"pipeline": pipeline}, indent=2), encoding="utf-8")
 
     def __contains__(self, note_id: str) -> bool:
@@ -155,7 +155,7 @@ class Part:
         notes (Iterable[Note]): The notes; those without a line could not be annotated.
         lines (dict[str, str]): A line for each note, by its id.
         """
-        with named(self.path):
+        with name_file_in_errors(self.path):
             self._file.write("".join(f"{line}\n" for line in lines.values()).encode("ascii"))
             self._file.flush()
         self._done |= {note.id: _hash(note.text) for note in notes if note.id in lines}

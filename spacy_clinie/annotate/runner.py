@@ -33,8 +33,17 @@ from ..doc.note import Note
 from ..doc.report import Report
 from ..errors import ClinieError, warn
 from ..formats import brat, docbin, jsonl
-from ..formats.bundle import Ids
-from ..formats.files import NoteFile, all_files, clean, find_files, find_notes, keep_apart, note_path, read_text
+from ..formats.files import (
+    NoteFile,
+    all_files,
+    check_output_path,
+    find_files,
+    find_notes,
+    note_path,
+    read_text,
+    replace_surrogates,
+)
+from ..formats.reading import UniqueIds
 from ..pipelines import load
 from ..schema import Schema
 from . import html_page
@@ -236,13 +245,13 @@ def _read(source: Path, files: list[NoteFile], report: Report) -> Iterator[Note]
     """The notes of the input, without annotation, under ids of their own and in text that UTF-8 can hold."""
     suffix = source.suffix.lower() if source.is_file() else ".txt"
     read = {".txt": _read_texts, ".jsonl": _read_lines, ".spacy": _read_docs}[suffix]
-    ids = Ids(report)
+    ids = UniqueIds(report)
     for note, file, line in read(source, files, report):
-        note.id, halves = clean(note.id)
-        note.text, more = clean(note.text)
+        note.id, halves = replace_surrogates(note.id)
+        note.text, more = replace_surrogates(note.text)
         if halves + more:
-            report.mend("half a character (lone surrogate) was replaced", file, line, halves + more)
-        note.id = ids.unique(note.id, file, line)
+            report.mend("lone surrogate, replaced by U+FFFD", file, line, halves + more)
+        note.id = ids.assign(note.id, file, line)
         yield note
 
 
@@ -331,8 +340,8 @@ def _is_folder(target: Path) -> bool:
 def _check_target(source: Path, target: Path, errors: Path) -> None:
     """Refuse a target that cannot be written before hours of work, and before anything of an earlier job is touched."""
     # Among the input's files, those of a brat folder would replace them or be taken for input by the next job.
-    keep_apart(source, target, ("",) if _is_folder(target) else ())
-    keep_apart(source, errors)
+    check_output_path(source, target, ("",) if _is_folder(target) else ())
+    check_output_path(source, errors)
     # A dash would mean the terminal elsewhere, and no folder of that name.
     if target.name == "-" or (not _is_folder(target) and target.suffix.lower() not in _SUFFIXES):
         raise ClinieError("CIE433", target=target)
@@ -350,7 +359,7 @@ def _check_brat(nlp: Language, notes: Iterable[Note], target: Path) -> None:
         if isinstance(component, ClinieComponent) and component.schema:
             labels += component.schema.relations
         for label in labels:
-            if not brat.can_hold(label):
+            if not brat.is_valid_type(label):
                 raise ClinieError("CIE445", component=name, label=label, format="brat")
     for note in notes:
         note_path(target, note.id, ".txt")

@@ -10,8 +10,8 @@ from spacy.schemas import ConfigSchemaTraining
 
 from ..components.decoder_prompt import DecoderPrompt
 from ..errors import ClinieError
-from ..formats.bundle import replacing
-from ..formats.files import keep_apart
+from ..formats.atomic import atomic_write
+from ..formats.files import check_output_path
 from ..models.lm_tokenizer import Reader
 
 
@@ -26,7 +26,7 @@ def export(config: Path, target: Path, overrides: dict[str, Any]) -> int:
     RAISES (ClinieError): CIE329 if the config trains no such component, CIE330 if it cannot be read or its training
         data hold nothing, or what `DecoderPrompt.settle` raises.
     """
-    keep_apart(config, target)
+    check_output_path(config, target)
     try:
         settings = util.load_config(config, overrides=overrides)
         nlp = util.load_model_from_config(settings, auto_fill=True)
@@ -44,7 +44,7 @@ def export(config: Path, target: Path, overrides: dict[str, Any]) -> int:
     if not components:
         raise ClinieError("CIE329", config=config.name)
     lines = 0
-    with replacing(target) as temporary, temporary.open("w", encoding="utf-8") as out:
+    with atomic_write(target) as temporary, temporary.open("w", encoding="utf-8") as out:
         for component in components:
             component.settle(examples, given.get(component.name, {}).get("labels"))
             component.reader = Reader.create(_base(nlp, component))

@@ -189,7 +189,7 @@ class ClinieComponent(TrainablePipe):
         named = {doc.user_data[SCHEMA_KEY]: self.schema_of(doc) for doc in docs if doc.user_data.get(SCHEMA_KEY)}
         others = [note_from_doc(doc) for doc in docs if not doc.user_data.get(SCHEMA_KEY)]
         annotated = any(note.concepts for note in others)
-        drafts = [Schema.draft(others, name=self.name).undescribed()] if annotated else []
+        drafts = [Schema.draft(others, name=self.name).without_descriptions()] if annotated else []
         if not named and not drafts:
             raise ClinieError("CIE461", component=self.name)
         return Schema.union([*named.values(), *drafts], name=self.name)

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..doc.note import Note
 from ..doc.report import Report
 from ..errors import ClinieError
-from ..formats import bioc, brat, docbin, i2b2, jsonl, phee, pubtator, radgraph, synthetic
+from ..formats import bioc, brat, docbin, i2b2, jsonl, marked_text, phee, pubtator, radgraph
 from ..formats.source import SourcedNote
 
 AGREEMENT = "under a data use agreement, to be brought by the user"
@@ -39,7 +39,7 @@ class Corpus:
     description (str): One sentence.
     format (str): Name of its format.
     schema (str): Name of its schema.
-    split (str): How it is divided, in words; `splits.splits_of` does it.
+    split (str): How it is divided, in words; `splits.assign_splits` does it.
     licence (str): Under what terms it can be had.
     group (str | None): Regular expression that finds in a note's id what notes of one origin share.
     pairwise (tuple[str, ...]): Types of brat's `*` lines that stand for a relation between every two members.
@@ -95,7 +95,7 @@ FORMATS = {
             "pubtator", "title, abstract and tab-separated mentions", pubtator.read, pubtator.write, pubtator.SUFFIXES
         ),
         Format("bioc", "BioC as .xml or .json", bioc.read, bioc.write, bioc.SUFFIXES),
-        Format("marked-text", ".txt files with the annotation written into the text", synthetic.read),
+        Format("marked-text", ".txt files with the annotation written into the text", marked_text.read),
     )
 }
 

@@ -13,12 +13,12 @@ from ..doc.report import Report
 from ..doc.tokenizer import make_tokenizer
 from ..errors import ClinieError
 from ..formats import docbin, jsonl
-from ..formats.bundle import replacing
-from ..formats.files import SPLITS, keep_apart
+from ..formats.atomic import atomic_write
+from ..formats.files import SPLITS, check_output_path
 from ..formats.source import SourcedNote
 from ..schema import Schema
 from .catalogue import read_corpus, resolve
-from .splits import splits_of
+from .splits import assign_splits
 
 SPACY, JSONL = ".spacy", ".jsonl"
 
@@ -46,7 +46,7 @@ def convert(
         raise ClinieError("CIE255", path=target.name)
     known, raw = resolve(corpus)
     for written in (target, report_path(target)):
-        keep_apart(known.locate(source) if known else source, written, raw.suffixes)
+        check_output_path(known.locate(source) if known else source, written, raw.suffixes)
     name = schema or (known.schema if known else None)
     types = Schema.load(name) if name else None
     report = Report(source)
@@ -59,7 +59,7 @@ def convert(
         docbin.save(_docs(notes, report), target)
     else:
         jsonl.write((note for note, _ in notes), target)
-    with replacing(report_path(target)) as temporary:
+    with atomic_write(report_path(target)) as temporary:
         temporary.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
     return report
 
@@ -91,7 +91,7 @@ def _read_split(corpus: str, source: Path, report: Report, split: str, group: st
     """The notes of a split, and in the report what was remarked on their files and on files without notes."""
     remembering = _Remembering()
     found = list(read_corpus(corpus, source, remembering))
-    splits = splits_of(((sourced.note.id, sourced.split) for sourced in found), group)
+    splits = assign_splits(((sourced.note.id, sourced.split) for sourced in found), group)
     name = SPLITS.get(split.lower(), split)
     if name not in splits.values():
         raise ClinieError("CIE256", split=split, path=source.name, splits=", ".join(sorted(set(splits.values()))))
@@ -102,7 +102,7 @@ def _read_split(corpus: str, source: Path, report: Report, split: str, group: st
             report._remark(kind, reason, file, line, count)
     for sourced in found:
         if sourced.note.id not in splits:
-            report.drop("document on which the layout is silent, while it tells the split of others", sourced.file)
+            report.drop("document without a split, although others have one", sourced.file)
     if len(wanted) < len(splits):
         report.leave_out("document of another split", source, count=len(splits) - len(wanted))
     return wanted
@@ -110,13 +110,13 @@ def _read_split(corpus: str, source: Path, report: Report, split: str, group: st
 
 def _stems(found: list[SourcedNote]) -> set[Path]:
     """The files of notes, without suffix, for a note may consist of several files."""
-    return {file.with_suffix("") for sourced in found for file in (sourced.file, *sourced.others)}
+    return {file.with_suffix("") for sourced in found for file in (sourced.file, *sourced.other_files)}
 
 
 def _typed(sourced: SourcedNote, types: Schema | None, report: Report) -> Note:
     note = sourced.note
     if types:
-        note = types.apply(note, report, sourced.file, sourced.lines, sourced.relations_at)
+        note = types.apply(note, report, sourced.file, sourced.lines, sourced.relation_locations)
     report.add(note)
     return note
 
@@ -132,7 +132,11 @@ def _docs(notes: Iterable[tuple[Note, SourcedNote]], report: Report) -> Iterator
                 raise ClinieError("CIE257", note=note.id, what=what)
         for concept in snapped:
             blank = not note.text[concept.start : concept.end].strip()
-            reason = "concept of blanks alone, on a token beside it" if blank else "concept snapped outward to tokens"
+            reason = (
+                "concept of whitespace alone, moved to an adjacent token"
+                if blank
+                else "concept extended to token boundaries"
+            )
             report.mend(reason, sourced.file, sourced.lines.get(concept.id))
         report.flat_entities += len(doc.ents)
         yield doc

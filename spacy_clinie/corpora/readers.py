@@ -15,8 +15,8 @@ from spacy.vocab import Vocab
 from ..doc.concepts import ID_KEY, SCHEMA_KEY
 from ..doc.report import Report
 from ..errors import ClinieError, warn
-from ..formats.bundle import find_bundles
 from ..formats.docbin import codecs_found_once
+from ..formats.reading import find_corpus_files
 from .splits import overlapping, ranked
 
 
@@ -109,7 +109,7 @@ _Stamp = tuple[Path, int, int]
 
 
 def _files(path: Path) -> tuple[_Stamp, ...]:
-    files = [file for file, _ in find_bundles(Path(path), (".spacy",), Report())]
+    files = [file for file, _ in find_corpus_files(Path(path), (".spacy",), Report())]
     return tuple((file, file.stat().st_mtime_ns, file.stat().st_size) for file in files)
 
 

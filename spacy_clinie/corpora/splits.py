@@ -18,7 +18,7 @@ SHARED_WORDS, FEWEST_WORDS = 12, 6
 SEVERAL, _PART = 3, 0.5
 
 
-def splits_of(notes: Iterable[tuple[str, str | None]], group: str | None = None) -> dict[str, str]:
+def assign_splits(notes: Iterable[tuple[str, str | None]], group: str | None = None) -> dict[str, str]:
     """Assign every note of a corpus to a split.
 
     Files and folders named train, dev or test decide if there are such; where they say train and test only, a tenth
@@ -83,10 +83,10 @@ def overlapping(texts: Iterable[str], others: Iterable[str]) -> list[int]:
         the texts have, as headers of notes, counts only where it is half of a text and more. Capitals and the signs
         between words make no difference.
     """
-    return overlapping_and_alike(texts, others)[0]
+    return overlapping_and_boilerplate(texts, others)[0]
 
 
-def overlapping_and_alike(texts: Iterable[str], others: Iterable[str]) -> tuple[list[int], list[int]]:
+def overlapping_and_boilerplate(texts: Iterable[str], others: Iterable[str]) -> tuple[list[int], list[int]]:
     """The same, and the texts that share with the others only what counts as a header.
 
     texts (Iterable[str]): Texts.

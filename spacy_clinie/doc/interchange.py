@@ -43,7 +43,7 @@ def doc_from_note(make_doc: Callable[[str], Doc], note: Note) -> tuple[Doc, list
     scores = [concept.score for concept in note.concepts]
     set_concepts(doc, spans, None if all(score is None for score in scores) else scores, details)
     index = {concept.id: i for i, concept in enumerate(note.concepts)}
-    if not note.silent:
+    if not note.relations_unknown:
         set_relations(doc, [(index[r.head], index[r.tail], r.label, r.score) for r in note.relations])
     return doc, snapped
 

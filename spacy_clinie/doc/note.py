@@ -115,7 +115,7 @@ class Note:
     relations_known: bool = field(default=True, compare=False)
 
     @property
-    def silent(self) -> bool:
+    def relations_unknown(self) -> bool:
         """Whether it says nothing about relations, not even that there are none."""
         return not (self.relations_known or self.relations)
 
@@ -165,7 +165,7 @@ class Note:
                 record["attributes"] = dict(concept.attributes)
             concepts.append(record)
         relations = [{"head": r.head, "tail": r.tail, "label": r.label, "score": r.score} for r in self.relations]
-        known = {"relations_known": False} if self.silent else {}
+        known = {"relations_known": False} if self.relations_unknown else {}
         return {"id": self.id, "text": self.text, "concepts": concepts, "relations": relations, **known}
 
     @classmethod
@@ -219,7 +219,7 @@ def attributes_of(record: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def joined(known: str, value: str) -> str:
+def merge_values(known: str, value: str) -> str:
     """Several values of one attribute in one.
 
     known (str): Values, with `|` between them.

@@ -1,9 +1,9 @@
-"""BioC, as XML or JSON, on the `bioc` library: passages at their offsets, annotations with one or several locations,
-relations between two annotations. An annotation's infons become attributes. Those of relations, other than type and
-score, and of sentences, passages, documents and collections are left out, and counted.
+"""BioC as XML or JSON, on the `bioc` library: passages at their offsets, annotations with one or more locations,
+relations between two annotations. The infons of an annotation become attributes. Other infons are left out and counted,
+except type and score of relations.
 
-The format leaves open what its offsets count, and tools differ: characters, UTF-8 bytes or UTF-16 units. Where an
-annotation records its text, the unit is taken that makes recorded and real text agree.
+The format does not define the unit of offsets, and tools differ: characters, UTF-8 bytes or UTF-16 units. Recorded text
+of annotations decides: the unit with most matches is chosen.
 """
 
 import re
@@ -29,25 +29,26 @@ from bioc import (
 from ..doc.note import Concept, Note, Relation, attributes_of
 from ..doc.report import Report
 from ..errors import ClinieError
-from .bioc_documents import TYPE, json_documents, leave_out_infons, xml_documents
-from .bundle import Ids, at_least_one, find_bundles, make_sound, replacing, take_free
-from .files import clean, field_name
-from .identifiers import closest, identifiers_of
-from .offsets import Counting, counted_in
+from .atomic import atomic_write
+from .bioc_documents import TYPE, json_documents, report_infons, xml_documents
+from .files import field_name, replace_surrogates
+from .identifiers import closest_pair, split_identifiers
+from .offsets import OffsetMap, make_offset_map
+from .reading import UniqueIds, find_corpus_files, repair, require_notes, unique_name
 from .source import SourcedNote
 
 SUFFIXES = (".xml", ".json")
 SCORE = "score"
 _TAIL_ROLES = {"tail", "arg2", "object", "target"}
 _ROLES = _TAIL_ROLES | {"head", "arg1", "subject", "source", ""}
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-# More blanks than this between passages are no text, but a wrong offset.
-_MOST_BLANKS = 1_000_000
+_INVALID_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# A larger gap between passages is a wrong offset.
+_MAX_BLANKS = 1_000_000
 _RELATION_TYPES = (TYPE, "relation type", "relation")
 
 
 class _Unit(NamedTuple):
-    """What an offset counts: units of so many bytes in an encoding."""
+    """The unit of offsets: so many bytes in an encoding."""
 
     name: str
     encoding: str
@@ -58,24 +59,24 @@ _UNITS = (_Unit("characters", "utf-32-le", 4), _Unit("bytes", "utf-8", 1), _Unit
 
 
 def read(path: Path, report: Report) -> Iterator[SourcedNote]:
-    """Read documents. Gaps between passages are filled with blanks and a line break.
+    """Read documents. Gaps between passages are filled with spaces and a line break.
 
     path (Path): A file, or a folder with `.xml` and `.json` files.
-    report (Report): Counts what cannot be used. The line is the one where the document begins; in JSON, it is the
-        number of the document in the file.
-    YIELDS (SourcedNote): Notes.
+    report (Report): Counts what cannot be read. Its lines are the first lines of documents or, for JSON, the number of
+        the document in the file.
+    YIELDS (SourcedNote): The notes.
     RAISES (ClinieError): CIE200, CIE201, CIE250 if there is nothing to read.
     """
-    return at_least_one(_read(path, report), path, "bioc", report)
+    return require_notes(_read(path, report), path, "bioc", report)
 
 
 def write(notes: Iterable[Note], path: Path) -> None:
     """Write documents of one passage each.
 
     notes (Iterable[Note]): The notes.
-    path (Path): The file, replaced once all of it is written; JSON if its name ends in `.json`, XML otherwise.
-    RAISES (ClinieError): CIE004 to CIE006 for a note that is not whole; CIE252 for control characters, which XML does
-        not have, and for attributes with a name that the format needs itself.
+    path (Path): The file, written atomically; JSON if its name ends in `.json`, otherwise XML.
+    RAISES (ClinieError): CIE004 to CIE006 for an invalid note; CIE252 for control characters, which XML does not allow,
+        and for attributes with reserved names.
     """
 
     collection = BioCCollection()
@@ -86,25 +87,25 @@ def write(notes: Iterable[Note], path: Path) -> None:
         if not as_json and not all(map(_in_xml, _strings(note))):
             raise ClinieError("CIE252", format="BioC XML", what="control characters", note=note.id)
         collection.add_document(_document(note))
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         text = biocjson.dumps(collection) if as_json else biocxml.dumps(collection, pretty_print=False)
         temporary.write_bytes(text.encode("utf-8"))
 
 
 def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
-    ids = Ids(report)
-    for file, split in find_bundles(path, SUFFIXES, report):
+    ids = UniqueIds(report)
+    for file, split in find_corpus_files(path, SUFFIXES, report):
         documents = json_documents if file.suffix.lower() == ".json" else xml_documents
         for document, line in documents(file, report):
             note = _note(document, report, file, line)
             if note is None:
                 continue
-            make_sound(note, report, file, line)
-            # Now it is known which mentions can be used.
+            repair(note, report, file, line)
+            # Only now it is known which mentions are valid.
             if unnamed := [relation for relation in _relations(document) if not relation.nodes]:
                 _add_between_identifiers(unnamed, note, report, file, line)
-                make_sound(note, report, file, line)
-            note.id = ids.unique(note.id, file, line)
+                repair(note, report, file, line)
+            note.id = ids.assign(note.id, file, line)
             lines = {} if line is None else dict.fromkeys((concept.id for concept in note.concepts), line)
             yield SourcedNote(note, file, split, lines)
 
@@ -125,41 +126,41 @@ def _note(document: BioCDocument, report: Report, file: Path, line: int | None) 
     if document.id in (None, "") or not all(type(offset) is int and isinstance(text, str) for offset, text in pieces):
         report.drop("document without an id, or with passages that are not text", file, line)
         return None
-    halves = sum(clean(text)[1] for _, text in pieces)
+    halves = sum(replace_surrogates(text)[1] for _, text in pieces)
     if halves:
-        report.mend("half a character (lone surrogate) was replaced", file, line, halves)
-    begun_anew = _tell_apart(document)
-    if begun_anew:
-        report.mend("ids of annotations that begin anew in a passage or sentence: told apart", file, line, begun_anew)
+        report.mend("lone surrogate, replaced by U+FFFD", file, line, halves)
+    duplicates = _rename_duplicate_ids(document)
+    if duplicates:
+        report.mend("annotation id reused in a passage or sentence, renamed", file, line, duplicates)
     usable = _usable(annotations)
     if len(usable) < len(annotations):
-        report.drop("annotation without type or place", file, line, len(annotations) - len(usable))
+        report.drop("annotation without a type or location", file, line, len(annotations) - len(usable))
     reading = _Reading.best(pieces, usable)
     if reading is None:
-        report.drop("document whose passages lie over each other or far apart", file, line)
+        report.drop("document with overlapping or distant passages", file, line)
         return None
-    reading.tell(report, file, line)
+    reading.report_changes(report, file, line)
     text = reading.buffer.decode(reading.unit.encoding)
-    counting = counted_in(reading.unit.name, text)
-    note = Note(str(document.id), text, [_concept(annotation, counting) for annotation in usable])
+    offset_map = make_offset_map(reading.unit.name, text)
+    note = Note(str(document.id), text, [_concept(annotation, offset_map) for annotation in usable])
     for relation in (relation for relation in _relations(document) if relation.nodes):
         found = _relation(relation, unused)
         if found:
             note.relations.append(found)
-            _leave_out_roles(relation, report, file, line)
+            _report_roles(relation, report, file, line)
         else:
             report.drop("relation without a type, or not between two annotations", file, line)
-    leave_out_infons(unused, report, file, line)
+    report_infons(unused, report, file, line)
     return note
 
 
 class _Reading(NamedTuple):
-    """A document's text under the assumption that offsets count a certain unit.
+    """The text of a document, assuming a unit of offsets.
 
     unit (_Unit): The unit.
-    end (str): How lines end. XML makes one character of what were two in the text that was annotated.
-    buffer (bytes): The text in the unit's encoding.
-    differing (int): Annotations that record another text than stands at their offsets.
+    end (str): The line end. XML turns "\\r\\n" of the annotated text into one character.
+    buffer (bytes): The text in the encoding of the unit.
+    differing (int): Annotations whose recorded text differs from the text at their offsets.
     """
 
     unit: _Unit
@@ -169,7 +170,7 @@ class _Reading(NamedTuple):
 
     @classmethod
     def best(cls, pieces: list[tuple[int, str]], annotations: list[BioCAnnotation]) -> "_Reading | None":
-        """The reading that fits what annotations record; None if passages cannot be put together in any."""
+        """The reading with most matching annotations; None if the passages fit together in none."""
         whole = "".join(text for _, text in pieces)
         units = _UNITS[:1] if whole.isascii() else _UNITS
         ends = ("\n", "\r\n") if "\n" in whole and "\r" not in whole else ("\n",)
@@ -183,19 +184,19 @@ class _Reading(NamedTuple):
         return min(found, key=lambda reading: reading.differing, default=None)
 
     def agrees(self, annotation: BioCAnnotation) -> bool:
-        """Whether an annotation records the text that stands at its offsets. That of several pieces is what stands
-        there from first to last, or the pieces, in the order of the text or their own, no letter or digit between."""
+        """Whether the recorded text of an annotation matches the text at its offsets. With several locations, it may be
+        the whole span, or the pieces in either order with no letter or digit in between."""
         if not annotation.text:
             return True
-        recorded = clean(str(annotation.text))[0].replace("\n", self.end).encode(self.unit.encoding)
+        recorded = replace_surrogates(str(annotation.text))[0].replace("\n", self.end).encode(self.unit.encoding)
         size = self.unit.size
         pieces = [(place.offset * size, (place.offset + place.length) * size) for place in annotation.locations]
         if self.buffer[min(pieces)[0] : max(last for _, last in pieces)] == recorded:
             return True
-        return len(pieces) > 1 and any(self._stand_in(recorded, order) for order in (pieces, sorted(pieces)))
+        return len(pieces) > 1 and any(self._match_pieces(recorded, order) for order in (pieces, sorted(pieces)))
 
-    def _stand_in(self, recorded: bytes, pieces: list[tuple[int, int]]) -> bool:
-        """Whether pieces of the text are what a recorded text has of letters and digits, one behind the other."""
+    def _match_pieces(self, recorded: bytes, pieces: list[tuple[int, int]]) -> bool:
+        """Whether the pieces, one after the other, contain all letters and digits of a recorded text."""
         text, at = recorded.decode(self.unit.encoding), 0
         for first, last in pieces:
             piece = self.buffer[first:last].decode(self.unit.encoding, "replace")
@@ -205,14 +206,14 @@ class _Reading(NamedTuple):
             at = found + len(piece)
         return not any(map(str.isalnum, text[at:]))
 
-    def tell(self, report: Report, file: Path, line: int | None) -> None:
-        """Say what had to be taken otherwise."""
+    def report_changes(self, report: Report, file: Path, line: int | None) -> None:
+        """Report how the reading differs from the default."""
         if self.unit is not _UNITS[0]:
             report.mend(f"offsets count {self.unit.name}, not characters", file, line)
         if self.end != "\n":
             report.mend("offsets count line ends as two characters", file, line)
         if self.differing:
-            report.mend("recorded string differs from the text at its offsets", file, line, self.differing)
+            report.mend("recorded text differs from the text at the offsets", file, line, self.differing)
 
 
 def _join(pieces: list[tuple[int, str]], unit: _Unit) -> bytes | None:
@@ -221,32 +222,32 @@ def _join(pieces: list[tuple[int, str]], unit: _Unit) -> bytes | None:
     for offset, text in sorted(pieces, key=lambda piece: piece[0]):
         gap = offset - end
         blanks += gap
-        if gap < 0 or blanks > _MOST_BLANKS:
+        if gap < 0 or blanks > _MAX_BLANKS:
             return None
-        parts.append((("\n".rjust(gap) if gap else "") + clean(text)[0]).encode(unit.encoding))
+        parts.append((("\n".rjust(gap) if gap else "") + replace_surrogates(text)[0]).encode(unit.encoding))
         end += len(parts[-1]) // unit.size
     return b"".join(parts)
 
 
 def _relations(document: BioCDocument) -> Iterator[BioCRelation]:
-    """Those of a document, of its passages and of their sentences."""
+    """The relations of a document, its passages and their sentences."""
     yield from document.relations
     for passage in document.passages:
         for part in (passage, *passage.sentences):
             yield from part.relations
 
 
-def _tell_apart(document: BioCDocument) -> int:
-    """Give annotations whose ids stand in an earlier passage or sentence new ones. Relations mean what is nearest: in
-    their sentence, then in their passage, then the first of the document.
+def _rename_duplicate_ids(document: BioCDocument) -> int:
+    """Rename annotations whose ids occur in an earlier passage or sentence. A relation refers to the nearest: in its
+    sentence, then in its passage, then the first in the document.
 
-    RETURNS (int): How many annotations got new ids.
+    RETURNS (int): The number of renamed annotations.
     """
     taken: dict[str, int] = {}
 
     def renamed(annotations: list[BioCAnnotation]) -> dict[str, str]:
         names = {str(one.id): "" for one in annotations if one.id not in (None, "")}
-        names = {name: take_free(name, taken) for name in names}
+        names = {name: unique_name(name, taken) for name in names}
         for one in annotations:
             one.id = names.get(str(one.id), one.id)
         return names
@@ -260,7 +261,7 @@ def _tell_apart(document: BioCDocument) -> int:
         own = renamed(passage.annotations)
         inner = [renamed(sentence.annotations) for sentence in passage.sentences]
         for names in inner:
-            own = names | own  # its own, then those of the first sentence
+            own = names | own  # its own first, then those of the first sentence
         point(passage.relations, own)
         for sentence, names in zip(passage.sentences, inner, strict=True):
             point(sentence.relations, own | names)
@@ -286,17 +287,17 @@ def _is_usable(annotation: BioCAnnotation) -> bool:
     return bool(annotation.infons.get(TYPE)) and all(type(value) is int and value >= 0 for value in places)
 
 
-def _concept(annotation: BioCAnnotation, counting: Counting) -> Concept:
+def _concept(annotation: BioCAnnotation, offset_map: OffsetMap) -> Concept:
     attributes = attributes_of(annotation.infons)
-    label, score = attributes.pop(TYPE), _take_score(attributes)
+    label, score = attributes.pop(TYPE), _pop_score(attributes)
     places = sorted((location.offset, location.offset + location.length) for location in annotation.locations)
-    fragments = [(counting.character(start), counting.character(end)) for start, end in places]
+    fragments = [(offset_map.to_character(start), offset_map.to_character(end)) for start, end in places]
     start, end = fragments[0][0], max(last for _, last in fragments)
     return Concept(str(annotation.id), start, end, label, score, fragments if len(fragments) > 1 else [], attributes)
 
 
 def _relation(relation: BioCRelation, unused: list[tuple[str, Any]]) -> Relation | None:
-    """A relation, if it is one. Its infons without type and score are added to the unused ones."""
+    """A relation, or None if it is invalid. Its infons other than type and score are added to the unused ones."""
     if len(relation.nodes) != 2 or not isinstance(relation.infons, dict):
         return None
     infons = attributes_of(relation.infons)
@@ -306,7 +307,7 @@ def _relation(relation: BioCRelation, unused: list[tuple[str, Any]]) -> Relation
     head, tail = relation.nodes
     if _role(head) in _TAIL_ROLES:
         head, tail = tail, head
-    score = _take_score(infons)
+    score = _pop_score(infons)
     unused.append(("relation", infons))
     return Relation(str(head.refid), str(tail.refid), label, score)
 
@@ -314,44 +315,44 @@ def _relation(relation: BioCRelation, unused: list[tuple[str, Any]]) -> Relation
 def _add_between_identifiers(
     relations: Sequence[BioCRelation], note: Note, report: Report, file: Path, line: int | None
 ) -> None:
-    """Relations that name their ends by identifiers in their infons, as in BC5CDR and BioRED. Which infons of an
-    annotation hold identifiers is not said: one that holds both ends', or else any. What relations and annotations both
-    have, as who made them, is none."""
+    """Add relations whose infons name their ends by identifiers, as in BC5CDR and BioRED. It is not marked which infons
+    of an annotation are identifiers: preferably one infon with those of both ends, otherwise any. An infon that
+    relations have, too, such as the annotator, is not one."""
     mentions: defaultdict[str, list[Concept]] = defaultdict(list)
     held: defaultdict[str, set[str]] = defaultdict(set)  # by key
     for concept in note.concepts:
         for key, value in concept.attributes.items():
-            held[key] |= identifiers_of(value)
-        for name in {name for value in concept.attributes.values() for name in identifiers_of(value)}:
+            held[key] |= split_identifiers(value)
+        for name in {name for value in concept.attributes.values() for name in split_identifiers(value)}:
             mentions[name].append(concept)
-    pair_of = cache(lambda first, second: closest(mentions[first], mentions[second]))
+    pair_of = cache(lambda first, second: closest_pair(mentions[first], mentions[second]))
     for relation in relations:
         infons = attributes_of(relation.infons if isinstance(relation.infons, dict) else {})
         label = next((infons.pop(key) for key in reversed(_RELATION_TYPES) if infons.get(key)), None)
-        score = _take_score(infons)
-        named = {key: value for key, value in infons.items() if value in mentions and key not in held}
-        ends = [[key for key, value in named.items() if value in values] for values in held.values()]
-        both = next((keys for keys in (*ends, list(named)) if len(keys) == 2), [])
+        score = _pop_score(infons)
+        candidates = {key: value for key, value in infons.items() if value in mentions and key not in held}
+        ends = [[key for key, value in candidates.items() if value in values] for values in held.values()]
+        both = next((keys for keys in (*ends, list(candidates)) if len(keys) == 2), [])
         pair = pair_of(*(infons.pop(key) for key in both)) if both else None
         if pair is None or label is None:
             report.drop("relation without a type, or not between two annotations or identifiers", file, line)
             continue
         note.relations.append(Relation(pair[0].id, pair[1].id, label, score))
-        report.mend("relation between identifiers: set between their closest mentions", file, line)
-        leave_out_infons([("relation", infons)], report, file, line)
+        report.mend("relation between identifiers, assigned to their closest mentions", file, line)
+        report_infons([("relation", infons)], report, file, line)
 
 
 def _role(node: BioCNode) -> str:
     return "" if node.role is None else str(node.role).lower()
 
 
-def _leave_out_roles(relation: BioCRelation, report: Report, file: Path, line: int | None) -> None:
+def _report_roles(relation: BioCRelation, report: Report, file: Path, line: int | None) -> None:
     for role in map(_role, relation.nodes):
         if role not in _ROLES:
             report.leave_out(f"role in a relation: {field_name(role)}", file, line)
 
 
-def _take_score(infons: dict[str, str]) -> float | None:
+def _pop_score(infons: dict[str, str]) -> float | None:
     try:
         score = float(infons[SCORE])
     except (KeyError, ValueError):
@@ -397,4 +398,4 @@ def _strings(note: Note) -> Iterator[Any]:
 
 
 def _in_xml(text: str) -> bool:
-    return _NOT_XML.search(text) is None
+    return _INVALID_IN_XML.search(text) is None

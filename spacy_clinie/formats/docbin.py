@@ -21,8 +21,9 @@ from ..doc.note import Note
 from ..doc.relations import LENGTH_KEY, RELATIONS_KEY, relation_indexes, relations_fit, set_relations
 from ..doc.report import Report
 from ..doc.tokenizer import make_tokenizer
-from .bundle import Ids, at_least_one, find_bundles, make_sound, replacing
+from .atomic import atomic_write
 from .files import field_name
+from .reading import UniqueIds, find_corpus_files, repair, require_notes
 from .source import SourcedNote
 
 SUFFIXES = (".spacy",)
@@ -56,7 +57,7 @@ def read(path: Path, report: Report) -> Iterator[SourcedNote]:
         of the Doc.
     RAISES (ClinieError): CIE200, CIE201, CIE250 if there is nothing to read.
     """
-    return at_least_one(_read(path, report), path, "docbin", report)
+    return require_notes(_read(path, report), path, "docbin", report)
 
 
 def write(notes: Iterable[Note], path: Path) -> None:
@@ -76,13 +77,13 @@ def save(docs: Iterable[Doc], path: Path) -> None:
     docs (Iterable[Doc]): The Docs.
     path (Path): The file, replaced once all of it is written.
     """
-    with replacing(path) as temporary, codecs_found_once():
+    with atomic_write(path) as temporary, codecs_found_once():
         DocBin(attrs=_ATTRS, store_user_data=True, docs=docs).to_disk(temporary)
 
 
 def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
-    ids = Ids(report)
-    for file, split in find_bundles(path, SUFFIXES, report):
+    ids = UniqueIds(report)
+    for file, split in find_corpus_files(path, SUFFIXES, report):
         for number, doc in enumerate(_docs(file, report), start=1):
             note = _note(doc, number, report, file)
             if note is None:
@@ -92,8 +93,8 @@ def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
                 report.leave_out(f"spans of another group: {field_name(str(key))}", file, number, count)
             for what in _unread(doc):
                 report.leave_out(what, file, number)
-            make_sound(note, report, file, number)
-            note.id = ids.unique(note.id, file, number)
+            repair(note, report, file, number)
+            note.id = ids.assign(note.id, file, number)
             yield SourcedNote(note, file, split, dict.fromkeys((concept.id for concept in note.concepts), number))
 
 

@@ -1,4 +1,4 @@
-"""What every raw format needs from files: text exactly as it stands there, its lines, and which files are notes."""
+"""Files of raw corpora: find them, read and write their text unchanged, and tell their splits."""
 
 import json
 import os
@@ -27,7 +27,7 @@ SPLITS = {
     "test": "test",
     "testing": "test",
 }
-# Names of files that lie beside the notes in the corpora as they are published.
+# Files about a corpus, which published corpora keep beside the notes.
 ABOUT = {"readme", "source", "license", "licence"}
 _OF_NOTES = {"data", "set", "corpus", "notes", "files", "split"}
 _UNMISTAKABLE = {"train", "dev"}
@@ -37,11 +37,11 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class NoteFile(NamedTuple):
-    """A file that is a note.
+    """A file with one note.
 
     path (Path): The file.
-    id (str): Its name without the suffix, or its relative path without the suffix where two files share a name.
-    split (str | None): `train`, `dev` or `test`, if a folder says so.
+    id (str): Its name without suffix, or its relative path without suffix if two files have the same name.
+    split (str | None): `train`, `dev` or `test`, if a folder name says so.
     """
 
     path: Path
@@ -52,23 +52,24 @@ class NoteFile(NamedTuple):
 def find_notes(
     folder: Path, suffix: str, report: Report, annotations: Iterable[Path] = (), beside: tuple[str, ...] = ()
 ) -> list[NoteFile]:
-    """Find the notes of a corpus that has a file for each, at any depth and always in the same order.
+    """Find the notes of a corpus with one file per note, recursively.
 
-    folder (Path): The folder; a single file with that suffix is taken as well.
-    suffix (str): In small letters, such as `.txt`; capitals in file names make no difference.
-    report (Report): Counts what is no note (README and the like, other suffixes) and notes that had to be told apart by
-        folder.
-    annotations (Iterable[Path]): Files of annotations. A file that has one is a note even if it is called README.
-    beside (tuple[str, ...]): Suffixes of files that belong to notes.
+    folder (Path): A folder, or a single file with that suffix.
+    suffix (str): In lower case, such as `.txt`. The case of file names is ignored.
+    report (Report): Counts files that are not notes (README and the like, other suffixes) and duplicate ids.
+    annotations (Iterable[Path]): Annotation files. A file that has one is a note even if it is called README.
+    beside (tuple[str, ...]): Suffixes of other files that belong to notes.
     RETURNS (list[NoteFile]): The files, sorted by path.
-    RAISES (ClinieError): CIE200 if there is no such path, CIE201 if it holds no such file.
+    RAISES (ClinieError): CIE200 if the path does not exist, CIE201 if it has no such file.
     """
     folder = Path(folder)
     if folder.is_file():
         if not folder.name.lower().endswith(suffix):
             raise ClinieError("CIE201", path=folder.name, suffix=suffix)
-        return [NoteFile(folder, _printable(folder.stem, folder, report), split_of(folder.parent, folder.parent))]
-    tell_unread(folder, (suffix, *beside), report)
+        return [
+            NoteFile(folder, _printable(folder.stem, folder, report), split_from_path(folder.parent, folder.parent))
+        ]
+    report_unread_files(folder, (suffix, *beside), report)
     annotated = {path.stem for path in annotations}
     paths = []
     for path in by_stem(find_files(folder, suffix, report), report).values():
@@ -83,23 +84,22 @@ def find_notes(
     for path in paths:
         note_id = path.stem
         if names[path.stem] > 1:
-            report.mend("two notes with one id: told apart by folder", path)
+            report.mend("duplicate note id, the folder was added", path)
             note_id = path.relative_to(folder).with_suffix("").as_posix()
         note_id = _printable(note_id, path, report)
-        found.append(NoteFile(path, note_id, split_of(path.parent, folder)))
+        found.append(NoteFile(path, note_id, split_from_path(path.parent, folder)))
     return found
 
 
 def find_files(folder: Path, suffix: str | tuple[str, ...], report: Report) -> list[Path]:
-    """Find files by suffix, at any depth and always in the same order. Links to folders are followed, but no folder
-    is read twice.
+    """Find files by suffix, recursively. Links to folders are followed, but no folder is read twice.
 
     folder (Path): The folder.
-    suffix (str | tuple[str, ...]): In small letters, such as `.ann`; capitals in file names make no difference.
-    report (Report): Counts hidden files (macOS puts a `._note.txt` beside each `note.txt`), which are left out, and
-        what cannot be opened.
+    suffix (str | tuple[str, ...]): In lower case, such as `.ann`. The case of file names is ignored.
+    report (Report): Counts hidden files, which are skipped (macOS adds `._note.txt` to each `note.txt`), and what
+        cannot be opened.
     RETURNS (list[Path]): The files, sorted by path.
-    RAISES (ClinieError): CIE200 if there is no such folder.
+    RAISES (ClinieError): CIE200 if the folder does not exist.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -117,22 +117,21 @@ def find_files(folder: Path, suffix: str | tuple[str, ...], report: Report) -> l
     return found
 
 
-def tell_unread(folder: Path, suffixes: tuple[str, ...], report: Report) -> None:
-    """Count the files of a folder that have other suffixes than those that are read, but for hidden ones and what is
-    called README or the like.
+def report_unread_files(folder: Path, suffixes: tuple[str, ...], report: Report) -> None:
+    """Count the files of a folder that are not read because of their suffix. Hidden files, README and the like are not
+    counted.
 
-    folder (Path): The folder, at any depth.
-    suffixes (tuple[str, ...]): In small letters, such as `.txt`; capitals in file names make no difference.
+    folder (Path): The folder, searched recursively.
+    suffixes (tuple[str, ...]): The suffixes that are read, in lower case. The case of file names is ignored.
     report (Report): The report.
     """
     for path in all_files(folder):
         if not (_is_hidden(path, folder) or path.name.lower().endswith(suffixes) or path.stem.lower() in ABOUT):
-            report.leave_out("file of another kind, not read", path)
+            report.leave_out("file of another type, not read", path)
 
 
 def all_files(folder: Path) -> list[Path]:
-    """Every file below a folder, hidden ones too, always in the same order. Links to folders are followed, as
-    `find_files` does.
+    """All files in a folder, recursively, including hidden ones. Links to folders are followed.
 
     folder (Path): The folder.
     RETURNS (list[Path]): The files, sorted by path.
@@ -141,42 +140,42 @@ def all_files(folder: Path) -> list[Path]:
 
 
 def by_stem(files: Iterable[Path], report: Report) -> dict[Path, Path]:
-    """Files by their paths without suffix, which is how the files of one note find each other.
+    """Index files by their paths without suffix, to match the files of one note.
 
-    files (Iterable[Path]): Files of one suffix, in capitals or not.
-    report (Report): Counts `a.TXT` beside `a.txt`.
-    RETURNS (dict[Path, Path]): The files, in their order.
+    files (Iterable[Path]): Files with the same suffix, in any case.
+    report (Report): Counts duplicates, such as `a.TXT` and `a.txt`.
+    RETURNS (dict[Path, Path]): The files, in the same order.
     """
     found: dict[Path, Path] = {}
     for path in files:
         if found.setdefault(path.with_suffix(""), path) is not path:
-            report.drop("two files whose names differ in capitals alone, the first was taken", path)
+            report.drop("two file names that differ only in case, the first was read", path)
     return found
 
 
-def keep_apart(source: Path, target: Path, suffixes: tuple[str, ...] = ()) -> None:
-    """Refuse a file or folder to write that is the input, or would be read with it the next time.
+def check_output_path(source: Path, target: Path, suffixes: tuple[str, ...] = ()) -> None:
+    """Raise if the output would overwrite the input, or be read with it the next time.
 
     source (Path): The input.
-    target (Path): What will be written.
-    suffixes (tuple[str, ...]): Of the files that are read if the input is a folder.
+    target (Path): The output.
+    suffixes (tuple[str, ...]): Suffixes that are read if the input is a folder.
     RAISES (ClinieError): CIE434.
     """
-    source, place = Path(os.path.realpath(source)), Path(os.path.realpath(target))  # `resolve` fails for looping links
+    source, place = Path(os.path.realpath(source)), Path(os.path.realpath(target))  # `resolve` fails for symlink loops
     if place == source or (source in place.parents and place.name.lower().endswith(suffixes)):
         raise ClinieError("CIE434", target=target)
 
 
-def split_of(path: Path, root: Path) -> str | None:
-    """The split that a path tells: `Train/x.txt`, `test_data/x.txt`, `training_20180910/x.txt`, `dev.json`.
+def split_from_path(path: Path, root: Path) -> str | None:
+    """Tell the split from a path such as `Train/x.txt`, `test_data/x.txt`, `training_20180910/x.txt` or `dev.json`.
 
-    A name tells a split if it is one, digits aside, if it ends in one with `data` or the like behind it
-    (`reference_standard_for_test_data`, `CDR_TrainingSet`), or if it has `train` or `dev` in it, which mean little else
-    (`notes_train.jsonl`). So `lab_test` tells none, and neither does a name with two splits. What is nearest to the
-    file decides. The root counts only if it is named exactly so, since it can be called anything.
+    A name tells a split if it is the name of one (digits are ignored), if it ends in one plus `data` or the like
+    (`reference_standard_for_test_data`, `CDR_TrainingSet`), or if it contains `train` or `dev`, which are unambiguous
+    (`notes_train.jsonl`). `lab_test` tells none, and neither does a name with two splits. The name nearest to the file
+    decides. The name of the root, which can be anything, must match exactly.
 
-    path (Path): A file that holds notes, or the folder of a file that is itself a note (a note's name tells nothing).
-    root (Path): The corpus' folder.
+    path (Path): A file with many notes, or the folder of a file with one note (the name of a note tells nothing).
+    root (Path): The folder of the corpus.
     RETURNS (str | None): `train`, `dev`, `test` or None.
     """
     for name in reversed(path.relative_to(root).parts):
@@ -186,44 +185,45 @@ def split_of(path: Path, root: Path) -> str | None:
     return SPLITS.get(Path(os.path.realpath(root)).name.lower())
 
 
-# In names of files on Windows; behind a colon, a note would be written into a hidden part of another file.
-_FORBIDDEN_THERE = '\\:*?"<>|'
-# Of a file's or folder's name, on the disks in use.
-_MOST_BYTES = 255
+# Not allowed in file names on Windows. After a colon, a note would go to an alternate data stream of another file.
+_FORBIDDEN_ON_WINDOWS = '\\:*?"<>|'
+# Limit of common file systems for the name of a file or folder.
+_MAX_BYTES = 255
 
 
 def note_path(folder: Path, note_id: str, suffix: str) -> Path:
-    """Where a note is written: ids such as `beth/record-1` become folders.
+    """The file that a note is written to. Slashes in ids, as in `beth/record-1`, make folders.
 
-    folder (Path): The corpus' folder.
-    note_id (str): The note's id.
+    folder (Path): The folder of the corpus.
+    note_id (str): The id of the note.
     suffix (str): Such as `.txt`.
     RETURNS (Path): A path inside the folder.
-    RAISES (ClinieError): CIE203 if the id cannot be a file name (which has 255 bytes at most), would leave the folder
-        or make a hidden file.
+    RAISES (ClinieError): CIE203 if the id is not a valid file name of at most 255 bytes, or would leave the folder or
+        make a hidden file.
     """
     parts = note_id.split("/")
-    forbidden = _FORBIDDEN_THERE if sys.platform == "win32" else "\\"
+    forbidden = _FORBIDDEN_ON_WINDOWS if sys.platform == "win32" else "\\"
     if any(
         not part or part.startswith(".") or not part.isprintable() or any(sign in part for sign in forbidden)
         for part in parts
-    ) or any(len(os.fsencode(name)) > _MOST_BYTES for name in (*parts[:-1], parts[-1] + suffix)):
+    ) or any(len(os.fsencode(name)) > _MAX_BYTES for name in (*parts[:-1], parts[-1] + suffix)):
         raise ClinieError("CIE203", note=note_id)
     return Path(folder, *parts[:-1], parts[-1] + suffix)
 
 
-def for_files(notes: Iterable[Note]) -> Iterator[Note]:
-    """Hand on notes that become a file each, once they are found fit for it.
+def writable_notes(notes: Iterable[Note]) -> Iterator[Note]:
+    """Check and yield notes that are written to one file each. Warns at the end (CIE207) if `find_notes` will read
+    other ids.
 
     notes (Iterable[Note]): The notes.
-    YIELDS (Note): The notes. In the end comes a warning, CIE207, if `find_notes` will give other ids than theirs.
-    RAISES (ClinieError): CIE004 to CIE006 for a note that is not whole, CIE204 for a second note with one id.
+    YIELDS (Note): The notes.
+    RAISES (ClinieError): CIE004 to CIE006 for an invalid note, CIE204 for a duplicate id.
     """
     written: list[str] = []
     names_written: set[str] = set()
     for note in notes:
         note.check()
-        # Where disks do not tell capitals apart, the second of two would take the place of the first.
+        # On a case-insensitive file system, the second of two would overwrite the first.
         name = note.id if sys.platform == "linux" else normalize("NFC", note.id).casefold()
         if name in names_written:
             raise ClinieError("CIE204", note=note.id)
@@ -237,12 +237,12 @@ def for_files(notes: Iterable[Note]) -> Iterator[Note]:
 
 
 def read_text(path: Path, report: Report, errors: str = "strict") -> str | None:
-    """Read a file as it is: carriage returns and a byte order mark stay, because offsets may count them.
+    """Read a file unchanged: carriage returns and a byte order mark are kept, because offsets may count them.
 
     path (Path): The file, in UTF-8.
     report (Report): Counts a file that cannot be read.
-    errors (str): What becomes of bytes that are not UTF-8, as in `bytes.decode`.
-    RETURNS (str | None): The text; None if it cannot be decoded or opened.
+    errors (str): How to handle bytes that are not UTF-8, as in `bytes.decode`.
+    RETURNS (str | None): The text; None if it cannot be opened or decoded.
     """
     try:
         data = Path(path).read_bytes()
@@ -250,7 +250,7 @@ def read_text(path: Path, report: Report, errors: str = "strict") -> str | None:
         report.drop("file cannot be opened", path)
         return None
     if data.count(0) > max(2, len(data) / 4):
-        report.drop("file is not UTF-8 but as good as UTF-16: it is full of NUL characters", path)
+        report.drop("file is not UTF-8 but probably UTF-16: it has many NUL characters", path)
         return None
     try:
         return data.decode("utf-8", errors)
@@ -260,28 +260,28 @@ def read_text(path: Path, report: Report, errors: str = "strict") -> str | None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file as it is, making its folder. Line ends are not translated.
+    """Write a file unchanged: line ends are not translated. Its folder is created.
 
     path (Path): The file.
     text (str): Its text.
-    RAISES (ClinieError): CIE202 for half a character, which UTF-8 cannot hold.
+    RAISES (ClinieError): CIE202 for a lone surrogate, which UTF-8 cannot encode.
     """
     try:
         data = text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise ClinieError("CIE202", file=Path(path).name, offset=error.start) from None
-    with named(path):
+    with name_file_in_errors(path):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_bytes(data)
 
 
 @contextmanager
-def named(path: Path, unfinished: Path | None = None) -> Iterator[None]:
-    """Name the file in errors of writing, which have no name for one that is open already, as on a full disk.
+def name_file_in_errors(path: Path, unfinished: Path | None = None) -> Iterator[None]:
+    """Add the file name to an OSError, which lacks it if the file is already open, for example when the disk is full.
 
     path (Path): The file.
-    unfinished (Path | None): What it is called while it is written.
-    RAISES (OSError): What is raised inside, with the file's name.
+    unfinished (Path | None): The temporary file that is written in its place.
+    RAISES (OSError): The error of the block, with the name of the file.
     """
     try:
         yield
@@ -295,63 +295,61 @@ def load_json(text: str, path: Path, report: Report, line: int | None = None) ->
     """Parse JSON.
 
     text (str): The text.
-    path (Path): Where it stands.
-    report (Report): Counts keys that stand twice in one object, whose first values are lost.
+    path (Path): Its file.
+    report (Report): Counts duplicate keys in an object, whose first values are lost.
     line (int | None): Its line.
     RETURNS (Any): The value.
-    RAISES (ValueError, RecursionError): If it is not JSON, or nested too deep.
+    RAISES (ValueError, RecursionError): If it is not JSON, or nested too deeply.
     """
 
-    return json.loads(text, object_pairs_hook=keys_counted(path, report, line))
+    return json.loads(text, object_pairs_hook=duplicate_key_hook(path, report, line))
 
 
-def keys_counted(
+def duplicate_key_hook(
     path: Path, report: Report, line: int | None = None
 ) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
-    """The `object_pairs_hook` of `load_json`, for decoders of one's own.
+    """An `object_pairs_hook` for JSON decoders that counts duplicate keys.
 
-    path (Path): Where the JSON stands.
-    report (Report): Counts keys that stand twice in one object.
-    line (int | None): Its line.
-    RETURNS (Callable[[list[tuple[str, Any]]], dict[str, Any]]): Makes an object.
+    path (Path): The file of the JSON.
+    report (Report): Counts duplicate keys in an object.
+    line (int | None): The line of the JSON.
+    RETURNS (Callable[[list[tuple[str, Any]]], dict[str, Any]]): The hook.
     """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
-            report.drop("key given twice in one object, the last was kept", path, line)
+            report.drop("duplicate key in an object, the last was kept", path, line)
         return found
 
     return unique
 
 
 def field_name(name: str) -> str:
-    """A field's name for a report. One that is no name may be anything, even a note.
+    """The name of a field as a report may show it. A key that does not look like a name could be part of a note.
 
     name (str): A key of an object.
-    RETURNS (str): The name, or that it is none.
+    RETURNS (str): The key, or `(no name)`.
     """
     return name if _FIELD.fullmatch(name) else "(no name)"
 
 
-def clean(text: str) -> tuple[str, int]:
-    """Put U+FFFD for each half of a character that stands alone, as JSON's escapes can make them.
-
-    One for one, so that offsets stay right. Such halves cannot be written as UTF-8 and make spaCy fail.
+def replace_surrogates(text: str) -> tuple[str, int]:
+    """Replace each lone surrogate by U+FFFD. JSON escapes can make them; UTF-8 cannot encode them, and spaCy fails.
 
     text (str): Any text.
-    RETURNS (tuple[str, int]): The text, and how many characters were replaced.
+    RETURNS (tuple[str, int]): The text, of the same length, and the number of replaced characters.
     """
     return _SURROGATE.subn("\ufffd", text)
 
 
 def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
-    r"""The lines of a file of annotations, numbered from 1, without line end and byte order mark.
+    r"""The lines of an annotation file, numbered from 1, without line ends and byte order mark.
 
-    Only `\n` ends a line, or `\r` in a file that has no `\n`: `str.splitlines` would also split at U+2028, form feeds
-    and the like, which stand in the middle of quoted text, as a single `\r` may.
+    Only `\n` ends a line, or `\r` in a file without `\n`. `str.splitlines` would also split at U+2028, form feeds and
+    the like, which can occur within quoted text, as a single `\r` can.
 
-    text (str): What `read_text` gave.
+    text (str): The text from `read_text`.
     YIELDS (tuple[int, str]): Line number and line.
     """
     end = "\n" if "\n" in text else "\r"
@@ -364,15 +362,15 @@ def _is_hidden(path: Path, folder: Path) -> bool:
 
 
 def _printable(note_id: str, path: Path, report: Report) -> str:
-    """An id made of a name, where bytes that are not UTF-8 have become halves of characters."""
-    whole, halves = _SURROGATE.subn(lambda found: f"%{ord(found[0]) & 0xFF:02X}", note_id)
-    if halves:
-        report.mend("file name that is not UTF-8: the note's id has its bytes as numbers", path)
-    return whole
+    """Percent-encode the bytes of a file name that are not UTF-8, which Python represents as lone surrogates."""
+    printable, replaced = _SURROGATE.subn(lambda found: f"%{ord(found[0]) & 0xFF:02X}", note_id)
+    if replaced:
+        report.mend("file name that is not UTF-8, percent-encoded in the note id", path)
+    return printable
 
 
 def _walk(folder: Path, report: Report) -> list[Path]:
-    """Every file below a folder: first what lies there itself, then what links lead to and was not there yet."""
+    """All files in a folder, recursively: first its own, then those behind links, unless they were found before."""
 
     def refuse(error: OSError) -> None:
         report.drop("folder cannot be opened", str(error.filename))
@@ -380,11 +378,11 @@ def _walk(folder: Path, report: Report) -> list[Path]:
     found: list[Path] = []
     seen: set[str] = set()
     roots = [folder]
-    for root in roots:  # which grows on the way
+    for root in roots:  # grows during the loop
         for parent, folders, files in os.walk(root, onerror=refuse):
             place = os.path.realpath(parent)
             if place in seen:
-                report.leave_out("link to a folder that is read anyway", parent)
+                report.leave_out("link to a folder that is read already", parent)
                 folders.clear()
                 continue
             seen.add(place)
@@ -394,10 +392,10 @@ def _walk(folder: Path, report: Report) -> list[Path]:
 
 
 def _named_split(name: str) -> str | None:
-    # Suffixes tell nothing, but `notes.train` does.
+    # Suffixes tell nothing, except for those such as in `notes.train`.
     while Path(name).suffix and Path(name).suffix[1:].lower() not in SPLITS:
         name = Path(name).stem
-    # "CDR_TrainingSet" says as much as "CDR_Training_Set".
+    # Treat "CDR_TrainingSet" like "CDR_Training_Set".
     words = re.findall("[a-z]{2,}", _HUMP.sub("_", name).lower())
     told = {SPLITS[word] for word in words if word in SPLITS}
     if len(told) != 1:

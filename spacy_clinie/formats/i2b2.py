@@ -1,17 +1,17 @@
 r"""The format of the 2010 i2b2/VA challenge: `NAME.txt`, `NAME.con`, `NAME.rel` and `NAME.ast`.
 
-The files may lie in any folders below the root (officially `concept/`, `rel/`, `ast/` and `txt/` inside a folder per
-hospital); a file of annotations belongs to the text of that name with which it shares the deepest folder.
+The files may be in any folders (officially `concept/`, `rel/`, `ast/` and `txt/` in a folder per hospital). An
+annotation file belongs to the text of the same name with which it shares the deepest folder.
 
-Positions are `line:token`, lines from 1, tokens from 0, the last token included. Only the blank separates tokens, a run
-of blanks as well as one; but a line that begins with a blank has an empty token 0, as in Java's `split(" +")`, which is
-how the published preprocessing of the corpus by the clinicalBERT authors has to count for its check of every quoted
-string to hold. Should the quoted string not stand there, the position is counted in two other ways (without that empty
-token, and with every blank as a separator) before it is counted as a mismatch.
+Positions are `line:token`, with lines from 1 and tokens from 0; the last token is included. Tokens are separated by
+runs of spaces, but a line that starts with a space has an empty token 0, as in Java's `split(" +")`. The published
+preprocessing of the clinicalBERT authors, which checks every quoted string, only passes with this rule. If the quoted
+string does not match, two other tokenizations are tried (without the empty token, and with every space as a separator)
+before it counts as a mismatch.
 
 - `.con` makes concepts, numbered `C1`, `C2` … in the order of the lines.
-- `.ast` makes the attribute `assertion`; capitals in its type make no difference.
-- `.rel` makes relations, whose ends are found by the position as it is written.
+- `.ast` makes the attribute `assertion`. The case of its type is ignored.
+- `.rel` makes relations. Their ends are found by the position as written.
 """
 
 import re
@@ -23,25 +23,35 @@ from typing import NamedTuple
 from ..doc.note import Concept, Note, Relation
 from ..doc.report import Report
 from ..errors import ClinieError
-from .bundle import at_least_one
-from .files import BOM, NoteFile, find_files, find_notes, for_files, note_path, numbered_lines, read_text, write_text
+from .files import (
+    BOM,
+    NoteFile,
+    find_files,
+    find_notes,
+    note_path,
+    numbered_lines,
+    read_text,
+    writable_notes,
+    write_text,
+)
+from .reading import require_notes
 from .source import SourcedNote
 
 _NUMBER = r"[0-9]{1,9}"
 _NUMBERS = rf'"[ \t]+{_NUMBER}:{_NUMBER}[ \t]+{_NUMBER}:{_NUMBER}'
 _PLACE = rf'c="(.*)"[ \t]+({_NUMBER}):({_NUMBER})[ \t]+({_NUMBER}):({_NUMBER})'
 _BAR = r"[ \t]*\|\|[ \t]*"
-# The quoted text may hold quotes and bars of its own; what follows it cannot, so the last of each counts.
+# The quoted text may contain quotes and bars, but what follows cannot, so the last of each counts.
 _CON = re.compile(rf'{_PLACE}{_BAR}t="([^"]+)"')
 _AST = re.compile(rf'{_PLACE}{_BAR}t="([^"]+)"{_BAR}a="([^"]+)"')
-# Looking at the end first keeps a hostile line from being tried at every pair of quotes.
+# Checking the end first avoids backtracking at every pair of quotes of a hostile line.
 _REL = re.compile(rf'(?=.*{_NUMBERS}\Z){_PLACE}{_BAR}r="([^"]+)"{_BAR}{_PLACE}')
-_HOLDABLE = re.compile(r'[^"\r\n]+')
+_WRITABLE = re.compile(r'[^"\r\n]+')
 _FOLDERS = {".con": "concept", ".rel": "rel", ".ast": "ast"}
 
 
 class _Place(NamedTuple):
-    """A position as it is written: first line and token, last line and token."""
+    """A position as written: first line and token, last line and token."""
 
     first_line: int
     first_token: int
@@ -53,16 +63,16 @@ def read(path: Path, report: Report) -> Iterator[SourcedNote]:
     """Read a folder of i2b2 2010 files, at any depth.
 
     path (Path): The folder, or one .txt file, with its annotation beside it or in the folders beside `txt/`.
-    report (Report): Counts what is not carried over.
-    YIELDS (SourcedNote): Notes in the order of their paths. `file` is the .con file, if there is one.
+    report (Report): Counts what is not converted.
+    YIELDS (SourcedNote): Notes, sorted by path. `file` is the .con file, if there is one.
     RAISES (ClinieError): CIE200, CIE201, CIE205 and CIE250 if there is nothing to read.
     """
-    return at_least_one(_read(Path(path), report), path, "i2b2", report)
+    return require_notes(_read(Path(path), report), path, "i2b2", report)
 
 
 def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
     files_by_kind = {
-        kind: _beside(path, kind) if path.is_file() else find_files(path, kind, report) for kind in _FOLDERS
+        kind: _files_of(path, kind) if path.is_file() else find_files(path, kind, report) for kind in _FOLDERS
     }
     found = find_notes(path, ".txt", report, files_by_kind[".con"], tuple(_FOLDERS))
     if not files_by_kind[".con"]:
@@ -73,7 +83,7 @@ def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
         files = annotations[text_file]
         text = read_text(text_file, report)
         contents = {kind: read_text(file, report) for kind, file in files.items()}
-        # A note whose annotation cannot be read would count as one that has nothing to annotate.
+        # Without its annotation, the note would count as one without concepts.
         if text is None or None in contents.values():
             continue
         if not text:
@@ -90,48 +100,48 @@ def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
         note.relations = [relation for relation, _ in relations]
         note.relations_known = ".rel" in files
         if not note.relations_known and files_by_kind[".rel"]:
-            report.mend("note without a file of relations: taken as one that nobody looked for any in", text_file)
+            report.mend("note without a .rel file, its relations count as not annotated", text_file)
         note.concepts.sort(key=lambda concept: lines[concept.id])
         others = text_file, *files.values()
-        relations_at = [(rel, number) for _, number in relations]
-        yield SourcedNote(note, files.get(".con", text_file), split, lines, others, relations_at)
+        relation_locations = [(rel, number) for _, number in relations]
+        yield SourcedNote(note, files.get(".con", text_file), split, lines, others, relation_locations)
 
 
 def write(notes: Iterable[Note], path: Path) -> None:
-    """Write notes in the official layout: `txt/`, `concept/`, `rel/` and `ast/`, inside the folder that the note's id
-    names (`beth/record-1`), if it names one; nothing in `rel/` where nobody looked for relations. The quoted text is
-    lower-cased, the note's text is not changed.
+    """Write notes in the official layout: `txt/`, `concept/`, `rel/` and `ast/`, inside the folder of the note id
+    (`beth/record-1`), if any. Notes without relation annotation get no file in `rel/`. The quoted text is lower-cased,
+    the text of the note is not changed.
 
-    notes (Iterable[Note]): The notes, of blank-separated tokens.
+    notes (Iterable[Note]): The notes, with space-separated tokens.
     path (Path): The folder.
-    RAISES (ClinieError): CIE004 to CIE006 for a note that is not whole, CIE202 to CIE204 for one that cannot be a
-        file, CIE206 for what the format cannot hold: a concept that is not made of whole tokens, fragments, an
-        attribute other than `assertion`.
+    RAISES (ClinieError): CIE004 to CIE006 for an invalid note, CIE202 to CIE204 for one that cannot be written to a
+        file, CIE206 for what the format cannot hold: concepts of partial tokens, fragments, attributes other than
+        `assertion`.
     """
-    for note in for_files(notes):
+    for note in writable_notes(notes):
         contents = _contents(note)
         site, slash, name = note.id.rpartition("/")
         for suffix, folder in {".txt": "txt", **_FOLDERS}.items():
-            if suffix == ".rel" and note.silent:
+            if suffix == ".rel" and note.relations_unknown:
                 continue
             place = note_path(path, f"{site}{slash}{folder}/{name}", suffix)
             write_text(place, note.text if suffix == ".txt" else "".join(f"{line}\n" for line in contents[suffix]))
 
 
 class _Places:
-    """Where the tokens of a text stand, by each way of counting them.
+    """The tokens of a text in several tokenizations.
 
     text (str): The text of a note.
     """
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._ways: list[list[list[tuple[int, int]]]] = [[], [], []]
-        # Where tabs and the like separate, too: only where the quoted text stands there.
-        self._unlikely: list[list[list[tuple[int, int]]]] = [[], []]
+        self._tokenizations: list[list[list[tuple[int, int]]]] = [[], [], []]
+        # Separated by any whitespace: used only if the quoted text matches.
+        self._fallbacks: list[list[list[tuple[int, int]]]] = [[], []]
         start = 0
         for number, line in enumerate(text.split("\n" if "\n" in text else "\r")):
-            # A byte order mark is no part of the first token.
+            # A byte order mark is not part of the first token.
             skipped = 1 if number == 0 and line.startswith(BOM) else 0
             content = line[skipped:].removesuffix("\r")
             offset = start + skipped
@@ -143,29 +153,29 @@ class _Places:
             empty = [(offset, offset)] if content[:1].isspace() else []
             at_blank = empty if content.startswith(" ") else []
             counted = at_blank + words, words, pieces, empty + parts, parts
-            for way, tokens in zip((*self._ways, *self._unlikely), counted, strict=True):
-                way.append(tokens)
+            for tokenization, tokens in zip((*self._tokenizations, *self._fallbacks), counted, strict=True):
+                tokenization.append(tokens)
             start += len(line) + 1
 
     def find(self, place: _Place, quoted: str) -> tuple[int, int, bool] | None:
-        """The characters at a position.
+        """Find the characters at a position.
 
         place (_Place): The position.
-        quoted (str): The text as it is quoted beside the position, in any case and spacing.
-        RETURNS (tuple[int, int, bool] | None): First character, one past the last, whether the quoted text stands
-            there; None if the text has no such position.
+        quoted (str): The quoted text, in any case and spacing.
+        RETURNS (tuple[int, int, bool] | None): First character, one past the last, and whether the quoted text matches;
+            None if the position is outside the text.
         """
         wanted = "".join(quoted.lower().split())
-        inside = [span for way in self._ways if (span := _characters(way, place))]
-        for start, end in (*inside, *(span for way in self._unlikely if (span := _characters(way, place)))):
+        inside = [span for tokens in self._tokenizations if (span := _characters(tokens, place))]
+        for start, end in (*inside, *(span for tokens in self._fallbacks if (span := _characters(tokens, place)))):
             if "".join(self.text[start:end].lower().split()) == wanted:
                 return start, end, True
         return (*inside[0], False) if inside else None
 
     def edges(self) -> tuple[dict[int, tuple[int, int]], dict[int, tuple[int, int]]]:
-        """RETURNS: Line and token by the token's first character, and by one past its last, as they are written."""
+        """RETURNS: Line and token as written, by the first character of the token and by one past its last."""
         starts, ends = {}, {}
-        for line, tokens in enumerate(self._ways[0], start=1):
+        for line, tokens in enumerate(self._tokenizations[0], start=1):
             for index, (start, end) in enumerate(tokens):
                 if start < end:
                     starts[start] = ends[end] = line, index
@@ -182,8 +192,8 @@ def _characters(lines: list[list[tuple[int, int]]], place: _Place) -> tuple[int,
     return (start, end) if start < end else None
 
 
-def _beside(text: Path, kind: str) -> list[Path]:
-    """The files of a kind that belong to a text: beside it or, in the official layout, in the folder beside its own."""
+def _files_of(text: Path, kind: str) -> list[Path]:
+    """The files of a kind that belong to a text: beside it or, in the official layout, in a sibling folder."""
     folders = [text.parent, *([text.parent.with_name(_FOLDERS[kind])] if text.parent.name == "txt" else [])]
     files = [file for folder in folders for file in sorted(folder.glob("*")) if file.suffix.lower() == kind]
     return [file for file in files if file.stem == text.stem]
@@ -192,8 +202,8 @@ def _beside(text: Path, kind: str) -> list[Path]:
 def _assign(
     files_by_kind: dict[str, list[Path]], found: list[NoteFile], report: Report
 ) -> defaultdict[Path, dict[str, Path]]:
-    """The files of annotations of each text: each goes to the text of its name with which it shares most folders."""
-    texts: defaultdict[tuple[Path, str], list[Path]] = defaultdict(list)  # by name and folder, at whatever depth below
+    """The annotation files of each text. A file goes to the text of the same name with which it shares most folders."""
+    texts: defaultdict[tuple[Path, str], list[Path]] = defaultdict(list)  # by name and any parent folder
     for note in found:
         for folder in note.path.parents:
             texts[folder, note.path.stem].append(note.path)
@@ -205,14 +215,14 @@ def _assign(
     annotations: defaultdict[Path, dict[str, Path]] = defaultdict(dict)
     for kind, files in files_by_kind.items():
         folders = {file: nearest(file) for file in files}
-        # The nearest first, so that predictions kept elsewhere do not take the place of the annotation.
+        # Nearest first, so that predictions kept elsewhere do not replace the annotation.
         for file in sorted(files, key=lambda file: -len(folder.parts) if (folder := folders[file]) else 0):
             shared = folders[file]
             candidates = texts[shared, file.stem] if shared else []
             if not candidates:
                 report.drop("annotation file without a text", file)
             elif len(candidates) > 1:
-                report.drop("annotation file that fits several texts", file)
+                report.drop("annotation file that matches several texts", file)
             elif kind in annotations[candidates[0]]:
                 report.drop("second annotation file of a note", file)
             else:
@@ -221,19 +231,19 @@ def _assign(
 
 
 def _ids(found: list[NoteFile]) -> dict[Path, str]:
-    """The id of each text. Two records of one name are told apart by hospital: `beth/record-1`, not
-    `beth/txt/record-1`, as long as that is enough."""
+    """The id of each text. Records with the same name get the hospital: `beth/record-1` instead of `beth/txt/record-1`,
+    if that is unique."""
     short = {note.path: re.sub(r"(^|/)txt/(?=[^/]*$)", r"\1", note.id) for note in found}
     return short if len(set(short.values())) == len(short) else {note.path: note.id for note in found}
 
 
 def _place(match: re.Match[str], first: int) -> _Place:
-    """The position whose four numbers are a match's groups from `first` on."""
+    """The position in four groups of a match, from `first` on."""
     return _Place(int(match[first]), int(match[first + 1]), int(match[first + 2]), int(match[first + 3]))
 
 
 def _matches(content: str, pattern: re.Pattern[str], file: Path, report: Report) -> Iterator[tuple[int, re.Match[str]]]:
-    """The lines that are well formed, with their numbers."""
+    """The well-formed lines, with their numbers."""
     for number, line in numbered_lines(content):
         match = pattern.fullmatch(line.strip(" \t"))
         if match:
@@ -252,9 +262,9 @@ def _concepts(
         place, label = _place(match, 2), match[6]
         characters = places.find(place, match[1])
         if characters is None:
-            report.drop("position that the text does not have", file, number)
+            report.drop("position outside the text", file, number)
         elif any(concept.label == label for concept in concepts[place]):
-            report.leave_out("identical concept given twice", file, number)
+            report.leave_out("duplicate concept", file, number)
         else:
             start, end, agrees = characters
             if not agrees:
@@ -266,13 +276,13 @@ def _concepts(
 
 
 def _add_assertions(content: str, file: Path, concepts: dict[_Place, list[Concept]], report: Report) -> None:
-    """Give concepts the assertions of an .ast file."""
+    """Add the assertions of an .ast file to concepts."""
     for number, match in _matches(content, _AST, file, report):
         label, assertion = match[6], match[7]
         alike = [each for each in concepts.get(_place(match, 2), ()) if each.label.lower() == label.lower()]
         concept = min(alike, key=lambda each: each.label != label, default=None)
         if concept is None:
-            report.drop("assertion without its concept", file, number)
+            report.drop("assertion without a matching concept", file, number)
         elif concept.attributes.setdefault("assertion", assertion) != assertion:
             report.drop("second assertion of a concept", file, number)
 
@@ -288,28 +298,28 @@ def _relations(
             report.drop("relation to a missing concept", file, number)
             continue
         if len(heads) > 1 or len(tails) > 1:
-            report.mend("relation to a position of several concepts, the first was taken", file, number)
+            report.mend("relation to a position with several concepts, the first was used", file, number)
         relation = Relation(heads[0].id, tails[0].id, match[6])
         if relations.setdefault((relation.head, relation.tail, relation.label), (relation, number))[1] != number:
-            report.leave_out("identical relation given twice", file, number)
+            report.leave_out("duplicate relation", file, number)
     return list(relations.values())
 
 
 def _contents(note: Note) -> dict[str, list[str]]:
-    """The lines of a note's files of annotations, by suffix."""
+    """The lines of the annotation files of a note, by suffix."""
     starts, ends = _Places(note.text).edges()
     quoted: dict[str, str] = {}
     contents: dict[str, list[str]] = {kind: [] for kind in _FOLDERS}
     for concept in note.concepts:
         problem = None
         if concept.start not in starts or concept.end not in ends:
-            problem = "it does not begin and end with a blank-separated token"
+            problem = "it does not start and end at space-separated tokens"
         elif concept.fragments:
-            problem = "it is in several pieces"
+            problem = "it has several fragments"
         elif concept.attributes.keys() - {"assertion"}:
             problem = "it has an attribute other than an assertion"
-        elif not all(_HOLDABLE.fullmatch(value) for value in (concept.label, *concept.attributes.values())):
-            problem = "its type or assertion is empty, holds a quote or is of several lines"
+        elif not all(_WRITABLE.fullmatch(value) for value in (concept.label, *concept.attributes.values())):
+            problem = "its type or assertion is empty or contains a quote or line break"
         if problem:
             raise ClinieError("CIE206", kind="Concept", name=concept.id, note=note.id, format="i2b2", problem=problem)
         text = re.sub(r"\s", " ", note.text[concept.start : concept.end].lower())
@@ -319,21 +329,21 @@ def _contents(note: Note) -> dict[str, list[str]]:
         if concept.attributes:
             assertion = concept.attributes["assertion"]
             contents[".ast"].append(f'{quoted[concept.id]}||t="{concept.label}"||a="{assertion}"')
-    contents[".rel"] = list(_related(note, quoted))
+    contents[".rel"] = list(_relation_lines(note, quoted))
     return contents
 
 
-def _related(note: Note, quoted: dict[str, str]) -> Iterator[str]:
-    """The lines of a .rel file. A relation names a position: of several concepts there, the first is meant."""
+def _relation_lines(note: Note, quoted: dict[str, str]) -> Iterator[str]:
+    """The lines of a .rel file. A position with several concepts means the first of them."""
     first: dict[str, str] = {}
     for concept in note.concepts:
         first.setdefault(quoted[concept.id], concept.id)
     for relation in note.relations:
         problem = None
-        if not _HOLDABLE.fullmatch(relation.label):
-            problem = "its type is empty, holds a quote or is of several lines"
+        if not _WRITABLE.fullmatch(relation.label):
+            problem = "its type is empty or contains a quote or line break"
         elif any(first[quoted[end]] != end for end in (relation.head, relation.tail)):
-            problem = "it has an end on the words of another concept"
+            problem = "one of its ends shares its position with another concept"
         if problem:
             raise ClinieError(
                 "CIE206", kind="Relation", name=relation.label, note=note.id, format="i2b2", problem=problem

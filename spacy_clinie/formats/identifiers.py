@@ -1,5 +1,5 @@
-"""Relations between identifiers, as of a drug and a disease: a corpus that has them does not say between which of their
-mentions they stand."""
+"""Relations between identifiers, for example of a drug and a disease, where a corpus does not say which mentions are
+related."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -8,21 +8,21 @@ from itertools import product
 from ..doc.note import Concept
 
 
-def identifiers_of(value: str) -> set[str]:
-    """The identifiers of a mention, of which a mention of several things has several.
+def split_identifiers(value: str) -> set[str]:
+    """The identifiers of a mention.
 
-    value (str): As it stands in a file: one, or several with `|`, `,` or `;` between them.
-    RETURNS (set[str]): All of it, and each part.
+    value (str): One identifier, or several separated by `|`, `,` or `;`.
+    RETURNS (set[str]): The whole value and each part.
     """
     return {value, *(part.strip() for part in re.split("[|,;]", value))} - {""}
 
 
-def closest(heads: Iterable[Concept], tails: Sequence[Concept]) -> tuple[Concept, Concept] | None:
+def closest_pair(heads: Iterable[Concept], tails: Sequence[Concept]) -> tuple[Concept, Concept] | None:
     """The two mentions with the fewest characters between them.
 
     heads (Iterable[Concept]): Mentions of one identifier.
     tails (Sequence[Concept]): Mentions of another.
-    RETURNS (tuple[Concept, Concept] | None): The first such pair of several; None if there is no pair.
+    RETURNS (tuple[Concept, Concept] | None): The first pair with the smallest distance; None if there is no pair.
     """
     pairs = ((head, tail) for head, tail in product(heads, tails) if head is not tail)
 

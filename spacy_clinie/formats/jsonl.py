@@ -1,10 +1,10 @@
-"""JSON lines of our own: one note a line, offsets in characters, ends exclusive.
+"""The JSON lines format of this package: one note per line, offsets in characters, ends exclusive.
 
     {"id": "…", "text": "…", "concepts": [{"id", "start", "end", "label", "score"}],
      "relations": [{"head", "tail", "label", "score"}]}
 
-A concept may also have `fragments` (pairs of offsets) and `attributes` (an object of strings). Where nobody looked for
-relations, there is no list of them, or an empty one beside `"relations_known": false`.
+A concept may also have `fragments` (pairs of offsets) and `attributes` (an object of strings). A note without relation
+annotation has no list of relations, or an empty one and `"relations_known": false`.
 """
 
 import json
@@ -18,8 +18,9 @@ from typing import Any
 from ..doc.note import Note
 from ..doc.report import Report
 from ..errors import ClinieError, warn
-from .bundle import Ids, at_least_one, find_bundles, make_sound, replacing
+from .atomic import atomic_write
 from .files import field_name, load_json
+from .reading import UniqueIds, find_corpus_files, repair, require_notes
 from .source import SourcedNote
 
 SUFFIXES = (".jsonl",)
@@ -29,7 +30,7 @@ _FIELDS = {
     "relation": ("head", "tail", "label", "score"),
 }
 _BOM = b"\xef\xbb\xbf"
-# Half a character cannot be written as UTF-8, and some readers break lines at the other three.
+# UTF-8 cannot encode lone surrogates, and some readers break lines at the other three.
 _ESCAPED = re.compile("[\x85\u2028\u2029\ud800-\udfff]")
 
 
@@ -37,22 +38,22 @@ def read(path: Path, report: Report) -> Iterator[SourcedNote]:
     """Read notes from JSON lines.
 
     path (Path): A file, or a folder with `.jsonl` files.
-    report (Report): Counts what cannot be used.
-    YIELDS (SourcedNote): Notes.
+    report (Report): Counts what cannot be read.
+    YIELDS (SourcedNote): The notes.
     RAISES (ClinieError): CIE200, CIE201, CIE250 if there is nothing to read.
     """
-    return at_least_one(_read(path, report), path, "jsonl", report)
+    return require_notes(_read(path, report), path, "jsonl", report)
 
 
 def write(notes: Iterable[Note], path: Path) -> None:
-    """Write notes as JSON lines. Readers that break lines at U+2028 and the like read them right as well.
+    """Write notes as JSON lines, without raw U+2028 and the like, at which some readers break lines.
 
     notes (Iterable[Note]): The notes.
-    path (Path): The file, replaced once all of it is written.
-    RAISES (ClinieError): CIE004 to CIE006 for a note that is not whole.
+    path (Path): The file, written atomically.
+    RAISES (ClinieError): CIE004 to CIE006 for an invalid note.
     """
     not_numbers = 0
-    with replacing(path) as temporary, temporary.open("wb") as out:
+    with atomic_write(path) as temporary, temporary.open("wb") as out:
         for note in notes:
             note.check()
             record = note.to_dict()
@@ -67,10 +68,10 @@ def write(notes: Iterable[Note], path: Path) -> None:
 
 
 def json_lines(path: Path, report: Report) -> Iterator[tuple[int, Any]]:
-    r"""The values of a file of JSON lines. Blank lines are passed over; only `\n` ends a line.
+    r"""The values of a JSON lines file. Blank lines are skipped; only `\n` ends a line.
 
     path (Path): The file.
-    report (Report): Counts lines that are not JSON, or not UTF-8.
+    report (Report): Counts lines that are not valid JSON or UTF-8.
     YIELDS (tuple[int, Any]): Line number and value.
     """
     try:
@@ -84,7 +85,7 @@ def json_lines(path: Path, report: Report) -> Iterator[tuple[int, Any]]:
                 except UnicodeDecodeError:
                     report.drop("line is not UTF-8", path, number)
                 except (ValueError, RecursionError):
-                    report.drop("line is not JSON, or breaks off", path, number)
+                    report.drop("line is not valid JSON", path, number)
                 else:
                     yield number, value
     except OSError:
@@ -92,12 +93,12 @@ def json_lines(path: Path, report: Report) -> Iterator[tuple[int, Any]]:
 
 
 def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
-    ids = Ids(report)
-    for file, split in find_bundles(path, SUFFIXES, report):
+    ids = UniqueIds(report)
+    for file, split in find_corpus_files(path, SUFFIXES, report):
         for number, record in json_lines(file, report):
 
             def refuse(kind: str, problem: str, file: Path = file, number: int = number) -> None:
-                report.drop(f"{kind} is not usable: {problem}", file, number)
+                report.drop(f"invalid {kind}: {problem}", file, number)
 
             try:
                 note = Note.from_dict(record, on_problem=refuse)
@@ -105,16 +106,16 @@ def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
                 refuse("line", str(error.facts["problem"]))
                 continue
             if record.get("concepts") is None:
-                report.mend("line without a list of concepts: taken as a note that has none", file, number)
+                report.mend("line without a list of concepts, read as a note without any", file, number)
             for name, count in _unknown(record).items():
-                report.drop(f"field that this format does not have: {name}", file, number, count)
-            make_sound(note, report, file, number)
-            note.id = ids.unique(note.id, file, number)
+                report.drop(f"unknown field: {name}", file, number, count)
+            repair(note, report, file, number)
+            note.id = ids.assign(note.id, file, number)
             yield SourcedNote(note, file, split, {concept.id: number for concept in note.concepts})
 
 
 def _unknown(record: dict[str, Any]) -> Counter[str]:
-    """The fields of a line, its concepts and its relations that nothing is read from."""
+    """The unknown fields of a line, its concepts and its relations."""
     found = Counter(field_name(name) for name in record if name not in _FIELDS["line"])
     for key, kind in (("concepts", "concept"), ("relations", "relation")):
         items = record.get(key)

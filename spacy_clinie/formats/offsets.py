@@ -1,4 +1,4 @@
-"""Offsets that were counted otherwise than in the characters of a text, as recorded strings show."""
+"""Offsets that do not count characters: detect the unit from recorded strings, and convert."""
 
 import re
 from bisect import bisect_right
@@ -15,58 +15,57 @@ _UNITS: dict[str, Callable[[str], int]] = {
 }
 
 
-class Counting(NamedTuple):
-    """A way to count.
+class OffsetMap(NamedTuple):
+    """Converts offsets in some unit to characters.
 
-    name (str): What is counted.
-    starts (list[int]): The offset at which each character of the text begins, and that of its end.
+    name (str): The unit.
+    starts (list[int]): The offset of each character of the text, and of its end.
     """
 
     name: str
     starts: list[int]
 
-    def character(self, offset: int) -> int:
-        """The character at an offset. What lies past the end of the text goes on lying there.
+    def to_character(self, offset: int) -> int:
+        """Convert an offset. An offset past the end of the text stays past the end.
 
-        offset (int): The offset, from 0 on.
-        RETURNS (int): The character's number.
+        offset (int): The offset, at least 0.
+        RETURNS (int): The index of the character.
         """
         return bisect_right(self.starts, offset) - 1 + max(0, offset - self.starts[-1])
 
 
-def counted_in(unit: str, text: str) -> Counting:
-    """How offsets count a text in a unit.
+def make_offset_map(unit: str, text: str) -> OffsetMap:
+    """Make the map for a unit.
 
     unit (str): `characters`, `UTF-16 units` or `bytes`.
     text (str): The text.
-    RETURNS (Counting): The way to count.
+    RETURNS (OffsetMap): The map.
     """
-    return Counting(unit, list(accumulate(map(_UNITS[unit], text), initial=0)))
+    return OffsetMap(unit, list(accumulate(map(_UNITS[unit], text), initial=0)))
 
 
-def counted_otherwise(text: str, agreeing: Callable[[Callable[[int], int]], int], wanted: int) -> Optional[Counting]:
-    """How offsets were counted, if not in characters of the text. What makes no more recorded strings stand at their
-    offsets than taking these as they are does not count as a reason.
+def detect_offset_map(text: str, agreeing: Callable[[Callable[[int], int]], int], wanted: int) -> Optional[OffsetMap]:
+    """Detect what offsets count, if not characters of the text: the right map makes more recorded strings match.
 
     text (str): The text.
-    agreeing (Callable[[Callable[[int], int]], int]): How many recorded strings stand at their offsets, as a function of
-        what turns an offset into a character.
-    wanted (int): How many there are.
-    RETURNS (Optional[Counting]): The way that makes most of them agree; None if offsets are right as they are.
+    agreeing (Callable[[Callable[[int], int]], int]): Counts the matching strings, given a function from offset to
+        character.
+    wanted (int): The number of recorded strings.
+    RETURNS (Optional[OffsetMap]): The map with most matches; None if no map has more than the unchanged offsets.
     """
     most, best = agreeing(int), None
     if most == wanted:
         return None
-    for counting in _countings(text):
-        found = agreeing(counting.character)
+    for offset_map in _offset_maps(text):
+        found = agreeing(offset_map.to_character)
         if found > most:
-            most, best = found, counting
+            most, best = found, offset_map
     return best
 
 
-def _countings(text: str) -> Iterator[Counting]:
-    """The ways in which tools count other than in characters of the file: without the byte order mark, with other line
-    ends (the text went through a system that translates them), in UTF-16 units or bytes, and all of these at once."""
+def _offset_maps(text: str) -> Iterator[OffsetMap]:
+    """The other units that tools use: without the byte order mark, with converted line ends, UTF-16 units, bytes, and
+    combinations of these."""
     marks = ["", "no byte order mark"] if text.startswith(BOM) else [""]
     ends = [("", "\n", 1), ("line ends as one", "\r\n", 0) if "\r\n" in text else ("line ends as two", "\n", 2)]
     units = ["characters"] if text.isascii() else list(_UNITS)
@@ -76,4 +75,4 @@ def _countings(text: str) -> Iterator[Counting]:
             widths[0] = 0
         for found in re.finditer(sequence, text):
             widths[found.end() - 1] = width
-        yield Counting(", ".join(filter(None, (mark, end, unit))), list(accumulate(widths, initial=0)))
+        yield OffsetMap(", ".join(filter(None, (mark, end, unit))), list(accumulate(widths, initial=0)))

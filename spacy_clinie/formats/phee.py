@@ -18,10 +18,11 @@ from typing import Any
 from ..doc.note import Concept, Note, Relation
 from ..doc.report import Report
 from ..errors import ClinieError
-from .bundle import Ids, at_least_one, find_bundles, make_sound, offsets_problem, replacing
+from .atomic import atomic_write
 from .files import field_name
 from .jsonl import json_lines
-from .offsets import counted_otherwise
+from .offsets import detect_offset_map
+from .reading import UniqueIds, find_corpus_files, offsets_problem, repair, require_notes
 from .source import SourcedNote
 
 SUFFIXES = (".json", ".jsonl")
@@ -55,7 +56,7 @@ def read(path: Path, report: Report) -> Iterator[SourcedNote]:
     YIELDS (SourcedNote): A note per sentence; its concepts are different from each other and in text order.
     RAISES (ClinieError): CIE200, CIE201, CIE250 if there is nothing to read.
     """
-    return at_least_one(_read(path, report), path, "phee-json", report)
+    return require_notes(_read(path, report), path, "phee-json", report)
 
 
 def write(notes: Iterable[Note], path: Path) -> None:
@@ -66,7 +67,7 @@ def write(notes: Iterable[Note], path: Path) -> None:
     path (Path): The file, replaced once all of it is written.
     RAISES (ClinieError): CIE004 to CIE006 for a note that is not whole, CIE252 for a type that PHEE does not have.
     """
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as out:
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as out:
         for note in notes:
             note.check()
             record = {"id": note.id, "context": note.text, "annotations": [{"events": _events(note)}]}
@@ -74,8 +75,8 @@ def write(notes: Iterable[Note], path: Path) -> None:
 
 
 def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
-    ids = Ids(report)
-    for file, split in find_bundles(path, SUFFIXES, report):
+    ids = UniqueIds(report)
+    for file, split in find_corpus_files(path, SUFFIXES, report):
         for number, record in json_lines(file, report):
             try:
                 view = _FlatView(record["id"], record["context"], report, file, number)
@@ -91,10 +92,10 @@ def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
                 try:
                     view.add(event)
                 except (KeyError, TypeError, AttributeError):
-                    report.drop("event that does not have the form of one", file, number)
+                    report.drop("malformed event", file, number)
             note = view.note()
-            make_sound(note, report, file, number)
-            note.id = ids.unique(note.id, file, number)
+            repair(note, report, file, number)
+            note.id = ids.assign(note.id, file, number)
             yield SourcedNote(note, file, split, {concept.id: number for concept in note.concepts})
 
 
@@ -116,7 +117,7 @@ class _FlatView:
     def count_unread(self, what: str, record: Mapping[str, Any], read: set[str]) -> None:
         """Count the fields of an object that nothing is read from."""
         for key in record.keys() - read:
-            self.report.leave_out(f"field of the {what}: {field_name(key)}", self.file, self.line)
+            self.report.leave_out(f"unused field of the {what}: {field_name(key)}", self.file, self.line)
 
     def settle_offsets(self, events: Sequence[Any]) -> None:
         """Find out what the starts of all arguments count, if not characters."""
@@ -125,10 +126,10 @@ class _FlatView:
         def agreeing(character: Callable[[int], int]) -> int:
             return sum(self.text.startswith(text, max(character(start), 0)) for text, start in recorded)
 
-        counted = counted_otherwise(self.text, agreeing, len(recorded))
-        if counted:
-            self.report.mend(f"offsets count {counted.name}: translated to characters", self.file, self.line)
-            self._character = counted.character
+        offset_map = detect_offset_map(self.text, agreeing, len(recorded))
+        if offset_map:
+            self.report.mend(f"offsets count {offset_map.name}, converted to characters", self.file, self.line)
+            self._character = offset_map.to_character
 
     def add(self, event: Mapping[str, Any]) -> None:
         """Add the arguments of an event, and relate what it says of its drugs to each of them."""
@@ -173,7 +174,7 @@ class _FlatView:
             names = argument.get("entity_id") or [""] * len(texts)
             mentions = list(zip(texts, starts, names, strict=True))
         except (KeyError, TypeError, ValueError, AttributeError):
-            self.report.drop("argument without texts and starts of equal number", self.file, self.line)
+            self.report.drop("argument whose texts and starts differ in number", self.file, self.line)
             return []
         self.count_unread("argument", argument, _ARGUMENT)
         for text, start, name in mentions:
@@ -186,7 +187,7 @@ class _FlatView:
         try:
             fragments = [self._place(text, start) for text, start in zip(texts, starts, strict=True)]
         except (TypeError, ValueError):
-            self.report.drop("mention without texts and starts of equal number", self.file, self.line)
+            self.report.drop("mention whose texts and starts differ in number", self.file, self.line)
             return None
         problems = [offsets_problem(start, end, len(self.text)) for start, end in fragments] or ["mention without text"]
         if any(problems):
@@ -200,7 +201,7 @@ class _FlatView:
         start = self._character(start)
         end = start + len(recorded)
         if self.text[start:end] != recorded and 0 <= start < end <= len(self.text):
-            self.report.mend("recorded string differs from the text at its offsets", self.file, self.line)
+            self.report.mend("recorded text differs from the text at the offsets", self.file, self.line)
             # Where only the white space differs, the recorded length would reach too far or too short.
             blanks = re.compile(r"\s+".join(map(re.escape, recorded.split())))
             found = blanks.match(self.text, start)

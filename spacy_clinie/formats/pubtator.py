@@ -8,7 +8,7 @@
 Offsets run through title and abstract, with one character between them. A mention's identifier is kept as the
 attribute `identifier`. A relation is put between the two mentions of its identifiers that stand closest together, so
 that there are as many relations as the corpus counts. Further columns, such as BioRED's `Novel`, are left out, and
-counted. The `bioc` library also reads the format, but strips titles, knows no line numbers and prints lines that it
+offset_map. The `bioc` library also reads the format, but strips titles, knows no line numbers and prints lines that it
 does not understand.
 """
 
@@ -22,10 +22,11 @@ from pathlib import Path
 from ..doc.note import Concept, Note, Relation
 from ..doc.report import Report
 from ..errors import ClinieError
-from .bundle import Ids, at_least_one, find_bundles, make_sound, offsets_problem, replacing
-from .files import clean, numbered_lines, read_text
-from .identifiers import closest, identifiers_of
-from .offsets import counted_otherwise
+from .atomic import atomic_write
+from .files import numbered_lines, read_text, replace_surrogates
+from .identifiers import closest_pair, split_identifiers
+from .offsets import detect_offset_map
+from .reading import UniqueIds, find_corpus_files, offsets_problem, repair, require_notes
 from .source import SourcedNote
 
 SUFFIXES = (".pubtator.txt", ".pubtator")
@@ -57,7 +58,7 @@ def read(path: Path, report: Report) -> Iterator[SourcedNote]:
     YIELDS (SourcedNote): Notes.
     RAISES (ClinieError): CIE200, CIE201, CIE250 if there is nothing to read.
     """
-    return at_least_one(_read(path, report), path, "pubtator", report)
+    return require_notes(_read(path, report), path, "pubtator", report)
 
 
 def write(notes: Iterable[Note], path: Path) -> None:
@@ -69,23 +70,23 @@ def write(notes: Iterable[Note], path: Path) -> None:
     RAISES (ClinieError): CIE004 to CIE006 for a note that is not whole, CIE252 for line breaks beyond the one after
         the title, tabs within concepts, discontinuous concepts and relation types that are numbers.
     """
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as out:
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as out:
         for note in notes:
             note.check()
             out.write("\n".join(_lines(note)) + "\n\n")
 
 
 def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
-    ids = Ids(report)
-    for file, split in find_bundles(path, SUFFIXES, report):
+    ids = UniqueIds(report)
+    for file, split in find_corpus_files(path, SUFFIXES, report):
         text = read_text(file, report, errors="surrogateescape")
         for block in _blocks(text, file, report) if text is not None else ():
             if block.undecoded is not None:
                 report.drop("document that is not UTF-8", file, block.undecoded)
                 continue
             note, lines = _note(block, file, report)
-            make_sound(note, report, file, block.line)
-            note.id = ids.unique(note.id, file, block.line)
+            repair(note, report, file, block.line)
+            note.id = ids.assign(note.id, file, block.line)
             yield SourcedNote(note, file, split, lines)
 
 
@@ -97,7 +98,7 @@ def _blocks(text: str, file: Path, report: Report) -> Iterator[_Block]:
             if block:
                 yield block
             block = _Block(found[1], number)
-        if block and block.undecoded is None and clean(line)[1]:
+        if block and block.undecoded is None and replace_surrogates(line)[1]:
             block.undecoded = number
         if not line.strip():
             if block:
@@ -151,19 +152,19 @@ def _add_concepts(note: Note, mentions: Sequence[tuple[int, list[str]]], file: P
         found = (place(row, character) for _, row in mentions)
         return sum(note.text[max(start, 0) : max(end, 0)] == columns[0] for start, end, columns in found)
 
-    counted = counted_otherwise(note.text, agreeing, len(mentions))
-    if counted:
-        report.mend(f"offsets count {counted.name}: translated to characters", file, mentions[0][0])
+    offset_map = detect_offset_map(note.text, agreeing, len(mentions))
+    if offset_map:
+        report.mend(f"offsets count {offset_map.name}, converted to characters", file, mentions[0][0])
     lines: dict[str, int] = {}
     for number, row in mentions:
-        start, end, (recorded, *columns) = place(row, counted.character if counted else int)
+        start, end, (recorded, *columns) = place(row, offset_map.to_character if offset_map else int)
         label, more = (columns[0], columns[1:]) if columns else ("", [])
         problem = offsets_problem(start, end, len(note.text)) or (None if label else "mention without a type")
         if problem:
             report.drop(problem, file, number)
             continue
         if note.text[start:end] != recorded:
-            report.mend("recorded string differs from the text at its offsets", file, number)
+            report.mend("recorded text differs from the text at the offsets", file, number)
         concept = Concept(f"T{len(note.concepts) + 1}", start, end, label)
         named = zip((IDENTIFIER, COMPOSITE), more, strict=False)
         concept.attributes = {key: value for key, value in named if value}
@@ -178,12 +179,16 @@ def _add_relations(note: Note, relations: Sequence[tuple[int, list[str]]], file:
     for concept in note.concepts:
         for name in _identifiers(concept):
             mentions[name].append(concept)
-    pair_of = cache(lambda first, second: closest(mentions[first], mentions[second]))
+    pair_of = cache(lambda first, second: closest_pair(mentions[first], mentions[second]))
     for number, (label, first, second, *further) in relations:
         pair = pair_of(first, second)
         if pair is None:
             alone = first == second and first in mentions
-            ends = "between an identifier and itself, of one mention" if alone else "to an identifier without a mention"
+            ends = (
+                "between an identifier and itself, with a single mention"
+                if alone
+                else "to an identifier without a mention"
+            )
             report.drop(f"relation {ends}", file, number)
             continue
         head, tail = pair
@@ -196,11 +201,11 @@ def _add_relations(note: Note, relations: Sequence[tuple[int, list[str]]], file:
 
 def _leave_out(what: str, columns: Sequence[str], report: Report, file: Path, line: int) -> None:
     if any(columns):
-        report.leave_out(f"further column of a {what}", file, line)
+        report.leave_out(f"additional column of a {what}", file, line)
 
 
 def _identifiers(concept: Concept) -> set[str]:
-    return identifiers_of(concept.attributes.get(IDENTIFIER, ""))
+    return split_identifiers(concept.attributes.get(IDENTIFIER, ""))
 
 
 def _lines(note: Note) -> Iterator[str]:

@@ -17,8 +17,8 @@ from typing import Any
 from ..doc.note import Concept, Note, Relation, attributes_of
 from ..doc.report import Report
 from ..errors import ClinieError
-from .bundle import Bundle, Ids, at_least_one, find_bundles
-from .files import SPLITS, clean, field_name, keys_counted, read_text, write_text
+from .files import SPLITS, duplicate_key_hook, field_name, read_text, replace_surrogates, write_text
+from .reading import CorpusFile, UniqueIds, find_corpus_files, require_notes
 from .source import SourcedNote
 
 SUFFIXES = (".json",)
@@ -42,7 +42,7 @@ def read(path: Path, report: Report) -> Iterator[SourcedNote]:
         else the one that the file's path tells.
     RAISES (ClinieError): CIE200, CIE201 and CIE250 if there is nothing to read.
     """
-    return at_least_one(_notes(find_bundles(path, SUFFIXES, report), report), path, "RadGraph", report)
+    return require_notes(_notes(find_corpus_files(path, SUFFIXES, report), report), path, "RadGraph", report)
 
 
 def write(notes: Iterable[Note], path: Path) -> None:
@@ -65,13 +65,13 @@ def write(notes: Iterable[Note], path: Path) -> None:
     write_text(file, json.dumps(records, ensure_ascii=False, indent=1) + "\n")
 
 
-def _notes(files: list[Bundle], report: Report) -> Iterator[SourcedNote]:
-    ids = Ids(report)
+def _notes(files: list[CorpusFile], report: Report) -> Iterator[SourcedNote]:
+    ids = UniqueIds(report)
     for file, split in files:
         for key, record, line in _records(read_text(file, report), file, report):
             note = _RecordReader(file, line, report).note(key, record)
             if note is not None:
-                note.id = ids.unique(note.id, file, line)
+                note.id = ids.assign(note.id, file, line)
                 lines = dict.fromkeys((concept.id for concept in note.concepts), line)
                 yield SourcedNote(note, file, SPLITS.get(str(record.get("data_split")).lower(), split), lines)
 
@@ -94,7 +94,7 @@ def _records(content: str | None, file: Path, report: Report) -> Iterator[tuple[
         mark = expect(_OPEN, 0)
         while "}" not in mark[0]:
             line, counted = line + content.count("\n", counted, mark.end()), mark.end()
-            decoder = json.JSONDecoder(object_pairs_hook=keys_counted(file, report, line))
+            decoder = json.JSONDecoder(object_pairs_hook=duplicate_key_hook(file, report, line))
             key, position = decoder.raw_decode(content, counted)
             if not isinstance(key, str):
                 raise json.JSONDecodeError("", content, counted)
@@ -103,9 +103,9 @@ def _records(content: str | None, file: Path, report: Report) -> Iterator[tuple[
             mark = expect(_NEXT, position)
         expect(_END, mark.end())
     except json.JSONDecodeError as error:
-        report.drop("file is not one whole JSON object", file, error.lineno)
+        report.drop("file is not a complete JSON object", file, error.lineno)
     except (ValueError, RecursionError):
-        report.drop("file holds a number or a nesting beyond measure", file, line)
+        report.drop("file has a number that is too long, or is nested too deeply", file, line)
 
 
 class _RecordReader:
@@ -140,7 +140,7 @@ class _RecordReader:
         if "entities" not in record:
             labelled = record[labellers.pop(0)] if labellers else None
         for _ in labellers:
-            self.report.leave_out("annotation by a further labeller", self.file, self.line)
+            self.report.leave_out("annotation by another labeller", self.file, self.line)
         entities = labelled.get("entities") if isinstance(labelled, dict) else None
         if not isinstance(entities, dict):
             self._drop("record without entities")
@@ -148,10 +148,10 @@ class _RecordReader:
         self._count_unknown("", record, _RECORD)
         if labelled is not record:
             self._count_unknown("labeler.", labelled, _LABELLED)
-        text, replaced = clean(text)
+        text, replaced = replace_surrogates(text)
         if replaced:
-            self._mend("half characters replaced by U+FFFD")
-        note = Note(clean(note_id)[0], text)
+            self._mend("lone surrogate, replaced by U+FFFD")
+        note = Note(replace_surrogates(note_id)[0], text)
         ways = _ways(text)
         links = []
         for key, entity in entities.items():
@@ -184,9 +184,9 @@ class _RecordReader:
             if 0 <= first <= last < len(tokens) and tokens[first][0] < tokens[last][1]
         ]
         if not inside:
-            self._drop("token index that the text does not have")
+            self._drop("token index outside the text")
             return None
-        wanted = clean(str(entity.get("tokens")))[0].split()
+        wanted = replace_surrogates(str(entity.get("tokens")))[0].split()
         agreeing = [(start, end) for start, end in inside if text[start:end].split() == wanted]
         if not agreeing:
             self._mend("tokens of an entity differ from the text at its indexes")
@@ -194,15 +194,18 @@ class _RecordReader:
         self._count_unknown("entity.", entity, _ENTITY)
         attributes = entity.get("attributes") or {}
         if not isinstance(attributes, dict):
-            self._drop("attributes that are no object")
+            self._drop("attributes that are not an object")
             attributes = {}
-        known = {clean(name)[0]: clean(value)[0] for name, value in attributes_of(attributes).items()}
+        known = {
+            replace_surrogates(name)[0]: replace_surrogates(value)[0]
+            for name, value in attributes_of(attributes).items()
+        }
         return Concept(key, start, end, entity["label"], attributes=known)
 
     def _count_unknown(self, where: str, fields: dict[str, Any], known: re.Pattern[str]) -> None:
         for name in fields:
             if not known.fullmatch(name):
-                self._drop(f"field that this format does not have: {field_name(where + name)}")
+                self._drop(f"unknown field: {field_name(where + name)}")
 
     def _relations(self, links: list[tuple[str, Any]], ids: set[str]) -> list[Relation]:
         relations: dict[tuple[str, str, str], Relation] = {}
@@ -214,14 +217,14 @@ class _RecordReader:
             if tail not in ids:
                 self._drop("relation to a missing id")
             elif (head, tail, label) in relations:
-                self.report.leave_out("identical relation given twice", self.file, self.line)
+                self.report.leave_out("duplicate relation", self.file, self.line)
             else:
                 relations[head, tail, label] = Relation(head, tail, label)
         return list(relations.values())
 
 
 def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and bool(value) and not clean(value)[1]
+    return isinstance(value, str) and bool(value) and not replace_surrogates(value)[1]
 
 
 def _ways(text: str) -> list[list[tuple[int, int]]]:

@@ -1,4 +1,4 @@
-"""What a reader hands on: a note, and where it stood."""
+"""The output of readers: a note and its location."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,19 +8,19 @@ from ..doc.note import Note
 
 
 class SourcedNote(NamedTuple):
-    """A note as read from a file.
+    """A note that was read from a file.
 
-    note (Note): The note, in the corpus' own types.
+    note (Note): The note, in the types of the corpus.
     file (Path): The file with its annotation.
-    split (Optional[str]): `train`, `dev` or `test` where the layout of the files tells.
-    lines (dict[str, int]): Line of each concept in the file, by concept id, where lines mean something.
-    others (tuple[Path, ...]): Further files of the note, where they may lie in other folders.
-    relations_at (Sequence[tuple[Path, int]]): File and line of each relation, where they have lines of their own.
+    split (Optional[str]): `train`, `dev` or `test`, if file or folder names say so.
+    lines (dict[str, int]): Line of each concept in the file by concept id, if the format has lines.
+    other_files (tuple[Path, ...]): Other files of the note, possibly in other folders.
+    relation_locations (Sequence[tuple[Path, int]]): File and line of each relation, if relations have their own lines.
     """
 
     note: Note
     file: Path
     split: Optional[str]
     lines: dict[str, int]
-    others: tuple[Path, ...] = ()
-    relations_at: Sequence[tuple[Path, int]] = ()
+    other_files: tuple[Path, ...] = ()
+    relation_locations: Sequence[tuple[Path, int]] = ()

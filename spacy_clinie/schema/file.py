@@ -128,7 +128,7 @@ def relation_question(name: str) -> str:
     return f"Which mentions does {HEAD} have the relation {_words(name)} to?"
 
 
-def closest(name: str, names: Sequence[str]) -> str:
+def did_you_mean(name: str, names: Sequence[str]) -> str:
     """A suggestion for a name that does not exist.
 
     name (str): The name.
@@ -161,7 +161,7 @@ class _Part(NamedTuple):
                 _Part(key, self.file, self._below(key) if self.path else _UNKNOWN).wrong("a key in plain text", remedy)
         for key in self.value:
             if known and key not in known:
-                hint = closest(key, known)
+                hint = did_you_mean(key, known)
                 path = self._below(key) if self.path or hint else _UNKNOWN
                 raise ClinieError("CIE104", file=self.file, key=path, hint=hint, known=", ".join(known))
         filled = {key: value for key, value in self.value.items() if not (known and value is None)}
@@ -248,7 +248,7 @@ def _pair(part: _Part, concepts: Mapping[str, Mapping[str, Any]]) -> tuple[str, 
     for name in (head, tail):
         if name not in concepts:
             into = [concept for concept, spec in concepts.items() if name in spec["merge"]]
-            hint = f" (it is merged into {into[0]!r})" if into else closest(name, list(concepts))
+            hint = f" (it is merged into {into[0]!r})" if into else did_you_mean(name, list(concepts))
             remedy = f"Use one of these, or add it under `concepts:`: {', '.join(concepts)}."
             raise ClinieError("CIE106", file=part.file, key=part.path, type=name, hint=hint, remedy=remedy)
     return head, tail

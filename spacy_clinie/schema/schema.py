@@ -33,15 +33,15 @@ from ..doc.note import Note
 from ..errors import ClinieError
 from .file import (
     checked,
-    closest,
     concept_description,
     concept_question,
+    did_you_mean,
     read_yaml,
     relation_description,
     relation_question,
     to_yaml,
 )
-from .fitting import Fitting, by_spelling
+from .mapping import NoteMapper, by_spelling
 
 if TYPE_CHECKING:
     from ..doc.report import Report
@@ -117,7 +117,7 @@ class Schema:
         try:
             return cls.from_dict(read_yaml(file), source=file)
         except FileNotFoundError:
-            hint = closest(str(name_or_path), names)
+            hint = did_you_mean(str(name_or_path), names)
             raise ClinieError("CIE101", name=str(name_or_path), hint=hint, bundled=", ".join(names)) from None
 
     @classmethod
@@ -175,7 +175,7 @@ class Schema:
             },
         )
 
-    def undescribed(self) -> "Schema":
+    def without_descriptions(self) -> "Schema":
         """The same types without their descriptions: those of a draft are for whoever edits it.
 
         RETURNS (Schema): With what stands for descriptions where a file has none.
@@ -223,7 +223,7 @@ class Schema:
         report: "Report",
         file: str | Path,
         lines: Mapping[str, int] | None = None,
-        relations_at: Sequence[tuple[str | Path, int | None]] = (),
+        relation_locations: Sequence[tuple[str | Path, int | None]] = (),
     ) -> Note:
         """Put a note of a corpus into the types of this schema, and count everything that does not fit.
 
@@ -235,14 +235,14 @@ class Schema:
         report (Report): Takes the counts.
         file (Union[str, Path]): Where the note was read.
         lines (Optional[Mapping[str, int]]): Line of each concept in that file, by concept id.
-        relations_at (Sequence[tuple[Union[str, Path], Optional[int]]]): File and line of each relation. Without them,
-            a relation is reported at the line of its head.
+        relation_locations (Sequence[tuple[Union[str, Path], Optional[int]]]): File and line of each relation. If empty,
+            the line of its head is reported.
         RETURNS (Note): A new note.
         """
-        fitting = Fitting(self, report, file, lines or {})
-        concepts = [fitting.concept(concept) for concept in note.concepts]
-        places = relations_at or [(file, fitting.lines.get(relation.head)) for relation in note.relations]
-        relations = [fitting.relation(*both) for both in zip(note.relations, places, strict=True)]
+        mapper = NoteMapper(self, report, file, lines or {})
+        concepts = [mapper.map_concept(concept) for concept in note.concepts]
+        places = relation_locations or [(file, mapper.lines.get(relation.head)) for relation in note.relations]
+        relations = [mapper.map_relation(*both) for both in zip(note.relations, places, strict=True)]
         return Note(note.id, note.text, [c for c in concepts if c], [r for r in relations if r], note.relations_known)
 
     def to_dict(self) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def count(pairs: Sequence[tuple[Note, Note]], kind: Kind, mode: Mode) -> Counts:
     """Match gold and prediction in every document.
 
     A gold relation whose concepts were never predicted is a miss like any other. Where nobody looked for relations in a
-    gold note (`Note.silent`), what was found there counts for nothing.
+    gold note (`Note.relations_unknown`), what was found there counts for nothing.
 
     pairs (Sequence[tuple[Note, Note]]): The gold and the predicted note of each document.
     kind (Kind): `concepts` or `relations`.
@@ -39,7 +39,7 @@ def count(pairs: Sequence[tuple[Note, Note]], kind: Kind, mode: Mode) -> Counts:
     rows = []
     for gold_note, predicted_note in pairs:
         gold, predicted = set(items(gold_note, kind)), set(items(predicted_note, kind))
-        if kind == "relations" and gold_note.silent:
+        if kind == "relations" and gold_note.relations_unknown:
             predicted.clear()
         right = Counter(item.label for item, _ in match(gold, predicted, mode))
         rows.append((right, Counter(item.label for item in gold), Counter(item.label for item in predicted)))

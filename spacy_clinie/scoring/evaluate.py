@@ -41,7 +41,7 @@ def evaluate(
     predicted_notes, predicted_problems = _read(Path(predicted), types)
     for what, alike in {"name and text": _name_and_text, "text": _text}.items():
         if found := _pair(gold_notes, predicted_notes, alike):
-            reason = f"note id that no gold note has: paired by {what}"
+            reason = f"note id without a gold note, paired by {what}"
             predicted_problems.append({"kind": "mended", "reason": reason, "count": len(found), "examples": found})
     gold_ids, predicted_ids = ({note.id for note in notes} for notes in (gold_notes, predicted_notes))
     if gold_ids.isdisjoint(predicted_ids):
@@ -105,7 +105,7 @@ def _read(path: Path, schema: Optional[Schema]) -> tuple[list[Note], list[dict[s
     notes = [
         sourced.note
         if schema is None
-        else schema.apply(sourced.note, report, sourced.file, sourced.lines, sourced.relations_at)
+        else schema.apply(sourced.note, report, sourced.file, sourced.lines, sourced.relation_locations)
         for sourced in read(path, report)
     ]
     problems = [

@@ -42,7 +42,7 @@ def score(
         "documents": len(pairs),
         "missing_documents": missing,
         "extra_documents": extra,
-        "without_relations": sum(note.silent for note in gold),
+        "without_relations": sum(note.relations_unknown for note in gold),
         "duplicates": {"gold": _duplicates(gold), "predicted": _duplicates(predicted)},
         "bootstrap": {"resamples": resamples, "seed": seed, "confidence": CONFIDENCE},
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..corpora.catalogue import CORPORA, Corpus, read_corpus
-from ..corpora.splits import ranked, splits_of
+from ..corpora.splits import assign_splits, ranked
 from ..doc.note import Note
 from ..doc.report import Report
 from ..errors import ClinieError
@@ -105,12 +105,12 @@ def write_corpus(source: Source, folder: Path) -> None:
     """
     schema, report = Schema.load(source.schema), Report(source.path)
     read = list(read_corpus(source.corpus, source.path, report))
-    splits = splits_of(((sourced.note.id, sourced.split) for sourced in read), source.group)
+    splits = assign_splits(((sourced.note.id, sourced.split) for sourced in read), source.group)
     notes: dict[str, list[Note]] = {split: [] for split in SPLITS}
     if source.half is not None:
         read = [read[i] for i in sorted(ranked([sourced.note.id for sourced in read], 0)[source.half :: 2])]
     for sourced in read:
-        note = schema.apply(sourced.note, report, sourced.file, sourced.lines, sourced.relations_at)
+        note = schema.apply(sourced.note, report, sourced.file, sourced.lines, sourced.relation_locations)
         report.add(note)
         if splits.get(note.id) in notes:
             notes[splits[note.id]].append(note)

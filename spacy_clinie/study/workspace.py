@@ -10,11 +10,11 @@ from typing import Any, Optional
 
 from spacy.util import load_config
 
-from ..corpora.splits import overlapping_and_alike
+from ..corpora.splits import overlapping_and_boilerplate
 from ..doc.note import Note
 from ..errors import ClinieError
 from ..formats import docbin
-from ..formats.bundle import replacing
+from ..formats.atomic import atomic_write
 from ..formats.files import all_files
 from ..locks import lock
 from ..schema import Schema
@@ -129,7 +129,7 @@ class Workspace:
         whole = {split: load(self.whole(corpus) / f"{split}.spacy") for split in SPLITS}
         parts = {split: load(self.part(corpus, split)) for split in ("train", "test")}
         texts, tested = ((note.text for note in notes) for notes in (parts["train"], whole["test"]))
-        shared, alike = overlapping_and_alike(texts, tested)
+        shared, alike = overlapping_and_boilerplate(texts, tested)
         report = json.loads((self.whole(corpus) / "report.json").read_text(encoding="utf-8"))
         reasons: dict[bool, Counter[str]] = {False: Counter(), True: Counter()}
         for one in report["not_carried_over"]:
@@ -205,7 +205,7 @@ class Workspace:
 
     def write(self, path: Path, record: dict[str, Any]) -> None:
         """Write JSON, whole or not at all."""
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
 
     def _files(self, fold: Fold) -> list[Path]:

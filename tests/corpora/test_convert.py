@@ -55,7 +55,7 @@ def test_docs_and_report(tmp_path: Path) -> None:
         "discontinuous": 1,
         "flat_entities": 2,
         "not_carried_over": [],
-        "mended": [{"reason": "concept snapped outward to tokens", "count": 1, "examples": ["in.jsonl:1"]}],
+        "mended": [{"reason": "concept extended to token boundaries", "count": 1, "examples": ["in.jsonl:1"]}],
     }
     assert report.problems == 1
     assert [sourced.note for sourced in docbin.read(tmp_path / "sub", Report())] == [NOTE]
@@ -69,14 +69,14 @@ def test_a_schema_merges_and_drops_and_counts(tmp_path: Path) -> None:
     assert [concept.label for concept in sourced.note.concepts] == ["Harm", "Harm"]
     assert counts(report, "left_out") == {
         "concept type that the schema drops: Drug": 1,
-        "relation, and the schema has no relation types": 2,
+        "relation, but the schema has no relation types": 2,
     }
 
 
 def test_a_blank_concept_is_kept_and_counted(tmp_path: Path) -> None:
     jsonl.write([Note("n", "a b", [Concept("x", 1, 2, "X")])], tmp_path / "in.jsonl")
     report = convert("jsonl", tmp_path / "in.jsonl", tmp_path / "out.spacy")
-    assert counts(report, "mended") == {"concept of blanks alone, on a token beside it": 1}
+    assert counts(report, "mended") == {"concept of whitespace alone, moved to an adjacent token": 1}
 
 
 def test_a_split_and_the_remarks_on_its_files(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_notes_without_a_split_among_others_with_one_are_dropped(tmp_path: Path)
         jsonl.write([Note(f"{name}-{i}", TEXT) for i in range(count)], tmp_path / "in" / f"{name}.jsonl")
     report = convert("jsonl", tmp_path / "in", tmp_path / "out.jsonl", split="train")
     assert report.documents == 20
-    reason = "document on which the layout is silent, while it tells the split of others"
+    reason = "document without a split, although others have one"
     assert {remark.reason: (remark.count, set(remark.examples)) for remark in report.remarks("dropped")} == {
         reason: (3, {"lab_test.jsonl"})
     }
@@ -301,7 +301,7 @@ def test_open_corpora_as_docs(
     assert {key: found[key] for key in expected} == expected
     assert counts(report, "dropped") == {}
     if split is None:
-        aligned = found["concepts"] - counts(report, "mended").get("concept snapped outward to tokens", 0)
+        aligned = found["concepts"] - counts(report, "mended").get("concept extended to token boundaries", 0)
         assert aligned >= 0.995 * found["concepts"]
     again = [sourced.note for sourced in docbin.read(tmp_path / "out.spacy", Report())]
     assert sum(len(note.concepts) for note in again) == found["concepts"]
@@ -353,10 +353,10 @@ def test_relations_that_a_schema_refuses_are_reported_where_they_stand(tmp_path:
     (source / "a.rel").write_text(known + known.replace("TrAP", "NEW"))
     report = convert("i2b2_2010", source, tmp_path / "a.jsonl")
     assert {r.reason: r.examples for r in report.remarks("dropped")} == {
-        "relation type that the schema does not know: NEW": ["a.rel:2"]
+        "relation type that is not in the schema: NEW": ["a.rel:2"]
     }
     (source / "a.ann").write_text("T1\tDrug 5 12\taspirin\nT2\tReason 15 19\tPain\nR1\tNEW Arg1:T1 Arg2:T2\n")
     report = convert("brat", source, tmp_path / "b.jsonl", schema="n2c2_2018")
     assert {r.reason: r.examples for r in report.remarks("dropped")} == {
-        "relation type that the schema does not know: NEW": ["a.ann:3"]
+        "relation type that is not in the schema: NEW": ["a.ann:3"]
     }

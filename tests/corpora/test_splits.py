@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from spacy_clinie.corpora.splits import overlapping, sample, splits_of
+from spacy_clinie.corpora.splits import assign_splits, overlapping, sample
 from spacy_clinie.doc.note import Note
 
 IDS = [f"note-{number}" for number in range(200)]
@@ -13,14 +13,14 @@ def sizes(splits: dict[str, str]) -> dict[str, int]:
 
 
 def test_without_a_layout_eight_in_ten_are_for_training() -> None:
-    splits = splits_of((note_id, None) for note_id in IDS)
+    splits = assign_splits((note_id, None) for note_id in IDS)
     assert sizes(splits) == {"train": 160, "dev": 20, "test": 20}
-    assert splits == splits_of((note_id, None) for note_id in reversed(IDS))
+    assert splits == assign_splits((note_id, None) for note_id in reversed(IDS))
 
 
 def test_the_split_never_changes() -> None:
     """Scores are only comparable as long as these are the notes of the splits."""
-    splits = splits_of((str(number), None) for number in range(10))
+    splits = assign_splits((str(number), None) for number in range(10))
     assert {note_id: split for note_id, split in splits.items() if split != "train"} == {"9": "dev", "8": "test"}
 
 
@@ -36,27 +36,27 @@ def test_the_split_never_changes() -> None:
     ],
 )
 def test_three_notes_are_enough_for_three_splits(count: int, expected: dict[str, int]) -> None:
-    assert sizes(splits_of((note_id, None) for note_id in IDS[:count])) == expected
+    assert sizes(assign_splits((note_id, None) for note_id in IDS[:count])) == expected
     groups = [(f"{note_id}_{part}", None) for note_id in IDS[:count] for part in "ab"]
-    assert sizes(splits_of(groups, group=r"note-\d+")) == {split: 2 * size for split, size in expected.items()}
+    assert sizes(assign_splits(groups, group=r"note-\d+")) == {split: 2 * size for split, size in expected.items()}
 
 
 def test_notes_of_a_group_stay_together() -> None:
     ids = [f"NCT{number:04}_{kind}" for number in range(100) for kind in ("inc", "exc")]
-    splits = splits_of(((note_id, None) for note_id in ids), group=r"NCT\d+")
+    splits = assign_splits(((note_id, None) for note_id in ids), group=r"NCT\d+")
     assert sizes(splits) == {"train": 160, "dev": 20, "test": 20}
     assert all(splits[f"NCT{number:04}_inc"] == splits[f"NCT{number:04}_exc"] for number in range(100))
 
 
 def test_the_layout_decides() -> None:
     layout = [("a", "train"), ("b", "dev"), ("c", "test"), ("d", None)]
-    assert splits_of(layout) == {"a": "train", "b": "dev", "c": "test"}
-    assert splits_of([("a", "train"), ("b", "train")]) == {"a": "train", "b": "train"}
+    assert assign_splits(layout) == {"a": "train", "b": "dev", "c": "test"}
+    assert assign_splits([("a", "train"), ("b", "train")]) == {"a": "train", "b": "train"}
 
 
 def test_train_and_test_alone_give_a_tenth_of_train_as_dev() -> None:
     layout = [(note_id, "test" if i < 50 else "train") for i, note_id in enumerate(IDS)]
-    splits = splits_of(layout)
+    splits = assign_splits(layout)
     assert sizes(splits) == {"train": 135, "dev": 15, "test": 50}
     assert {note_id for note_id, split in splits.items() if split == "test"} == set(IDS[:50])
 

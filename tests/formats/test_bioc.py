@@ -120,7 +120,7 @@ def test_recorded_text_of_several_pieces(
     for recorded in agreeing + differing:
         (note,), report = read(tmp_path, document(passage(0, TEXT, in_pieces("c", *places, text=recorded))))
         assert len(note.concepts[0].fragments) == 2
-        told = {"recorded string differs from the text at its offsets": 1} if recorded in differing else {}
+        told = {"recorded text differs from the text at the offsets": 1} if recorded in differing else {}
         assert counts(report) == told
 
 
@@ -135,7 +135,7 @@ def test_the_unit_of_offsets_shows_in_several_pieces(tmp_path: Path) -> None:
 def test_many_blank_pieces_of_a_blank_recorded_text(tmp_path: Path) -> None:
     pieces = in_pieces("c", *[(2 * number, 1) for number in range(400)], text=" " * 50_000 + "x")
     (_,), report = read(tmp_path, document(passage(0, " " * 799 + ".", pieces)))
-    assert counts(report) == {"recorded string differs from the text at its offsets": 1}
+    assert counts(report) == {"recorded text differs from the text at the offsets": 1}
 
 
 @pytest.mark.parametrize("width", [1, 2])
@@ -157,13 +157,13 @@ def test_offsets_may_count_line_ends_as_two(tmp_path: Path, width: int) -> None:
 @pytest.mark.parametrize(
     ("inner", "reason"),
     [
-        (annotation("c", 0, 4, None), "annotation without type or place"),
-        ('<annotation id="c"><infon key="type">X</infon></annotation>', "annotation without type or place"),
+        (annotation("c", 0, 4, None), "annotation without a type or location"),
+        ('<annotation id="c"><infon key="type">X</infon></annotation>', "annotation without a type or location"),
         (annotation("c", 11, 99), "concept outside the text"),
-        (annotation("c", -1, 4), "annotation without type or place"),
-        (annotation("c", 11, 0), "concept without characters"),
-        (annotation("c", 0, 4, text="zyxomab"), "recorded string differs from the text at its offsets"),
-        (relation(("a", ""), ("z", "")), "relation to a concept that is not there"),
+        (annotation("c", -1, 4), "annotation without a type or location"),
+        (annotation("c", 11, 0), "empty concept"),
+        (annotation("c", 0, 4, text="zyxomab"), "recorded text differs from the text at the offsets"),
+        (relation(("a", ""), ("z", "")), "relation to a missing concept"),
         (relation(("a", ""), ("b", ""), ("a", "")), "relation without a type, or not between two annotations"),
         (relation(("a", ""), ("b", ""), kind="x"), "relation without a type, or not between two annotations"),
     ],
@@ -180,12 +180,12 @@ def test_a_bad_part_is_counted_and_the_rest_is_kept(tmp_path: Path, inner: str, 
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        (document(passage("x", TEXT)), "document that is not BioC"),
+        (document(passage("x", TEXT)), "document that is not valid BioC"),
         ("<document></document>", "document without an id, or with passages that are not text"),
-        (document(passage(0, TEXT), passage(3, TEXT)), "document whose passages lie over each other or far apart"),
+        (document(passage(0, TEXT), passage(3, TEXT)), "document with overlapping or distant passages"),
         (
             document(passage(0, TEXT), passage(10**12, TEXT)),
-            "document whose passages lie over each other or far apart",
+            "document with overlapping or distant passages",
         ),
     ],
 )
@@ -224,7 +224,7 @@ def test_what_the_dtd_lets_go_without_is_not_needed(tmp_path: Path) -> None:
     (note,), report = read(tmp_path, document(*parts))
     assert {concept.id: concept.offsets for concept in note.concepts} == {"A2": (0, 4), "b": (11, 18), "A1": (5, 10)}
     assert note.relations == [Relation("b", "A1", "ADE-Drug")]
-    assert counts(report) == {"annotation without type or place": 1}
+    assert counts(report) == {"annotation without a type or location": 1}
 
 
 def test_an_infon_given_twice_is_kept_or_counted(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_an_infon_given_twice_is_kept_or_counted(tmp_path: Path) -> None:
         tmp_path, document(passage(0, TEXT, annotation("a", 11, 7, mesh="D1").replace("</text>", more)))
     )
     assert [(concept.label, concept.attributes) for concept in note.concepts] == [("Drug", {"mesh": "D1|D2"})]
-    assert counts(report) == {"infon with several values, joined by |": 1, "second type of one thing": 1}
+    assert counts(report) == {"infon with several values, joined by |": 1, "second type of the same element": 1}
 
 
 def test_a_file_that_breaks_off_gives_what_stands_before(tmp_path: Path) -> None:
@@ -300,7 +300,7 @@ def test_tags_and_comments_within_a_text_do_not_end_it(tmp_path: Path) -> None:
     marked = "Ra<b>sh</b><!-- x --> after <?p?>zyxomab."
     (note,), report = read(tmp_path, document(passage(0, marked, annotation("b", 11, 7, "Dr<i>ug</i>", "zyxomab"))))
     assert (note.text, note.concepts) == (TEXT, [Concept("b", 11, 18, "Drug")])
-    assert counts(report) == {"tags or comments within a text were left out": 2}
+    assert counts(report) == {"tags or comments inside a text, removed": 2}
 
 
 def test_further_texts_and_infons_without_a_key_are_counted(tmp_path: Path) -> None:
@@ -370,15 +370,15 @@ def test_elements_that_the_format_does_not_have_are_counted(tmp_path: Path) -> N
     (note,), report = read(tmp_path, document(parts), link)
     assert [concept.offsets for concept in note.concepts] == [(0, 4)]
     assert counts(report) == {
-        "element that this format does not have: annotation.attr": 1,
-        "element that this format does not have: annotation.Location": 1,
-        "element that this format does not have: passage.annotations": 1,
-        "element that this format does not have: passage.Annotation": 1,
-        "element that this format does not have: collection.relation": 1,
+        "unknown element: annotation.attr": 1,
+        "unknown element: annotation.Location": 1,
+        "unknown element: passage.annotations": 1,
+        "unknown element: passage.Annotation": 1,
+        "unknown element: collection.relation": 1,
     }
     (remark,) = report.remarks("left_out")
     assert (remark.reason, remark.examples) == (
-        "attribute that this format does not have: annotation.sure",
+        "unknown attribute: annotation.sure",
         ["a.xml:3"],
     )
 

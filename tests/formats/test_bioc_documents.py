@@ -32,25 +32,25 @@ def test_json_needs_no_empty_keys(tmp_path: Path) -> None:
     assert note.relations == [Relation("0", "1", "Y")]
     assert report.problems == 0
     (note,), report = read_json(tmp_path, '{"documents": [{"id": "a", "id": "b", "passages": []}]}')
-    assert counts(report) == {"key given twice in one object, the last was kept": 1}
+    assert counts(report) == {"duplicate key in an object, the last was kept": 1}
 
 
 def test_json_is_read_also_as_a_list_of_collections(tmp_path: Path) -> None:
     notes, report = read_json(tmp_path, [{"documents": [json_document()]}, {"documents": [json_document()]}])
     assert [(note.id, note.text) for note in notes] == [("n1", TEXT), ("n1~2", TEXT)]
-    assert counts(report) == {"two notes with one id: the later one got a number behind it": 1}
+    assert counts(report) == {"duplicate note id, a number was added to the later one": 1}
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"annotations": [7]}, "annotation that is no object"),
-        ({"annotations": 7}, "document that is not BioC"),
+        ({"annotations": [7]}, "annotation that is not an object"),
+        ({"annotations": 7}, "document that is not valid BioC"),
         ({"offset": "0"}, "document without an id, or with passages that are not text"),
         ({"text": 7}, "document without an id, or with passages that are not text"),
         (
             {"annotations": [{"id": "a", "infons": [], "text": "", "locations": []}]},
-            "annotation without type or place",
+            "annotation without a type or location",
         ),
         (
             {
@@ -58,14 +58,14 @@ def test_json_is_read_also_as_a_list_of_collections(tmp_path: Path) -> None:
                     {"id": "a", "infons": {"type": "X"}, "text": "", "locations": [{"offset": "0", "length": 3}]}
                 ]
             },
-            "annotation without type or place",
+            "annotation without a type or location",
         ),
         (
             {"annotations": [{"id": "a", "infons": {"type": "X"}, "locations": [{"offset": 0}]}]},
-            "annotation without type or place",
+            "annotation without a type or location",
         ),
         ({"sentences": [{"offset": 0, "text": "Other."}]}, "sentence whose text is not in its passage"),
-        ({"text": "Half \ud83d."}, "half a character (lone surrogate) was replaced"),
+        ({"text": "Half \ud83d."}, "lone surrogate, replaced by U+FFFD"),
     ],
 )
 def test_bad_json_is_counted(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
@@ -85,8 +85,8 @@ def test_fields_that_json_does_not_have_are_counted(tmp_path: Path) -> None:
     collection = {"documents": documents, "date": "", "version": "1.0", "bioctype": "BioCCollection", "relations": [{}]}
     (_,), report = read_json(tmp_path, collection)
     assert {r.reason: r.examples for r in report.remarks("left_out")} == {
-        "field that this format does not have: passage.doi": ["a.json:1"],
-        "field that this format does not have: collection.relations": ["a.json"],
+        "unknown field: passage.doi": ["a.json:1"],
+        "unknown field: collection.relations": ["a.json"],
     }
 
 
@@ -98,9 +98,9 @@ def test_the_line_of_a_remark_on_json_is_the_number_of_the_document(tmp_path: Pa
     )
     assert [note.id for note in found] == ["n1", "n2", "7"]
     assert {r.reason: r.examples for kind in ("dropped", "left_out") for r in report.remarks(kind)} == {
-        "annotation that is no object": ["a.json:2"],
+        "annotation that is not an object": ["a.json:2"],
         "sentence whose text is not in its passage": ["a.json:2"],
-        "field that this format does not have: passage.doi": ["a.json:2"],
-        "passage that is no object": ["a.json:3"],
-        "document that is not BioC": ["a.json:4"],
+        "unknown field: passage.doi": ["a.json:2"],
+        "passage that is not an object": ["a.json:3"],
+        "document that is not valid BioC": ["a.json:4"],
     }

@@ -57,7 +57,7 @@ def test_a_relation_of_a_passage_means_its_own_annotations(tmp_path: Path) -> No
     (note,), report = read(tmp_path, document(*parts, link))
     starts = {concept.id: concept.start for concept in note.concepts}
     assert [(starts[one.head], starts[one.tail]) for one in note.relations] == [(0, 11), (0, 11), (20, 31)]
-    assert counts(report) == {"ids of annotations that begin anew in a passage or sentence: told apart": 2}
+    assert counts(report) == {"annotation id reused in a passage or sentence, renamed": 2}
 
 
 def named(**infons: str) -> str:
@@ -82,7 +82,7 @@ def test_relations_between_identifiers(tmp_path: Path, link: str, label: str, le
     ]
     (note,), report = read(tmp_path, document(passage(0, text, *mentions), link))
     assert note.relations == [Relation("a", "b", label)]
-    assert counts(report) == {"relation between identifiers: set between their closest mentions": 1}
+    assert counts(report) == {"relation between identifiers, assigned to their closest mentions": 1}
     assert sum(remark.count for remark in report.remarks("left_out")) == left_out
 
 
@@ -110,7 +110,7 @@ def test_a_relation_of_a_sentence_means_its_own_annotations(tmp_path: Path) -> N
     starts = {concept.id: concept.start for concept in note.concepts}
     found = [(starts[one.head], starts[one.tail]) for one in note.relations]
     assert found == [(0, 11), (0, 11), (20, 31), (0, 51)]
-    assert counts(report) == {"ids of annotations that begin anew in a passage or sentence: told apart": 3}
+    assert counts(report) == {"annotation id reused in a passage or sentence, renamed": 3}
 
 
 def test_what_equals_an_identifier_by_chance_is_none(tmp_path: Path) -> None:

@@ -170,8 +170,8 @@ def test_offsets_that_count_otherwise_are_translated(tmp_path: Path, text: str, 
         agrees = " ".join(text[concept.start : concept.end].split()) == " ".join(quoted)
         differing += not agrees
         assert agrees or (concept.start, concept.end) == (int(start), int(end))
-    differs = {"recorded string differs from the text at its offsets": differing} if differing else {}
-    translated = {f"offsets count {counted}: translated to characters of the file": 1} if counted else {}
+    differs = {"recorded text differs from the text at the offsets": differing} if differing else {}
+    translated = {f"offsets count {counted}, converted to characters of the file": 1} if counted else {}
     assert {remark.reason: remark.count for remark in report.remarks("mended")} == differs | translated
 
 
@@ -209,7 +209,7 @@ def test_a_recorded_string_that_looks_like_a_fragment(tmp_path: Path) -> None:
         ("T2\tX 0 " + "9" * 5000, "dropped", "malformed line"),
         ("T2\tX 0", "dropped", "malformed line"),
         ("T2", "dropped", "malformed line"),
-        ("T1\tY 0 4\tTook", "dropped", "id given twice"),
+        ("T1\tY 0 4\tTook", "dropped", "duplicate id"),
         ("R1\tof Arg1:T1 Arg2:T9", "dropped", "relation to a missing id"),
         ("R1\tof Arg1:T1 Arg2:", "dropped", "malformed line"),
         ("R1\tof Arg1:T1", "dropped", "malformed line"),
@@ -219,11 +219,11 @@ def test_a_recorded_string_that_looks_like_a_fragment(tmp_path: Path) -> None:
         ("E1\t", "dropped", "malformed line"),
         ("E1\tX:T1 2:T1", "dropped", "malformed line"),
         ("A1\tNegated", "dropped", "malformed line"),
-        ("A1\tNegated R7", "dropped", "attribute of something that is no concept"),
-        ("X1\twhat", "dropped", "line of an unknown kind"),
-        ("T2\tX 0 4\tTake", "mended", "recorded string differs from the text at its offsets"),
-        ("T2\tX 0 4", "mended", "recorded string differs from the text at its offsets"),
-        ("E1\tY:T1", "mended", "event and trigger of two types, the trigger's was kept"),
+        ("A1\tNegated R7", "dropped", "attribute of something that is not a concept"),
+        ("X1\twhat", "dropped", "unknown kind of line"),
+        ("T2\tX 0 4\tTake", "mended", "recorded text differs from the text at the offsets"),
+        ("T2\tX 0 4", "mended", "recorded text differs from the text at the offsets"),
+        ("E1\tY:T1", "mended", "event and trigger of different types, the trigger's was kept"),
         ("*\tEquiv T1 T1", "left_out", "relation of any number of members (* line)"),
         ("#1\tAnnotatorNotes T1\tlook again", "left_out", "annotator's note"),
     ],
@@ -255,9 +255,9 @@ def test_repetitions(tmp_path: Path) -> None:
     note, report = read_one(tmp_path, TEXT, annotation)
     assert note.relations == [Relation("T1", "T2", "of"), Relation("T1", "T2", "of"), Relation("T1", "T2", "by")]
     assert note.concepts[0].attributes == {"Neg": "true", "Time": "past|now"}
-    assert remarks(report, "left_out") == {"identical attribute given twice": ["a.ann:7"]}
+    assert remarks(report, "left_out") == {"duplicate attribute": ["a.ann:7"]}
     assert remarks(report, "mended") == {
-        "id given twice, both kept": ["a.ann:5"],
+        "duplicate id, both kept": ["a.ann:5"],
         "attribute with several values, joined by |": ["a.ann:9"],
     }
 
@@ -342,7 +342,7 @@ def test_two_events_with_one_trigger_are_put_together_and_counted(tmp_path: Path
     annotation = "T1\tDrug 0 4\tTook\nT2\tDose 16 19\t5mg\nE1\tDrug:T1 Dose:T2\nE2\tDrug:T1\n"
     note, report = read_one(tmp_path, TEXT, annotation)
     assert note.relations == [Relation("T1", "T2", "Dose")]
-    assert remarks(report, "mended") == {"two events with one trigger: put together": ["a.ann:4"]}
+    assert remarks(report, "mended") == {"two events with the same trigger, merged": ["a.ann:4"]}
 
 
 def test_values_keep_the_blanks_that_they_have(tmp_path: Path) -> None:
@@ -359,7 +359,7 @@ def test_values_keep_the_blanks_that_they_have(tmp_path: Path) -> None:
 def test_values_with_bars_are_joined_once(tmp_path: Path) -> None:
     note, report = read_one(tmp_path, TEXT, "T1\tDrug 5 15\tLisinopril\nA1\tV T1 a|b\nA2\tV T1 a|b\nA3\tV T1 b|c\n")
     assert note.concepts[0].attributes == {"V": "a|b|c"}
-    assert list(remarks(report, "left_out")) == ["identical attribute given twice"]
+    assert list(remarks(report, "left_out")) == ["duplicate attribute"]
     assert list(remarks(report, "mended")) == ["attribute with several values, joined by |"]
 
 
@@ -372,4 +372,4 @@ def test_what_is_left_of_a_broken_line_is_no_annotation(tmp_path: Path) -> None:
     note, report = read_one(tmp_path, TEXT, annotation)
     assert [concept.label for concept in note.concepts] == ["Drug", "Dose"]
     assert [one.label for one in note.relations] == ["of"]
-    assert remarks(report, "dropped") == {"line of an unknown kind": ["a.ann:2", "a.ann:3"]}
+    assert remarks(report, "dropped") == {"unknown kind of line": ["a.ann:2", "a.ann:3"]}

@@ -22,7 +22,7 @@ def test_folders_splits_and_ids(tmp_path: Path) -> None:
         ("2", "dev"),
         ("test_data/1", "test"),
     ]
-    assert remarks(report, "mended") == {"two notes with one id: told apart by folder": ["1.txt", "1.txt"]}
+    assert remarks(report, "mended") == {"duplicate note id, the folder was added": ["1.txt", "1.txt"]}
     assert remarks(report, "left_out") == {
         "file about the corpus, not a note": ["README.txt"],
         "hidden file": ["._3.txt"],
@@ -80,7 +80,7 @@ def test_suffixes_in_capitals(tmp_path: Path) -> None:
     found, report = read(tmp_path)
     assert [sourced.note.id for sourced in found] == ["a", "b"]
     assert {remark.reason: remark.count for remark in report.remarks("dropped")} == {
-        "two files whose names differ in capitals alone, the first was taken": 2
+        "two file names that differ only in case, the first was read": 2
     }
 
 
@@ -119,4 +119,4 @@ def test_utf16_without_a_mark_is_no_text(tmp_path: Path) -> None:
     put(tmp_path, "b", "Took\0 Lisinopril.", "")
     found, report = read(tmp_path)
     assert [sourced.note.text for sourced in found] == ["Took\0 Lisinopril."]
-    assert [one.split(":")[0] for one in remarks(report, "dropped")] == ["file is not UTF-8 but as good as UTF-16"]
+    assert [one.split(":")[0] for one in remarks(report, "dropped")] == ["file is not UTF-8 but probably UTF-16"]

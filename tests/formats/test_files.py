@@ -8,13 +8,13 @@ from spacy_clinie.doc.note import Note
 from spacy_clinie.doc.report import Report
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.formats.files import (
+    check_output_path,
     find_files,
     find_notes,
-    for_files,
-    keep_apart,
     note_path,
     numbered_lines,
-    split_of,
+    split_from_path,
+    writable_notes,
     write_text,
 )
 
@@ -44,7 +44,7 @@ def test_links_to_folders_are_followed_and_nothing_is_read_twice(tmp_path: Path)
         "z/sub/3.txt",
     ]
     # in/a, in/b/up/in, in/b/up/elsewhere
-    assert counts(report, "left_out") == {"link to a folder that is read anyway": 3}
+    assert counts(report, "left_out") == {"link to a folder that is read already": 3}
     assert report.problems == 0
 
 
@@ -98,14 +98,14 @@ def test_what_cannot_be_opened_is_counted(tmp_path: Path, monkeypatch: pytest.Mo
     ],
 )
 def test_the_split_that_a_name_tells(tmp_path: Path, name: str, split: str | None) -> None:
-    assert split_of(tmp_path / name, tmp_path) == split
+    assert split_from_path(tmp_path / name, tmp_path) == split
 
 
 def test_the_nearest_name_decides_and_the_root_only_if_it_is_a_split(tmp_path: Path) -> None:
-    assert split_of(tmp_path / "train" / "lab_test" / "a", tmp_path) == "train"
-    assert split_of(tmp_path / "train" / "test", tmp_path) == "test"
-    assert split_of(tmp_path / "Validation" / "a", tmp_path / "Validation") == "dev"
-    assert split_of(tmp_path / "test_data" / "a", tmp_path / "test_data") is None
+    assert split_from_path(tmp_path / "train" / "lab_test" / "a", tmp_path) == "train"
+    assert split_from_path(tmp_path / "train" / "test", tmp_path) == "test"
+    assert split_from_path(tmp_path / "Validation" / "a", tmp_path / "Validation") == "dev"
+    assert split_from_path(tmp_path / "test_data" / "a", tmp_path / "test_data") is None
 
 
 def test_files_about_a_corpus_are_notes_if_they_are_annotated(tmp_path: Path) -> None:
@@ -128,10 +128,10 @@ def test_a_target_that_would_be_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "link.jsonl").symlink_to(file)
     for source, target in ((file, file), (file, tmp_path / "link.jsonl"), (folder, folder / "sub" / "b.JSONL")):
         with pytest.raises(ClinieError, match="CIE434"):
-            keep_apart(source, target, (".jsonl",))
-    keep_apart(folder, folder / "b.spacy", (".jsonl",))
-    keep_apart(file, folder / "b.jsonl", (".jsonl",))
-    keep_apart(folder, tmp_path / "b.jsonl", (".jsonl",))
+            check_output_path(source, target, (".jsonl",))
+    check_output_path(folder, folder / "b.spacy", (".jsonl",))
+    check_output_path(file, folder / "b.jsonl", (".jsonl",))
+    check_output_path(folder, tmp_path / "b.jsonl", (".jsonl",))
 
 
 def test_a_name_that_is_not_utf8_makes_a_whole_id(tmp_path: Path) -> None:
@@ -156,9 +156,9 @@ def test_ids_that_a_disk_does_not_tell_apart(system: str, refused: bool, monkeyp
     notes = [Note("A1", "x"), Note("a1", "y")]
     if refused:
         with pytest.raises(ClinieError, match="CIE204"):
-            list(for_files(notes))
+            list(writable_notes(notes))
     else:
-        assert list(for_files(notes)) == notes
+        assert list(writable_notes(notes)) == notes
 
 
 def test_a_colon_in_an_id_is_no_hidden_part_of_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -183,15 +183,15 @@ def test_files_that_nothing_reads_are_counted(tmp_path: Path) -> None:
     report = Report(tmp_path)
     assert [note.id for note in find_notes(tmp_path, ".txt", report, (), (".ann",))] == ["a", "c"]
     told = {remark.reason: remark.examples for remark in report.remarks("left_out")}
-    assert told == {"file of another kind, not read": ["annotation.conf", "b.rtf"]}
+    assert told == {"file of another type, not read": ["annotation.conf", "b.rtf"]}
 
 
 def test_a_link_to_itself_is_no_file(tmp_path: Path) -> None:
     link = tmp_path / "loop"
     link.symlink_to(link)
-    keep_apart(link, tmp_path / "out.jsonl")
+    check_output_path(link, tmp_path / "out.jsonl")
     with pytest.raises(ClinieError, match="CIE200"):
         find_notes(link, ".txt", Report())
     with pytest.raises(OSError, match="loop"):
         write_text(link / "a.txt", "text")
-    assert split_of(link, link) is None
+    assert split_from_path(link, link) is None

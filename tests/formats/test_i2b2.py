@@ -110,20 +110,20 @@ CON = 'c="aspirin" 3:2 3:2||t="treatment"\n'
         ("con", 'c="aspirin" 3:2 3:2||t="treatment', "dropped", "malformed line"),
         ("con", 'c="aspirin" 3:2||t="treatment"', "dropped", "malformed line"),
         ("con", 'c="aspirin" 3:2 3:' + "9" * 5000 + '||t="test"', "dropped", "malformed line"),
-        ("con", 'c="aspirin" 3:2 3:9||t="test"', "dropped", "position that the text does not have"),
-        ("con", 'c="aspirin" 0:2 0:2||t="test"', "dropped", "position that the text does not have"),
-        ("con", 'c="aspirin" 9:2 9:2||t="test"', "dropped", "position that the text does not have"),
-        ("con", 'c="aspirin" 3:2 3:1||t="test"', "dropped", "position that the text does not have"),
-        ("con", 'c="aspirin" 3:2 3:2||t="treatment"', "left_out", "identical concept given twice"),
+        ("con", 'c="aspirin" 3:2 3:9||t="test"', "dropped", "position outside the text"),
+        ("con", 'c="aspirin" 0:2 0:2||t="test"', "dropped", "position outside the text"),
+        ("con", 'c="aspirin" 9:2 9:2||t="test"', "dropped", "position outside the text"),
+        ("con", 'c="aspirin" 3:2 3:1||t="test"', "dropped", "position outside the text"),
+        ("con", 'c="aspirin" 3:2 3:2||t="treatment"', "left_out", "duplicate concept"),
         ("con", 'c="aspirin" 3:1 3:1||t="test"', "mended", "quoted text differs from the text at its position"),
-        ("ast", 'c="aspirin" 3:1 3:1||t="treatment"||a="present"', "dropped", "assertion without its concept"),
-        ("ast", 'c="aspirin" 3:2 3:2||t="problem"||a="present"', "dropped", "assertion without its concept"),
+        ("ast", 'c="aspirin" 3:1 3:1||t="treatment"||a="present"', "dropped", "assertion without a matching concept"),
+        ("ast", 'c="aspirin" 3:2 3:2||t="problem"||a="present"', "dropped", "assertion without a matching concept"),
         ("ast", 'c="aspirin" 3:2 3:2||t="treatment"', "dropped", "malformed line"),
         ("ast", 'c="aspirin" 3:2 3:2||t="treatment"||a="absent"', "dropped", "second assertion of a concept"),
         ("rel", 'c="aspirin" 3:2 3:2||r="TrIP"||c="x" 1:0 1:0', "dropped", "relation to a missing concept"),
         ("rel", 'c="x" 1:0 1:0||r="TrIP"||c="aspirin" 3:2 3:2', "dropped", "relation to a missing concept"),
         ("rel", 'c="aspirin" 3:2 3:2||r="TrIP"', "dropped", "malformed line"),
-        ("rel", 'c="aspirin" 3:2 3:2||r="PIP"||c="aspirin" 3:2 3:2', "left_out", "identical relation given twice"),
+        ("rel", 'c="aspirin" 3:2 3:2||r="PIP"||c="aspirin" 3:2 3:2', "left_out", "duplicate relation"),
     ],
 )
 def test_what_is_not_carried_over_is_counted(tmp_path: Path, kind: str, line: str, where: str, reason: str) -> None:
@@ -154,7 +154,7 @@ def test_two_types_at_one_position(tmp_path: Path) -> None:
         ("problem", {"assertion": "possible"}),
     ]
     assert note.relations == [Relation("C1", "C1", "TrIP")]
-    reason = "relation to a position of several concepts, the first was taken"
+    reason = "relation to a position with several concepts, the first was used"
     assert remarks(report, "mended") == {reason: ["a.rel:1"]}
 
 
@@ -192,7 +192,7 @@ def test_the_official_layout(tmp_path: Path) -> None:
         ("7", "test", [Concept("C1", 10, 14, "problem")]),
     ]
     assert remarks(report, "dropped") == {}
-    assert remarks(report, "mended") == {"two notes with one id: told apart by folder": ["record-1.txt"] * 2}
+    assert remarks(report, "mended") == {"duplicate note id, the folder was added": ["record-1.txt"] * 2}
 
 
 def test_a_folder_for_each_note_with_files_of_one_name(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_a_folder_for_each_note_with_files_of_one_name(tmp_path: Path) -> None:
     found, report = read(tmp_path)
     places = {sourced.note.id: [concept.offsets for concept in sourced.note.concepts] for sourced in found}
     assert places == {f"{n % 20}/{n}/note": [(3 * n, 3 * n + 4)] for n in range(400)}
-    assert remarks(report, "dropped") == {"annotation file that fits several texts": ["note.con"]}
+    assert remarks(report, "dropped") == {"annotation file that matches several texts": ["note.con"]}
 
 
 @pytest.mark.parametrize("official", [True, False])
@@ -243,7 +243,7 @@ def test_files_that_do_not_pair_or_cannot_be_read(tmp_path: Path) -> None:
     ]
     assert remarks(report, "dropped") == {
         "file is not UTF-8": ["latin-con.con:2", "latin.txt:1"],
-        "annotation file that fits several texts": ["b.con"],
+        "annotation file that matches several texts": ["b.con"],
         "annotation file without a text": ["no-text.con"],
         "note without text": ["empty.txt"],
         "second annotation file of a note": ["a.con"],
@@ -338,7 +338,7 @@ def test_what_is_written_is_read_back(written: tuple[Note, ...]) -> None:
         written, key=lambda note: note.id
     )
     assert remarks(report, "dropped") == {}
-    assert set(remarks(report, "mended")) == {"two notes with one id: told apart by folder"}
+    assert set(remarks(report, "mended")) == {"duplicate note id, the folder was added"}
 
 
 @pytest.mark.parametrize(
@@ -397,9 +397,7 @@ def test_a_note_without_a_file_of_relations_says_nothing_of_them(tmp_path: Path)
     put(tmp_path, "b", txt=TEXT, con=concept)
     found, report = read(tmp_path)
     assert [sourced.note.relations_known for sourced in found] == [True, False]
-    assert list(remarks(report, "mended")) == [
-        "note without a file of relations: taken as one that nobody looked for any in"
-    ]
+    assert list(remarks(report, "mended")) == ["note without a .rel file, its relations count as not annotated"]
 
 
 def test_a_corpus_of_concepts_alone_needs_no_word_about_relations(tmp_path: Path) -> None:

@@ -57,13 +57,13 @@ def test_byte_order_mark_blank_lines_and_carriage_returns_are_no_problem(tmp_pat
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b'{"id": "n2", "text": "zyxo', "line is not JSON, or breaks off"),
-        (b"[" * 100_000, "line is not JSON, or breaks off"),
+        (b'{"id": "n2", "text": "zyxo', "line is not valid JSON"),
+        (b"[" * 100_000, "line is not valid JSON"),
         (b'{"id": "n2", "text": "zyxomab \xff"}', "line is not UTF-8"),
-        (["zyxomab"], "line is not usable: not an object"),
-        ({"text": TEXT}, "line is not usable: id is missing or not a string"),
-        ({"id": "n2"}, "line is not usable: text is missing or not a string"),
-        ({"id": "n2", "text": ["zyxomab"]}, "line is not usable: text is missing or not a string"),
+        (["zyxomab"], "invalid line: not an object"),
+        ({"text": TEXT}, "invalid line: id is missing or not a string"),
+        ({"id": "n2"}, "invalid line: text is missing or not a string"),
+        ({"id": "n2", "text": ["zyxomab"]}, "invalid line: text is missing or not a string"),
     ],
 )
 def test_a_bad_line_is_counted_and_the_others_are_read(tmp_path: Path, line: Any, reason: str) -> None:
@@ -75,13 +75,13 @@ def test_a_bad_line_is_counted_and_the_others_are_read(tmp_path: Path, line: Any
 @pytest.mark.parametrize(
     ("concept", "reason"),
     [
-        (7, "concept is not usable: not an object"),
-        (DRUG | {"start": 11.0}, "concept is not usable: start is missing or not an integer"),
-        (DRUG | {"start": True}, "concept is not usable: start is missing or not an integer"),
-        ({"start": 0, "label": "ADE"}, "concept is not usable: end is missing or not an integer"),
-        (DRUG | {"label": None}, "concept is not usable: label is missing or not a string"),
-        (DRUG | {"fragments": [1]}, "concept is not usable: fragments is not a list of pairs"),
-        (DRUG | {"attributes": ["zyxomab"]}, "concept is not usable: not an object"),
+        (7, "invalid concept: not an object"),
+        (DRUG | {"start": 11.0}, "invalid concept: start is missing or not an integer"),
+        (DRUG | {"start": True}, "invalid concept: start is missing or not an integer"),
+        ({"start": 0, "label": "ADE"}, "invalid concept: end is missing or not an integer"),
+        (DRUG | {"label": None}, "invalid concept: label is missing or not a string"),
+        (DRUG | {"fragments": [1]}, "invalid concept: fragments is not a list of pairs"),
+        (DRUG | {"attributes": ["zyxomab"]}, "invalid concept: not an object"),
         (DRUG | {"end": 20}, "concept outside the text"),
         (DRUG | {"start": 10**30, "end": 10**31}, "concept outside the text"),
     ],
@@ -96,10 +96,10 @@ def test_a_bad_concept_is_counted_and_the_rest_of_the_note_is_kept(tmp_path: Pat
 @pytest.mark.parametrize(
     ("relation", "reason"),
     [
-        ("a-b", "relation is not usable: not an object"),
-        ({"head": "a", "label": "X"}, "relation is not usable: tail is missing or not a string"),
-        (LINK | {"label": ""}, "relation is not usable: label is missing or not a string"),
-        (LINK | {"tail": "zyxomab"}, "relation to a concept that is not there"),
+        ("a-b", "invalid relation: not an object"),
+        ({"head": "a", "label": "X"}, "invalid relation: tail is missing or not a string"),
+        (LINK | {"label": ""}, "invalid relation: label is missing or not a string"),
+        (LINK | {"tail": "zyxomab"}, "relation to a missing concept"),
     ],
 )
 def test_a_bad_relation_is_counted_and_the_rest_is_kept(tmp_path: Path, relation: Any, reason: str) -> None:
@@ -111,14 +111,14 @@ def test_a_bad_relation_is_counted_and_the_rest_is_kept(tmp_path: Path, relation
 def test_a_list_that_is_none_is_counted(tmp_path: Path) -> None:
     (note,), report = read(tmp_path, record(concepts={"a": RASH}, relations=None))
     assert note == Note("n1", TEXT)
-    assert remarks(report) == {"concept is not usable: concepts is not a list": ["notes.jsonl:1"]}
+    assert remarks(report) == {"invalid concept: concepts is not a list": ["notes.jsonl:1"]}
 
 
 @pytest.mark.parametrize("empty", [{}, "", False, 0])
 def test_nothing_that_is_no_list_is_counted_too(tmp_path: Path, empty: Any) -> None:
     (note,), report = read(tmp_path, record(concepts=empty, relations=empty))
     assert not note.relations_known
-    assert list(remarks(report)) == [f"{kind} is not usable: {kind}s is not a list" for kind in ("concept", "relation")]
+    assert list(remarks(report)) == [f"invalid {kind}: {kind}s is not a list" for kind in ("concept", "relation")]
 
 
 def test_half_characters_doubled_ids_and_scores_without_value_are_mended(tmp_path: Path) -> None:
@@ -128,9 +128,9 @@ def test_half_characters_doubled_ids_and_scores_without_value_are_mended(tmp_pat
     assert notes[1].text == "Rash \ufffdfter zyxomab."
     assert notes[1].concepts[1].score is None
     assert set(remarks(report)) == {
-        "half a character (lone surrogate) was replaced",
-        "two notes with one id: the later one got a number behind it",
-        "score that is not a number was left out",
+        "lone surrogate, replaced by U+FFFD",
+        "duplicate note id, a number was added to the later one",
+        "score that is not a finite number, removed",
     }
     assert not report.remarks("dropped")
 
@@ -141,7 +141,9 @@ def test_a_score_without_value_takes_nothing_along(tmp_path: Path, score: Any) -
     (note,), report = read(tmp_path, scored)
     assert note.concepts == [Concept("a", 0, 4, "ADE"), Concept("b", 11, 18, "Drug")]
     assert note.relations == [Relation("a", "b", "ADE-Drug")]
-    assert [(r.reason, r.count) for r in report.remarks("mended")] == [("score that is not a number was left out", 2)]
+    assert [(r.reason, r.count) for r in report.remarks("mended")] == [
+        ("score that is not a finite number, removed", 2)
+    ]
     assert not report.remarks("dropped")
 
 
@@ -248,9 +250,9 @@ def test_fields_that_nothing_is_read_from_are_counted(tmp_path: Path) -> None:
     [sourced] = jsonl.read(tmp_path / "a.jsonl", report)
     assert [concept.label for concept in sourced.note.concepts] == ["Drug"]
     reasons = {remark.reason for remark in report.remarks("dropped")}
-    unknown = {reason for reason in reasons if reason.startswith("field")}
+    unknown = {reason for reason in reasons if reason.startswith("unknown field")}
     names = ("(no name)", "concept.cui", "entities")
-    assert unknown == {f"field that this format does not have: {name}" for name in names}
+    assert unknown == {f"unknown field: {name}" for name in names}
 
 
 def test_ids_that_are_made_up_take_no_given_one(tmp_path: Path) -> None:
@@ -265,7 +267,7 @@ def test_ids_that_are_made_up_take_no_given_one(tmp_path: Path) -> None:
 def test_a_key_given_twice_is_counted(tmp_path: Path) -> None:
     (note,), report = read(tmp_path, b'{"id": "a", "text": "x", "concepts": [{"start": 7}], "concepts": []}')
     assert note == Note("a", "x")
-    assert remarks(report) == {"key given twice in one object, the last was kept": ["notes.jsonl:1"]}
+    assert remarks(report) == {"duplicate key in an object, the last was kept": ["notes.jsonl:1"]}
 
 
 def test_fragments_may_overlap_as_in_brat(tmp_path: Path) -> None:
@@ -285,16 +287,14 @@ def test_values_of_attributes_are_strings_or_written_as_json_writes_them(tmp_pat
 
 def test_every_unknown_field_is_counted(tmp_path: Path) -> None:
     _, report = read(tmp_path, record(concepts=[RASH | {"x": 1}, DRUG | {"x": 2}]))
-    assert [(r.reason, r.count) for r in report.remarks("dropped")] == [
-        ("field that this format does not have: concept.x", 2)
-    ]
+    assert [(r.reason, r.count) for r in report.remarks("dropped")] == [("unknown field: concept.x", 2)]
 
 
 def test_a_line_without_relations_says_nothing_of_them(tmp_path: Path) -> None:
     silent = {key: value for key, value in record(id="n2").items() if key != "relations"}
     notes, report = read(tmp_path, record(relations=[]), silent, {"id": "n3", "text": TEXT})
     assert [note.relations_known for note in notes] == [True, False, False]
-    assert remarks(report) == {"line without a list of concepts: taken as a note that has none": ["notes.jsonl:3"]}
+    assert remarks(report) == {"line without a list of concepts, read as a note without any": ["notes.jsonl:3"]}
 
 
 def test_that_nobody_looked_for_relations_is_written_and_read(tmp_path: Path) -> None:

@@ -108,20 +108,20 @@ def test_fragments_are_put_in_text_order(tmp_path: Path) -> None:
 def test_a_recorded_text_with_other_blanks_does_not_reach_into_the_next_word(tmp_path: Path) -> None:
     (note,), report = read(tmp_path, sentence(event(Effect=argument((["mild  fever"], [TEXT.index("mild")])))))
     assert found(note)[0] == [("mild fever", "ADE")]
-    assert counts(report, "mended") == {"recorded string differs from the text at its offsets": 1}
+    assert counts(report, "mended") == {"recorded text differs from the text at the offsets": 1}
 
 
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
         (event("Surprise", Effect=FEVER), "event of an unknown type"),
-        (event([], Effect=FEVER), "event that does not have the form of one"),
-        ("fever", "event that does not have the form of one"),
-        (event(Effect={"text": [["fever"]]}), "argument without texts and starts of equal number"),
-        (event(Effect={"text": [["a", "b"]], "start": [[3]]}), "mention without texts and starts of equal number"),
-        (event(Effect={"text": [[7]], "start": [[3]]}), "mention without texts and starts of equal number"),
+        (event([], Effect=FEVER), "malformed event"),
+        ("fever", "malformed event"),
+        (event(Effect={"text": [["fever"]]}), "argument whose texts and starts differ in number"),
+        (event(Effect={"text": [["a", "b"]], "start": [[3]]}), "mention whose texts and starts differ in number"),
+        (event(Effect={"text": [[7]], "start": [[3]]}), "mention whose texts and starts differ in number"),
         (event(Effect={"text": [["fever"]], "start": [[400]]}), "concept outside the text"),
-        (event(Effect={"text": [[""]], "start": [[4]]}), "concept without characters"),
+        (event(Effect={"text": [[""]], "start": [[4]]}), "empty concept"),
         (event(Effect={"text": [[]], "start": [[]]}), "mention without text"),
         (event(Affect=FEVER), "unknown key of event"),
     ],
@@ -198,7 +198,7 @@ def test_counts_of_the_corpus(corpora: Path, tmp_path: Path) -> None:
     assert report.relations == RELATIONS
     assert report.discontinuous == 260
     assert counts(report, "dropped") == {}
-    assert counts(report, "mended") == {"recorded string differs from the text at its offsets": 1}
+    assert counts(report, "mended") == {"recorded text differs from the text at the offsets": 1}
     assert report.remarks("mended")[0].examples == ["test.json:275"]
     phee.write(originals, tmp_path / "back.json")
     assert [content(sourced.note) for sourced in phee.read(tmp_path, Report())] == list(map(content, originals))
@@ -216,7 +216,7 @@ def test_offsets_that_count_utf16_units_are_translated(tmp_path: Path) -> None:
     adverse = counted_so(event(Effect=RASH, Treatment={"Drug": ZYXOMAB}))
     (note,), report = read(tmp_path, sentence(adverse, context=f"\U0001f600{TEXT}"))
     assert [text for text, _ in found(note)[0]] == ["rash", "zyxomab"]
-    assert list(counts(report, "mended")) == ["offsets count UTF-16 units: translated to characters"]
+    assert list(counts(report, "mended")) == ["offsets count UTF-16 units, converted to characters"]
 
 
 def test_fields_that_nothing_is_read_from_are_counted(tmp_path: Path) -> None:
@@ -224,9 +224,9 @@ def test_fields_that_nothing_is_read_from_are_counted(tmp_path: Path) -> None:
     line["annotations"][0]["annotator"] = "a"
     _, report = read(tmp_path, line)
     assert counts(report, "left_out") == {
-        "field of the sentence: is_mult_event": 1,
-        "field of the annotation: annotator": 1,
-        "field of the argument: value": 1,
+        "unused field of the sentence: is_mult_event": 1,
+        "unused field of the annotation: annotator": 1,
+        "unused field of the argument: value": 1,
     }
 
 

@@ -93,7 +93,7 @@ def test_documents_need_no_blank_line_between_them(tmp_path: Path) -> None:
     ("line", "reason"),
     [
         ("1\t0\t400\tzyxomab\tChemical\tD1", "concept outside the text"),
-        ("1\t4\t4\tzyxomab\tChemical\tD1", "concept without characters"),
+        ("1\t4\t4\tzyxomab\tChemical\tD1", "empty concept"),
         ("1\t-4\t4\tzyxomab\tChemical\tD1", "concept outside the text"),
         ("1\t0\t7\tzyxomab\t\tD1", "mention without a type"),
         ("1\tnought\t7\tZyxomab\tChemical\tD1", "line that is neither a mention nor a relation"),
@@ -102,8 +102,8 @@ def test_documents_need_no_blank_line_between_them(tmp_path: Path) -> None:
         ("9\t0\t7\tZyxomab\tChemical\tD1", "line with the id of another document"),
         ("1|a|Another one.", "second abstract of a document"),
         ("1\tCID\tD1\tD9", "relation to an identifier without a mention"),
-        ("1\tCID\tD1\tD1", "relation between an identifier and itself, of one mention"),
-        ("1\t12\t16\tzyxo\tDisease\tD2", "recorded string differs from the text at its offsets"),
+        ("1\tCID\tD1\tD1", "relation between an identifier and itself, with a single mention"),
+        ("1\t12\t16\tzyxo\tDisease\tD2", "recorded text differs from the text at the offsets"),
     ],
 )
 def test_a_bad_line_is_counted_and_the_others_are_read(tmp_path: Path, line: str, reason: str) -> None:
@@ -119,8 +119,8 @@ def test_columns_that_have_no_place_are_counted(tmp_path: Path) -> None:
     (note,), report = read(tmp_path, *HEAD, *lines)
     assert (len(note.concepts), len(note.relations)) == (2, 2)
     assert [(remark.reason, remark.examples) for remark in report.remarks("left_out")] == [
-        ("further column of a mention", ["set.PubTator.txt:3"]),
-        ("further column of a relation", ["set.PubTator.txt:5"]),
+        ("additional column of a mention", ["set.PubTator.txt:3"]),
+        ("additional column of a relation", ["set.PubTator.txt:5"]),
     ]
     assert report.problems == 0
 
@@ -128,7 +128,7 @@ def test_columns_that_have_no_place_are_counted(tmp_path: Path) -> None:
 def test_identifiers_are_looked_at_once_for_each_mention(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     identified: list[Concept] = []
     compared: list[int] = []
-    identifiers, closest = pubtator._identifiers, pubtator.closest
+    identifiers, closest = pubtator._identifiers, pubtator.closest_pair
 
     def look(concept: Concept) -> set[str]:
         identified.append(concept)
@@ -139,7 +139,7 @@ def test_identifiers_are_looked_at_once_for_each_mention(tmp_path: Path, monkeyp
         return closest(heads, tails)
 
     monkeypatch.setattr(pubtator, "_identifiers", look)
-    monkeypatch.setattr(pubtator, "closest", compare)
+    monkeypatch.setattr(pubtator, "closest_pair", compare)
     (note,), _ = read(tmp_path, *HEAD, *[ZYXOMAB, RASH] * 10, *["1\tCID\tD1\tD3", "1\tNO\tD1\tD3"] * 10)
     assert (len(note.concepts), len(note.relations)) == (20, 20)
     assert (len(identified), compared) == (20, [100])
@@ -150,7 +150,7 @@ def test_lines_outside_of_documents_and_doubled_ids_are_counted(tmp_path: Path) 
     assert [note.id for note in notes] == ["1", "1~2"]
     assert remarks(report) == {
         "line outside of a document": ["set.PubTator.txt:1"],
-        "two notes with one id: the later one got a number behind it": ["set.PubTator.txt:5"],
+        "duplicate note id, a number was added to the later one": ["set.PubTator.txt:5"],
     }
 
 
@@ -252,7 +252,7 @@ def test_offsets_that_count_otherwise_are_translated(tmp_path: Path, unit: str, 
     ]
     (note,), report = read(tmp_path, "1|t|\U0001f600 Rash after", "1|a|zyxomab", *rows)
     assert list(texts(note).values()) == ["Rash", "zyxomab"]
-    assert list(remarks(report)) == [f"offsets count {unit}: translated to characters"]
+    assert list(remarks(report)) == [f"offsets count {unit}, converted to characters"]
 
 
 def test_a_tab_within_a_mention_moves_no_column(tmp_path: Path) -> None:

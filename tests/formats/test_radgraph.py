@@ -73,7 +73,7 @@ def test_the_first_of_two_labellers_is_read(tmp_path: Path) -> None:
     (sourced,), report = read(tmp_path / "x.json")
     assert sourced.note.concepts == [Concept("1", 11, 16, "OBS-DP")]
     assert sourced.split == "test"
-    assert remarks(report, "left_out") == {"annotation by a further labeller": ["x.json:1"]}
+    assert remarks(report, "left_out") == {"annotation by another labeller": ["x.json:1"]}
     assert report.problems == 0
     put(tmp_path / "x.json", {"a": record | {"entities": {}}})
     _, report = read(tmp_path / "x.json")
@@ -99,9 +99,9 @@ def test_tokens(tmp_path: Path, text: str, start: int, end: int) -> None:
 @pytest.mark.parametrize(
     ("bad", "where", "reason"),
     [
-        (entity("left", "X", 3, 99), "dropped", "token index that the text does not have"),
-        (entity("left", "X", -1, 3), "dropped", "token index that the text does not have"),
-        (entity("left", "X", 4, 3), "dropped", "token index that the text does not have"),
+        (entity("left", "X", 3, 99), "dropped", "token index outside the text"),
+        (entity("left", "X", -1, 3), "dropped", "token index outside the text"),
+        (entity("left", "X", 4, 3), "dropped", "token index outside the text"),
         (entity("left", "X", 3, "3"), "dropped", "malformed entity"),  # type: ignore[arg-type]
         (entity("left", "X", 3, True), "dropped", "malformed entity"),
         (entity("left", "", 3, 3), "dropped", "malformed entity"),
@@ -114,7 +114,7 @@ def test_tokens(tmp_path: Path, text: str, start: int, end: int) -> None:
         (entity("left", "X", 3, 3, ["modify"]), "dropped", "malformed relation"),
         (entity("left", "X", 3, 3, ["", "1"]), "dropped", "malformed relation"),
         (entity("left", "X", 3, 3, "modify"), "dropped", "malformed relation"),
-        (entity("left", "X", 3, 3, ["m", "1"], ["m", 1]), "left_out", "identical relation given twice"),
+        (entity("left", "X", 3, 3, ["m", "1"], ["m", 1]), "left_out", "duplicate relation"),
     ],
 )
 def test_what_is_not_carried_over_is_counted(tmp_path: Path, bad: Any, where: str, reason: str) -> None:
@@ -125,7 +125,7 @@ def test_what_is_not_carried_over_is_counted(tmp_path: Path, bad: Any, where: st
     found = {each: remarks(report, each) for each in ("dropped", "mended", "left_out")}
     assert found == {"dropped": {}, "mended": {}, "left_out": {}} | {where: {reason: ["x.json:6"]}}
     assert sourced.note.concepts[0] == Concept("1", 11, 16, "Y")
-    lost = reason in ("malformed entity", "token index that the text does not have")
+    lost = reason in ("malformed entity", "token index outside the text")
     assert len(sourced.note.concepts) == (1 if lost else 2)
 
 
@@ -153,21 +153,21 @@ def test_a_file_that_was_cut_off_gives_what_is_whole(tmp_path: Path) -> None:
     put(tmp_path / "x.json", content[: content.index('"c": {') + 20].encode("utf-8"))
     found, report = read(tmp_path)
     assert [sourced.note.id for sourced in found] == ["a", "b"]
-    assert remarks(report, "dropped") == {"file is not one whole JSON object": ["x.json:11"]}
+    assert remarks(report, "dropped") == {"file is not a complete JSON object": ["x.json:11"]}
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b" ", "file is not one whole JSON object"),
-        (b'{"b": {"text": "y", "entities": {}}', "file is not one whole JSON object"),
-        (b'{"b": {"text": "y", "entities": {}}} {}', "file is not one whole JSON object"),
-        (b'{"b": {"text": "y", "entities": {}},}', "file is not one whole JSON object"),
-        (b'{"b": ' + b"[" * 100_000 + b"}", "file holds a number or a nesting beyond measure"),
-        (b'{"b": ' + b"9" * 5000 + b"}", "file holds a number or a nesting beyond measure"),
-        (b'{"b": {"text": "y", "text": "z", "entities": {}}}', "key given twice in one object, the last was kept"),
-        (b'["b"]', "file is not one whole JSON object"),
-        (b"{3: 5}", "file is not one whole JSON object"),
+        (b" ", "file is not a complete JSON object"),
+        (b'{"b": {"text": "y", "entities": {}}', "file is not a complete JSON object"),
+        (b'{"b": {"text": "y", "entities": {}}} {}', "file is not a complete JSON object"),
+        (b'{"b": {"text": "y", "entities": {}},}', "file is not a complete JSON object"),
+        (b'{"b": ' + b"[" * 100_000 + b"}", "file has a number that is too long, or is nested too deeply"),
+        (b'{"b": ' + b"9" * 5000 + b"}", "file has a number that is too long, or is nested too deeply"),
+        (b'{"b": {"text": "y", "text": "z", "entities": {}}}', "duplicate key in an object, the last was kept"),
+        (b'["b"]', "file is not a complete JSON object"),
+        (b"{3: 5}", "file is not a complete JSON object"),
         (b'{"b": "caf\xe9"}', "file is not UTF-8"),
     ],
 )
@@ -185,7 +185,7 @@ def test_half_characters_and_byte_order_mark(tmp_path: Path) -> None:
     (sourced,), report = read(tmp_path)
     assert (sourced.note.id, sourced.note.text) == ("a\ufffd", "bad \ufffd half \U0001f600")
     assert sourced.note.concepts == [Concept("1", 4, 10, "X")]
-    assert remarks(report, "mended") == {"half characters replaced by U+FFFD": ["x.json:1"]}
+    assert remarks(report, "mended") == {"lone surrogate, replaced by U+FFFD": ["x.json:1"]}
 
 
 def test_two_notes_with_one_id_and_splits_by_file(tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def test_attributes_are_kept_and_other_fields_counted(tmp_path: Path) -> None:
     (sourced,), report = read(tmp_path)
     assert sourced.note.concepts == [Concept("1", 11, 16, "OBS", attributes={"normality": "abnormal"})]
     assert set(remarks(report, "dropped")) == {
-        f"field that this format does not have: {name}" for name in ("entity.colour", "comment", "(no name)")
+        f"unknown field: {name}" for name in ("entity.colour", "comment", "(no name)")
     }
     radgraph.write([sourced.note], tmp_path / "again.json")
     assert next(radgraph.read(tmp_path / "again.json", Report())).note == sourced.note

@@ -133,7 +133,7 @@ def test_docs_without_ids_are_paired_by_their_texts(tmp_path):
     result = evaluate(store(gold, "jsonl", tmp_path / "gold"), store(predicted, "jsonl", tmp_path / "predicted"))
     assert (result["concepts"]["strict"]["micro"]["tp"], result["missing_documents"]) == (2, 2)  # two of one text
     (problem,) = result["reading"]["predicted"]
-    assert (problem["reason"], problem["count"]) == ("note id that no gold note has: paired by text", 2)
+    assert (problem["reason"], problem["count"]) == ("note id without a gold note, paired by text", 2)
 
 
 def test_other_folders_make_no_other_note(tmp_path):

@@ -112,7 +112,7 @@ def test_annotations_that_are_lost_are_told_and_types_are_not_named(tmp_path: Pa
             "mine: 3 things could not be converted, such as annotations of unknown types; see its report.json" in said
         )
         plan = (tmp_path / "study" / "single.json").read_text()
-        assert json.loads(plan)["data"][0]["lost"] == {"concept type that the schema does not know": 3}
+        assert json.loads(plan)["data"][0]["lost"] == {"concept type that is not in the schema": 3}
         assert "Mary" not in plan
         (folder / "schema.yml").write_text("name: mine\nconcepts:\n  Medication: {}\n")
         with pytest.raises(ClinieError, match=r"CIE496.*no concepts for train"):

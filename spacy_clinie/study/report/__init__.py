@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Optional
 
 from ...errors import ClinieError
-from ...formats.bundle import replacing
+from ...formats.atomic import atomic_write
 
 __all__ = ["need_packages", "write_report"]
 
@@ -41,7 +41,7 @@ def write_report(
     written = []
     for name, content in report_files(folder, texts).items():
         path = output / name
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(content, encoding="utf-8", newline="\n")
         written.append(path)
     return written

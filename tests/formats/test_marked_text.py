@@ -10,7 +10,7 @@ from spacy_clinie.doc.interchange import doc_from_note, note_from_doc
 from spacy_clinie.doc.report import Report
 from spacy_clinie.doc.tokenizer import make_tokenizer
 from spacy_clinie.errors import ClinieError
-from spacy_clinie.formats import synthetic
+from spacy_clinie.formats import marked_text
 from spacy_clinie.schema import Schema
 
 I2B2 = {"TrIP", "TrWP", "TrCP", "TrAP", "TrNAP", "TeRP", "TeCP", "PIP"}
@@ -18,14 +18,14 @@ ATTRIBUTES = {"Strength", "Form", "Dosage", "Frequency", "Route", "Duration", "R
 N2C2 = {f"{attribute}-Drug" for attribute in ATTRIBUTES}
 SPLITS = ("train", "dev", "test")
 SCHEMA = Schema.load("synthetic")
-NOTES = list(synthetic.read())
+NOTES = list(marked_text.read())
 TOKENIZER = make_tokenizer(Vocab())
 each_note = pytest.mark.parametrize("sourced", NOTES, ids=[sourced.note.id for sourced in NOTES])
 
 
 def parsed(source):
     """Concepts as (text, label) and relations as (head, label, tail) of a snippet."""
-    note, lines = synthetic.parse(source, "snippet", SCHEMA)
+    note, lines = marked_text.parse(source, "snippet", SCHEMA)
     note.check()
     by_id = {c.id: (note.text[c.start : c.end], c.label) for c in note.concepts}
     assert set(lines) == set(by_id)
@@ -91,9 +91,9 @@ def test_nested_mentions():
 
 
 def test_remarks_are_left_out_and_lines_counted_in_the_file():
-    note, lines = synthetic.parse("# made up\r\n# {itch|problem}\r\n{rash|problem}\r\nnow\r\n", "snippet", SCHEMA)
+    note, lines = marked_text.parse("# made up\r\n# {itch|problem}\r\n{rash|problem}\r\nnow\r\n", "snippet", SCHEMA)
     assert note.text == "rash\nnow\n" and lines == {"C1": 3}
-    note, lines = synthetic.parse("# made up\nx\n# {itch\n is|problem}\n", "snippet", SCHEMA)
+    note, lines = marked_text.parse("# made up\nx\n# {itch\n is|problem}\n", "snippet", SCHEMA)
     assert note.text == "x\n# itch\n is\n" and lines == {"C1": 3}
 
 
@@ -127,7 +127,7 @@ def test_remarks_are_left_out_and_lines_counted_in_the_file():
 )
 def test_a_mistake_has_a_code_and_a_place_and_no_text(code, line, source):
     with pytest.raises(ClinieError) as raised:
-        synthetic.parse(source, "snippet", SCHEMA)
+        marked_text.parse(source, "snippet", SCHEMA)
     assert raised.value.code == code
     assert f"snippet.txt:{line}:" in str(raised.value)
     assert "secret" not in str(raised.value)
@@ -139,7 +139,7 @@ words = plain.filter(lambda text: text and text == text.strip())
 
 @given(plain, words, plain)
 def test_offsets_of_any_text(before, mention, after):
-    note, _ = synthetic.parse(f"{before}{{{mention}|test}}{after}", "snippet", SCHEMA)
+    note, _ = marked_text.parse(f"{before}{{{mention}|test}}{after}", "snippet", SCHEMA)
     assert note.text == before + mention + after
     (concept,) = note.concepts
     assert (concept.start, note.text[concept.start : concept.end]) == (len(before), mention)
@@ -157,23 +157,23 @@ def test_reads_a_folder_a_file_and_the_folder_around(tmp_path):
     (tmp_path / "new" / "later.txt").write_text("an itch\n", encoding="utf-8")
     expected = [("test-1", "test"), ("train-1", "train")]
     for path in (tmp_path, tmp_path / "notes"):
-        assert [(sourced.note.id, sourced.split) for sourced in synthetic.read(path)] == expected
-    assert [sourced.note.id for sourced in synthetic.read(tmp_path / "notes" / "test" / "test-1.txt")] == ["test-1"]
+        assert [(sourced.note.id, sourced.split) for sourced in marked_text.read(path)] == expected
+    assert [sourced.note.id for sourced in marked_text.read(tmp_path / "notes" / "test" / "test-1.txt")] == ["test-1"]
 
 
 def test_a_file_that_is_not_utf8_is_counted(tmp_path):
     (tmp_path / "good.txt").write_text("an {itch|problem}\n", encoding="utf-8")
     (tmp_path / "bad.txt").write_bytes(b"caf\xe9\n")
     report = Report()
-    assert [sourced.note.id for sourced in synthetic.read(tmp_path, report)] == ["good"]
+    assert [sourced.note.id for sourced in marked_text.read(tmp_path, report)] == ["good"]
     assert report.problems == 1
 
 
 def test_nothing_to_read(tmp_path):
     with pytest.raises(ClinieError, match="CIE201"):
-        list(synthetic.read(tmp_path))
+        list(marked_text.read(tmp_path))
     with pytest.raises(ClinieError, match="CIE200"):
-        list(synthetic.read(tmp_path / "missing"))
+        list(marked_text.read(tmp_path / "missing"))
 
 
 # --- the notes of the package
@@ -188,7 +188,7 @@ def test_splits_and_genres():
 
 
 def test_new_notes_have_no_markup():
-    files = sorted((synthetic.folder() / "new").glob("*.txt"))
+    files = sorted((marked_text.folder() / "new").glob("*.txt"))
     assert len(files) == 3
     for file in files:
         text = file.read_text(encoding="utf-8")
@@ -219,7 +219,7 @@ def test_schema_fits_without_a_remark():
     [("i2b2_2010", {"problem", "treatment", "test"}, I2B2), ("n2c2_2018", ATTRIBUTES | {"Drug"}, N2C2)],
 )
 def test_layers(name, concepts, relations):
-    schema, report = synthetic.layer(name), Report()
+    schema, report = marked_text.layer(name), Report()
     for sourced in NOTES:
         report.add(schema.apply(sourced.note, report, sourced.file, sourced.lines))
     assert set(report.concepts) == concepts
@@ -327,7 +327,7 @@ def test_table_of_the_readme():
     expected = [
         f"| {n} | " + " | ".join(f"{x:,}" for x in [*row, sum(row)]) + " |" for n, row in zip(names, rows, strict=True)
     ]
-    readme = (synthetic.folder() / "README.md").read_text(encoding="utf-8")
+    readme = (marked_text.folder() / "README.md").read_text(encoding="utf-8")
     table = readme[readme.index("|---|---:|") :].split("\n")[1:]
     assert table[: len(expected)] == expected, "\n".join(expected)
 

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from unicodedata import normalize
 
-from ..doc.note import Concept, Relation, joined
+from ..doc.note import Concept, Relation, merge_values
 
 if TYPE_CHECKING:
     from ..doc.report import Report
     from .schema import Schema
 
 
-class Fitting:
+class NoteMapper:
     """One note being put into the types of a schema: first every concept, then every relation. See `Schema.apply`.
 
     schema (Schema): The schema.
@@ -29,10 +29,10 @@ class Fitting:
         self.lines = lines
         self.kept: dict[str, Concept] = {}  # by id in the corpus: the new concept that stands for it
         self.left_out: set[str] = set()  # ids of concepts that went on purpose
-        self.concept_twins: dict[tuple, Concept] = {}
-        self.relation_twins: dict[tuple[str, str, str], Relation] = {}
+        self.first_concepts: dict[tuple, Concept] = {}
+        self.first_relations: dict[tuple[str, str, str], Relation] = {}
 
-    def concept(self, concept: Concept) -> Concept | None:
+    def map_concept(self, concept: Concept) -> Concept | None:
         """A concept in the types of the schema; None if it does not go on as a concept of its own."""
         schema, report, where = self.schema, self.report, (self.file, self.lines.get(concept.id))
         known = self._known("concept", concept.label, schema.concept_spellings, where)
@@ -42,15 +42,15 @@ class Fitting:
                 report.leave_out(f"concept type that the schema drops: {concept.label}", *where)
                 self.left_out.add(concept.id)
             else:
-                report.drop(f"concept type that the schema does not know: {concept.label}", *where)
+                report.drop(f"concept type that is not in the schema: {concept.label}", *where)
             return None
-        twin = self.concept_twins.setdefault((concept.offsets, tuple(concept.fragments), label), concept)
-        if twin.label != concept.label:
-            report.leave_out("same concept twice after merging types", *where)
-            kept = self.kept[concept.id] = self.kept[twin.id]
+        first = self.first_concepts.setdefault((concept.offsets, tuple(concept.fragments), label), concept)
+        if first.label != concept.label:
+            report.leave_out("duplicate concept after merging types", *where)
+            kept = self.kept[concept.id] = self.kept[first.id]
             for name, value in concept.attributes.items():
                 before = kept.attributes.setdefault(name, value)
-                kept.attributes[name] = joined(before, value)
+                kept.attributes[name] = merge_values(before, value)
                 if kept.attributes[name] != before:
                     report.mend("attribute of merged concepts with several values, joined by |", *where)
             return None
@@ -58,38 +58,38 @@ class Fitting:
         self.kept[concept.id] = new
         return new
 
-    def relation(self, relation: Relation, where: tuple[str | Path, int | None]) -> Relation | None:
+    def map_relation(self, relation: Relation, where: tuple[str | Path, int | None]) -> Relation | None:
         """A relation in the types of the schema, between what stands for its ends; None if it does not go on."""
         schema, report = self.schema, self.report
         known = self._known("relation", relation.label, schema.relation_spellings, where)
         label = schema.relation_names.get(known)
         if label is None:
             if not schema.relations:
-                report.leave_out("relation, and the schema has no relation types", *where)
+                report.leave_out("relation, but the schema has no relation types", *where)
             elif known in schema.dropped_relations:
                 report.leave_out(f"relation type that the schema drops: {relation.label}", *where)
             else:
-                report.drop(f"relation type that the schema does not know: {relation.label}", *where)
+                report.drop(f"relation type that is not in the schema: {relation.label}", *where)
             return None
         if relation.head in self.left_out or relation.tail in self.left_out:
             report.leave_out("relation with a concept that the schema drops", *where)
             return None
         head, tail = self.kept.get(relation.head), self.kept.get(relation.tail)
         if head is None or tail is None:
-            report.drop("relation with a concept that could not be carried over", *where)
+            report.drop("relation with a concept that could not be converted", *where)
             return None
         if head is tail and relation.head != relation.tail:
             report.leave_out("relation of a concept to itself after merging types", *where)
             return None
         # Of two on the same words either can be the head, but only one of them.
-        turned = (tail.id, head.id, label) in self.relation_twins
+        turned = (tail.id, head.id, label) in self.first_relations
         if schema.relations[label].symmetric and (turned or tail.offsets < head.offsets):
             head, tail = tail, head
-        twin = self.relation_twins.setdefault((head.id, tail.id, label), relation)
-        if (twin.head, twin.tail, twin.label) != (relation.head, relation.tail, relation.label):
-            both_ways = (twin.tail, twin.head, twin.label) == (relation.head, relation.tail, relation.label)
-            merged = "same relation twice after merging types"
-            report.leave_out("symmetric relation given both ways" if both_ways else merged, *where)
+        first = self.first_relations.setdefault((head.id, tail.id, label), relation)
+        if (first.head, first.tail, first.label) != (relation.head, relation.tail, relation.label):
+            both_ways = (first.tail, first.head, first.label) == (relation.head, relation.tail, relation.label)
+            merged = "duplicate relation after merging types"
+            report.leave_out("symmetric relation in both directions" if both_ways else merged, *where)
             return None
         if label not in schema.allowed(head.label, tail.label):
             reason = "relation between types that the schema does not list for it"
@@ -103,7 +103,7 @@ class Fitting:
         alike = spellings.get(_folded(label), [])
         if label in alike or len(alike) != 1:
             return label
-        self.report.mend(f"{kind} type that the schema spells otherwise: {label}, taken as {alike[0]}", *where)
+        self.report.mend(f"{kind} type in another spelling: {label}, read as {alike[0]}", *where)
         return alike[0]
 
 

@@ -16,8 +16,8 @@ from ..doc.note import Concept, Note, Relation
 from ..doc.report import Report
 from ..errors import ClinieError
 from ..schema import Schema
-from .bundle import at_least_one
 from .files import BOM, find_notes, read_text
+from .reading import require_notes
 from .source import SourcedNote
 
 # The two layers say some things twice: one of them is written, and the other follows from it.
@@ -76,7 +76,7 @@ def read(path: Optional[Path] = None, report: Optional[Report] = None) -> Iterat
         markup.
     """
     path, report = Path(path or folder()), report or Report()
-    return at_least_one(_read(path, report), path, "marked-text", report)
+    return require_notes(_read(path, report), path, "marked-text", report)
 
 
 def _read(path: Path, report: Report) -> Iterator[SourcedNote]:

@@ -75,13 +75,13 @@ def test_apply_drops_what_is_listed_and_what_is_unknown(schema):
         "relation with a concept that the schema drops": 2,
     }
     assert remarks(report, "dropped") == {
-        "concept type that the schema does not know: Planet": 1,
-        "relation type that the schema does not know: ORBITS": 1,
-        "relation with a concept that could not be carried over": 2,
+        "concept type that is not in the schema: Planet": 1,
+        "relation type that is not in the schema: ORBITS": 1,
+        "relation with a concept that could not be converted": 2,
     }
     places = {r["reason"]: r["examples"] for r in report.to_dict()["not_carried_over"]}
-    assert places["concept type that the schema does not know: Planet"] == ["n1.ann:4"]
-    assert places["relation type that the schema does not know: ORBITS"] == ["n1.ann:2"]
+    assert places["concept type that is not in the schema: Planet"] == ["n1.ann:4"]
+    assert places["relation type that is not in the schema: ORBITS"] == ["n1.ann:2"]
 
 
 def test_apply_takes_a_type_that_is_spelt_otherwise():
@@ -101,26 +101,26 @@ def test_apply_takes_a_type_that_is_spelt_otherwise():
         [("a", "Drug"), ("b", "Drug"), ("d", "dose"), ("e", "Dose"), ("c", "Effet ne\u0301faste")],
         [("a", "Caused", "c")],
     )
-    told = "type that the schema spells otherwise"
+    told = "type in another spelling"
     assert remarks(report, "mended") == {
-        f"concept {told}: drug, taken as Drug": 1,
-        f"concept {told}: MEDICATION, taken as Medication": 1,
-        f"concept {told}: Age, taken as AGE": 1,
-        f"concept {told}: effet n\u00e9faste, taken as Effet ne\u0301faste": 1,
-        f"relation {told}: CAUSED, taken as Caused": 1,
-        f"relation {told}: before, taken as BEFORE": 1,
+        f"concept {told}: drug, read as Drug": 1,
+        f"concept {told}: MEDICATION, read as Medication": 1,
+        f"concept {told}: Age, read as AGE": 1,
+        f"concept {told}: effet n\u00e9faste, read as Effet ne\u0301faste": 1,
+        f"relation {told}: CAUSED, read as Caused": 1,
+        f"relation {told}: before, read as BEFORE": 1,
     }
     assert remarks(report, "dropped") == {
-        "concept type that the schema does not know: DOSE": 1,  # which of two?
-        "concept type that the schema does not know: drugs": 1,
-        "relation type that the schema does not know: cause": 1,
+        "concept type that is not in the schema: DOSE": 1,  # which of two?
+        "concept type that is not in the schema: drugs": 1,
+        "relation type that is not in the schema: cause": 1,
     }
     assert remarks(report, "left_out") == {
         "concept type that the schema drops: Age": 1,
         "relation type that the schema drops: before": 1,
     }
     examples = {remark.reason: remark.examples for remark in report.remarks("mended")}
-    assert examples[f"concept {told}: MEDICATION, taken as Medication"] == ["n1.ann:7"]
+    assert examples[f"concept {told}: MEDICATION, read as Medication"] == ["n1.ann:7"]
 
 
 def test_apply_keeps_a_pair_that_is_not_listed_and_counts_it(schema):
@@ -146,8 +146,8 @@ def test_apply_makes_one_of_what_merging_made_equal(schema):
         [("d", "ADE-Drug", "a"), ("d", "ADE-Drug", "e")],
     )
     assert remarks(report, "left_out") == {
-        "same concept twice after merging types": 2,
-        "same relation twice after merging types": 1,
+        "duplicate concept after merging types": 2,
+        "duplicate relation after merging types": 1,
         "relation of a concept to itself after merging types": 1,
     }
     assert report.problems == 0
@@ -185,7 +185,7 @@ def test_apply_turns_symmetric_relations_to_the_order_of_the_text():
         report = Report()
         after = schema.apply(note("a Drug 0 4; b Drug 10 20", both_ways), report, "f")
         assert shape(after)[1] == [("a", "WITH", "b")]
-        assert remarks(report, "left_out") == {"symmetric relation given both ways": 1}
+        assert remarks(report, "left_out") == {"symmetric relation in both directions": 1}
         assert report.problems == 0
     on_the_same_words = schema.apply(note("a Drug 0 4; b Drug 0 4", "b WITH a; a WITH b"), report, "f")
     assert shape(on_the_same_words)[1] == [("b", "WITH", "a")]
@@ -211,7 +211,7 @@ def test_apply_without_relation_types():
     schema = Schema.from_dict({"name": "n", "concepts": {"Drug": {}}})
     after = schema.apply(note("a Drug 0 4; b Drug 5 9", "a ANY b"), report, "n1.ann")
     assert after.relations == []
-    assert remarks(report, "left_out") == {"relation, and the schema has no relation types": 1}
+    assert remarks(report, "left_out") == {"relation, but the schema has no relation types": 1}
     assert report.problems == 0
 
 
