@@ -56,7 +56,7 @@ def test_folds_on_a_cluster_and_one_that_fails_there(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "spacy_clinie", *arguments.split()]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
-    assert "1 are now, 1 failed" in done.stdout
+    assert "1 are finished now, 1 failed" in done.stdout
     found = {}
     for path in tmp_path.glob("study/folds/*/manifest.json"):
         manifest = json.loads(path.read_text(encoding="utf-8"))
