@@ -18,6 +18,7 @@ from spacy_clinie.doc.relations import get_relations, has_relations, register_ex
 from spacy_clinie.errors import ClinieWarning
 from spacy_clinie.schema import Schema
 from tests.components.test_components import build
+from tests.scripted import agree, learn_by_heart
 from tests.tiny import make_decoder
 
 Examples = Callable[[Language], list[Example]]
@@ -89,18 +90,15 @@ def test_empty_docs_of_a_transformer_that_is_shared(tiny_bert: str, texts: list[
     batch = [example(nlp, text, [(5, 12, "Drug")] if text == TEXT else [], 1.0) for text in texts]
     losses = nlp.update(batch, sgd=sgd)
     assert (losses["clinie_ner_encoder"] > 0) == (TEXT in texts)
-    for _ in range(30):
-        nlp.update([full, *batch], sgd=sgd)
+    agree(nlp.get_pipe("clinie_ner_encoder"))
     found = [[span.text for span in get_spans(doc)] for doc in nlp.pipe(texts)]
-    assert found == [["aspirin"] if text == TEXT else [] for text in texts]
+    assert found == [["Took", "aspirin", "for", "pain", "."] if text == TEXT else [] for text in texts]
     assert [len(nlp(text)) for text in texts] == [len(nlp.make_doc(text)) for text in texts]
 
 
 def test_the_threshold_can_be_looked_for(shared: Language, tmp_path: Path) -> None:
     full = [example(shared, TEXT, [(5, 12, "Drug")], 1.0)]
-    sgd = shared.initialize(lambda: full)
-    for _ in range(20):
-        shared.update(full, sgd=sgd)
+    learn_by_heart(shared, full, rate=1e-2)
     shared.to_disk(tmp_path / "model")
     DocBin(docs=[one.reference for one in full]).to_disk(tmp_path / "dev.spacy")
     _, _, scores = find_threshold(

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import spacy
 
-from tests.components.test_components import MODELS, assert_same, build
+from tests.components.test_components import MODELS, Learnt, assert_same, build, items
 from tests.components.test_decoder_prompt import answers
 from tests.components.test_decoder_prompt import build as build_decoder
 
@@ -18,10 +19,13 @@ TEXT = "Took aspirin 25mg for pain.\nThen developed rash."
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_a_pickled_pipeline_says_the_same(kind: str, tiny_bert: str) -> None:
-    nlp = build(kind, tiny_bert, label_schema="n2c2_2018")
-    nlp.initialize()
-    assert_same(pickle.loads(pickle.dumps(nlp))(TEXT), nlp(TEXT))
+def test_a_pickled_pipeline_says_the_same(kind: str, learnt: Learnt) -> None:
+    folder, notes = learnt(kind)
+    nlp = spacy.load(folder)
+    pickled = pickle.loads(pickle.dumps(nlp))
+    for text in (TEXT, notes[0].text):
+        assert_same(pickled(text), nlp(text))
+    assert len(items(pickled(text))) >= 3
 
 
 def test_a_pickled_decoder_says_the_same(tiny_decoder: str) -> None:

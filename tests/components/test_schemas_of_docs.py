@@ -16,9 +16,10 @@ from spacy_clinie.errors import ClinieError
 from spacy_clinie.schema import Schema
 from tests.components.test_components import MODELS, build
 from tests.conftest import tiny_settings
+from tests.scripted import agree, module_of, recite
 
 TYPES = {"drugs": ("Drug", "Strength"), "harm": ("Reason", "ADE")}
-TAGGERS = ["crf", "softmax", "mrc"]
+KINDS = ["crf", "softmax", "mrc", "tok2vec"]
 
 
 @pytest.fixture
@@ -30,6 +31,17 @@ def named(tmp_path: Path) -> dict[str, str]:
         (tmp_path / f"{name}.yml").write_text(schema.to_yaml())
         files[name] = str(tmp_path / f"{name}.yml")
     return files
+
+
+def make(kind: str, encoder: str) -> Language:
+    if kind != "tok2vec":
+        return build(kind, encoder)
+    nlp = spacy.blank("en")
+    tok2vec = {"@architectures": "spacy.HashEmbedCNN.v2", "pretrained_vectors": None, "width": 32, "depth": 1}
+    tok2vec |= {"embed_size": 200, "window_size": 1, "maxout_pieces": 2, "subword_features": True}
+    model = {"@architectures": "spacy_clinie.Tok2VecTagger.v1", "tok2vec": tok2vec, "dropout": 0.0}
+    nlp.add_pipe("clinie_ner_encoder", config={"model": model})
+    return nlp
 
 
 def mix(nlp: Language, notes: list[Note], named: dict[str, str]) -> list[Example]:
@@ -46,14 +58,6 @@ def mix(nlp: Language, notes: list[Note], named: dict[str, str]) -> list[Example
     return examples
 
 
-def learnt(nlp: Language, examples: list[Example], steps: int, rate: float) -> Language:
-    sgd = nlp.initialize(lambda: examples)
-    sgd.learn_rate = rate
-    for _ in range(steps):
-        nlp.update(examples, sgd=sgd)
-    return nlp
-
-
 def found(nlp: Language, text: str, name: str | None = None) -> set[str]:
     doc = nlp.make_doc(text)
     if name is not None:
@@ -61,42 +65,53 @@ def found(nlp: Language, text: str, name: str | None = None) -> set[str]:
     return {span.label_ for span in get_spans(nlp(doc))}
 
 
-@pytest.mark.parametrize("kind", TAGGERS)
-def test_what_a_corpus_does_not_annotate_is_not_learnt_as_absent(
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_doc_is_read_for_is_what_its_schema_names(
     kind: str, tiny_bert: str, notes: list[Note], named: dict[str, str], tmp_path: Path
 ) -> None:
-    nlp = build(kind, tiny_bert)
-    nlp = learnt(nlp, mix(nlp, notes, named), steps=150 if kind == "mrc" else 60, rate=5e-3)
-    text = notes[0].text
-    assert found(nlp, text, named["drugs"]) == set(TYPES["drugs"])
-    assert found(nlp, text, named["harm"]) == set(TYPES["harm"])
-    assert found(nlp, text) == {*TYPES["drugs"], *TYPES["harm"]}
+    nlp = make(kind, tiny_bert)
+    nlp.initialize(lambda: mix(nlp, notes, named))
+    agree(nlp.get_pipe("clinie_ner_encoder"))
     nlp.to_disk(tmp_path / "model")
+    text = notes[0].text
+    again = spacy.load(tmp_path / "model")
+    for pipeline in (nlp, again):
+        assert found(pipeline, text, named["drugs"]) == set(TYPES["drugs"])
+        assert found(pipeline, text, named["harm"]) == set(TYPES["harm"])
+        assert found(pipeline, text) == {*TYPES["drugs"], *TYPES["harm"]}
     for file in named.values():
         Path(file).unlink()
     again = spacy.load(tmp_path / "model")
     assert found(again, text, named["harm"]) == set(TYPES["harm"])
+    # Each type has its own answers, in whatever order a schema names it.
+    if kind != "mrc":
+        for label in TYPES["harm"]:
+            agree(again.get_pipe("clinie_ner_encoder"), label)
+            assert found(again, text, named["harm"]) == found(again, text) == {label}
+            assert found(again, text, named["drugs"]) == set()
 
 
-def test_a_shared_tok2vec_learns_from_a_mix(notes: list[Note], named: dict[str, str]) -> None:
-    nlp = spacy.blank("en")
-    model = {
-        "@architectures": "spacy_clinie.Tok2VecTagger.v1",
-        "tok2vec": {
-            "@architectures": "spacy.HashEmbedCNN.v2",
-            "width": 32,
-            "depth": 2,
-            "embed_size": 200,
-            "window_size": 1,
-            "maxout_pieces": 2,
-            "subword_features": True,
-            "pretrained_vectors": None,
-        },
-    }
-    nlp.add_pipe("clinie_ner_encoder", config={"model": model})
-    nlp = learnt(nlp, mix(nlp, notes, named), steps=60, rate=5e-3)
-    assert found(nlp, notes[0].text) == {*TYPES["drugs"], *TYPES["harm"]}
-    assert found(nlp, notes[0].text, named["harm"]) == set(TYPES["harm"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_corpus_does_not_annotate_is_not_learnt_as_absent(
+    kind: str, tiny_bert: str, notes: list[Note], named: dict[str, str]
+) -> None:
+    nlp = make(kind, tiny_bert)
+    examples = mix(nlp, notes, named)
+    nlp.initialize(lambda: examples)
+    pipe: Any = nlp.get_pipe("clinie_ner_encoder")
+    for name, types in TYPES.items():
+        own = [one for one in examples if one.reference.user_data[SCHEMA_KEY] == named[name]]
+        items, gold = pipe.batch(own)
+        assert {item.labels for item in items} == {types}
+        assert {kind for spans in gold for *_, kind in spans} == {0, 1}
+        if kind == "mrc":  # and no question is asked about other types
+            assert all(len(item.questions) == len(types) for item in items)
+            continue
+        head = module_of(pipe).head
+        head.zero_grad()
+        pipe.update(own, sgd=False)
+        learnt = head.output.weight.grad.view(head.kinds, -1).abs().amax(-1) > 0
+        assert {label for label, moved in zip(pipe.labels, learnt, strict=True) if moved} == set(types)
 
 
 def test_a_tagger_refuses_types_that_it_never_learnt(tiny_bert: str, notes: list[Note], named: dict[str, str]) -> None:
@@ -132,14 +147,20 @@ def test_one_adapter_reads_by_the_schema_that_a_doc_names(
     model: dict[str, Any] = {"base": tiny_decoder, "device": "cpu", "precision": "fp32"}
     settings = {"model": model, "concepts": {"each": each}, "label_schema": named["drugs"]}
     nlp.add_pipe("clinie_decoder_prompt", config=settings)
-    nlp = learnt(nlp, mix(nlp, notes, named), steps=60, rate=5e-3)
+    examples = mix(nlp, notes, named)
+    own = [Example(one.predicted, one.reference.copy()) for one in examples[:1]]
+    del own[0].reference.user_data[SCHEMA_KEY]
+    nlp.initialize(lambda: examples)
+    recite(nlp.get_pipe("clinie_decoder_prompt"), own + examples)
     text = notes[0].text
     assert found(nlp, text) == found(nlp, text, named["drugs"]) == set(TYPES["drugs"])
     assert found(nlp, text, named["harm"]) == set(TYPES["harm"])
     nlp.to_disk(tmp_path / "model")
     for file in named.values():
         Path(file).unlink()
-    assert found(spacy.load(tmp_path / "model"), text, named["harm"]) == set(TYPES["harm"])
+    again = spacy.load(tmp_path / "model")
+    recite(again.get_pipe("clinie_decoder_prompt"), examples)
+    assert found(again, text, named["harm"]) == set(TYPES["harm"])
 
 
 def test_training_data_with_other_types_than_their_schema_are_refused(
@@ -152,7 +173,7 @@ def test_training_data_with_other_types_than_their_schema_are_refused(
 
 
 @pytest.mark.parametrize("kind", ["one_pass", "marked_pairs", "pair_mrc"])
-def test_relations_are_looked_for_by_the_schema_that_a_doc_names(
+def test_relations_are_learnt_and_looked_for_by_the_schema_that_a_doc_names(
     kind: str, tiny_bert: str, notes: list[Note], tmp_path: Path
 ) -> None:
     files = {}
@@ -171,7 +192,8 @@ def test_relations_are_looked_for_by_the_schema_that_a_doc_names(
             gold = doc_from_note(nlp.make_doc, own)[0]
             gold.user_data[SCHEMA_KEY] = files[label]
             examples.append(Example(nlp.make_doc(note.text), gold))
-    nlp = learnt(nlp, examples, steps=60, rate=3e-3)
+    nlp.initialize(lambda: examples)
+    pipe: Any = nlp.get_pipe("clinie_rel")
 
     def related(name: str | None) -> set[str]:
         doc = nlp.make_doc(notes[0].text)
@@ -179,12 +201,27 @@ def test_relations_are_looked_for_by_the_schema_that_a_doc_names(
             doc.user_data[SCHEMA_KEY] = name
         return {relation.label for relation in get_relations(nlp(doc))}
 
+    output = module_of(pipe).head["output"][-1]
+    for label in ("ADE-Drug", "Reason-Drug"):
+        own = [one for one in examples if one.reference.user_data[SCHEMA_KEY] == files[label]]
+        items, gold = pipe.batch(own)
+        assert {tuple(item.schema.relations) for item in items} == {(label,)}
+        assert {answer for answers in gold for answer in answers.tolist()} == {1}
+        if kind != "pair_mrc":  # which asks about these only
+            output.zero_grad()
+            pipe.update(own, sgd=False)
+            moved = output.weight.grad.abs().amax(-1) > 0
+            assert moved.tolist() == [True, *(one == label for one in pipe.labels)]
+    agree(pipe)
     assert related(files["ADE-Drug"]) == {"ADE-Drug"}
     assert related(files["Reason-Drug"]) == {"Reason-Drug"}
     assert related(None) == {"ADE-Drug", "Reason-Drug"}
     if kind == "pair_mrc":
-        assert related(files["Planet-Drug"]) <= {"Planet-Drug"}
+        assert related(files["Planet-Drug"]) == set()  # nothing there can be the head
     else:
+        agree(pipe, "Reason-Drug")
+        assert related(None) == related(files["Reason-Drug"]) == {"Reason-Drug"}
+        assert related(files["ADE-Drug"]) == set()
         with pytest.raises(ClinieError, match="CIE315"):
             related(files["Planet-Drug"])
 
