@@ -338,8 +338,8 @@ def _argument(field: str) -> tuple[str, str] | None:
 
 
 def _agrees(span: _Span, text: str) -> bool:
-    """Whether the recorded string matches the text, apart from whitespace: brat joins fragments with a space and writes
-    line ends as spaces."""
+    """Whether the recorded string matches the text, up to the amount of whitespace: brat joins fragments with a space
+    and writes line ends as spaces."""
     return span.recorded.split() == " ".join(text[start:end] for start, end in span.fragments).split()
 
 

@@ -1,8 +1,8 @@
-"""The notes that come with the package: invented, with the annotation written into the text.
+"""Text files with inline annotation, the format of the synthetic notes in this package.
 
     She takes {metformin|Drug TrAP>} {500 mg|Strength<} {BID|Frequency<} for {type 2 diabetes|problem}.
 
-`data/synthetic/README.md` tells what the markup means. This file reads it.
+`data/synthetic/README.md` describes the markup.
 """
 
 import re
@@ -20,29 +20,29 @@ from .files import BOM, find_notes, read_text
 from .reading import require_notes
 from .source import SourcedNote
 
-# The two layers say some things twice: one of them is written, and the other follows from it.
+# The two layers overlap: some types of one layer are inferred from the other.
 IMPLIED = {"Drug": "treatment", "Reason": "problem", "ADE": "problem"}
 MIRRORED = {"TrAP": "Reason", "TrIP": "Reason", "TrCP": "ADE"}
 
-_REMARKS = re.compile(r"(#[^\n]*\n)*")
+_COMMENTS = re.compile(r"(#[^\n]*\n)*")
 _MARK = re.compile(r"\{|\|(?P<items>[^{}|]*)\}|[}|]")
 _ITEM = re.compile(r"#(?P<name>\w+)|(?P<type>[A-Za-z-]+)((?P<arrow><+|>+)|>(?P<targets>\w+(,\w+)*))?")
 
 
 @dataclass
 class _Mention:
-    """A marked stretch of the text: a concept for each of its types."""
+    """A marked span of the text. Each of its types becomes a concept."""
 
     start: int
     end: int
     line: int
     items: list[str]
     types: set[str] = field(default_factory=set)
-    arrows: list[tuple[str, str, list[str]]] = field(default_factory=list)  # relation, arrow, names it points to
+    arrows: list[tuple[str, str, list[str]]] = field(default_factory=list)  # relation, arrow, names of targets
 
 
 def folder() -> Path:
-    """Where the synthetic notes are: `notes` holds the annotated ones, `new` plain texts to try a pipeline on.
+    """The folder of the synthetic notes: annotated ones in `notes`, plain texts to try a pipeline on in `new`.
 
     RETURNS (Path): A folder of the installed package.
     """
@@ -50,10 +50,10 @@ def folder() -> Path:
 
 
 def layer(name: str) -> Schema:
-    """A bundled schema as one layer of these notes: what belongs to the other layer is left out on purpose.
+    """A schema for one of the two layers of these notes.
 
     name (str): `i2b2_2010` or `n2c2_2018`.
-    RETURNS (Schema): That schema, which now drops the other types of the schema `synthetic`.
+    RETURNS (Schema): That schema, which drops the other types of the schema `synthetic`.
     """
     both, one = Schema.load("synthetic"), Schema.load(name)
     return replace(
@@ -64,14 +64,15 @@ def layer(name: str) -> Schema:
 
 
 def read(path: Optional[Path] = None, report: Optional[Report] = None) -> Iterator[SourcedNote]:
-    """Read notes with markup. The split is the name of the folder.
+    """Read notes with markup. The folder name is the split.
 
-    Markup is written by hand and a wrong arrow would teach a wrong relation, so a mistake in it is an error, not a
-    remark in the report.
+    A mistake in the markup, which is written by hand, is an error and not a remark in the report: a wrong arrow would
+    teach a wrong relation.
 
-    path (Optional[Path]): A folder of notes, the folder around `notes`, or one file; the package's notes if None.
+    path (Optional[Path]): A folder of notes, the parent folder of `notes`, or one file; the notes of the package if
+        None.
     report (Optional[Report]): Counts files that cannot be read.
-    YIELDS (SourcedNote): A note in the types of the schema `synthetic`, both layers.
+    YIELDS (SourcedNote): Notes in the types of the schema `synthetic`, with both layers.
     RAISES (ClinieError): CIE200, CIE201, CIE250 if there is nothing to read; CIE290 to CIE292 for a mistake in the
         markup.
     """
@@ -90,12 +91,12 @@ def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
 
 
 def parse(source: str, note_id: str, schema: Schema) -> tuple[Note, dict[str, int]]:
-    """Take the markup out of a text.
+    """Parse a text with markup.
 
-    source (str): What the file holds. Lines at its top that begin with `#` are remarks and not part of the note.
-    note_id (str): Id of the note, which is also the name of its file.
+    source (str): The content of the file. Lines at its top that start with `#` are comments.
+    note_id (str): The id of the note, which is also the name of its file.
     schema (Schema): The types of both layers.
-    RETURNS (tuple[Note, dict[str, int]]): The note, and the line of each concept by its id.
+    RETURNS (tuple[Note, dict[str, int]]): The note, and the line of each concept by id.
     RAISES (ClinieError): CIE290 to CIE292, with file and line.
     """
     ends = "\r\n" if "\n" in source else "\r"
@@ -103,7 +104,7 @@ def parse(source: str, note_id: str, schema: Schema) -> tuple[Note, dict[str, in
 
 
 class _Markup:
-    """One text with markup. Everything is known of its mentions before the first arrow is followed."""
+    """A text with markup. All mentions are parsed before arrows are resolved."""
 
     def __init__(self, source: str, note_id: str, schema: Schema) -> None:
         self.note_id = note_id
@@ -111,12 +112,12 @@ class _Markup:
         self.text = ""
         self.mentions: list[_Mention] = []
         self.names: dict[str, _Mention] = {}
-        self._take_out(source)
+        self._strip_markup(source)
         for mention in self.mentions:
             self._read_items(mention)
 
     def note(self) -> tuple[Note, dict[str, int]]:
-        # Ends are mention and type: a relation may still give its tail one more type, so there are no ids yet.
+        # Ends are mention and type, not ids, because a relation may still add a type to its tail.
         relations = []
         for i, head in enumerate(self.mentions):
             for label, arrow, names in head.arrows:
@@ -137,28 +138,28 @@ class _Markup:
                 ids[id(mention), label] = concept.id
                 lines[concept.id] = mention.line
         found = [Relation(ids[id(h), h_type], ids[id(t), t_type], label) for h, h_type, t, t_type, label in relations]
-        # A reason can be written out and follow from an arrow as well.
+        # The same reason can be both written and inferred from an arrow.
         note.relations = [relation for i, relation in enumerate(found) if relation not in found[:i]]
         return note, lines
 
-    def _take_out(self, source: str) -> None:
-        opened = []
-        done = len(_REMARKS.match(source)[0])  # type: ignore[index]  # it matches the empty string, too
+    def _strip_markup(self, source: str) -> None:
+        open_marks = []
+        done = len(_COMMENTS.match(source)[0])  # type: ignore[index]  # it also matches the empty string
         for mark in _MARK.finditer(source, done):
             self.text += source[done : mark.start()]
             done = mark.end()
             line = source.count("\n", 0, mark.start()) + 1
             if mark[0] == "{":
-                opened.append((len(self.text), line))
-            elif mark["items"] is None or not opened:
-                self._fail(line, "a brace or a bar that belongs to no mention")
+                open_marks.append((len(self.text), line))
+            elif mark["items"] is None or not open_marks:
+                self._fail(line, "a brace or bar outside of a mention")
             else:
-                start, line = opened.pop()
+                start, line = open_marks.pop()
                 if not self.text[start:] or self.text[start:] != self.text[start:].strip():
-                    self._fail(line, "a mention that is empty, or begins or ends with a blank")
+                    self._fail(line, "a mention that is empty, or starts or ends with whitespace")
                 self.mentions.append(_Mention(start, len(self.text), line, mark["items"].split()))
-        if opened:
-            self._fail(opened[-1][1], "a brace that is never closed")
+        if open_marks:
+            self._fail(open_marks[-1][1], "a brace that is never closed")
         self.text += source[done:]
         self.mentions.sort(key=lambda mention: (mention.start, -mention.end))
 
@@ -170,11 +171,11 @@ class _Markup:
                 self._fail(mention.line, f"item {number} of a mention is neither a type nor a name")
             if match["name"]:
                 if self.names.setdefault(match["name"], mention) is not mention:
-                    self._fail(mention.line, f"the name that is item {number} of a mention is taken")
+                    self._fail(mention.line, f"item {number} of a mention is a name that is already used")
                 continue
             label, points = match["type"], bool(match["arrow"] or match["targets"])
             relation = label if label in relations else f"{label}-Drug"
-            # An attribute of a drug can stand alone, a relation cannot, and nothing else points anywhere.
+            # A drug attribute may have no arrow; a relation needs one; other types cannot have one.
             if relation not in relations if points else label not in concepts:
                 known = ", ".join([*concepts, *relations])
                 raise ClinieError("CIE291", file=self.note_id, line=mention.line, item=number, known=known)
@@ -186,21 +187,24 @@ class _Markup:
             self._fail(mention.line, "a mention without a type")
 
     def _tails(self, index: int, label: str, arrow: str, names: list[str]) -> list[tuple[_Mention, tuple[str, str]]]:
-        """The mentions an arrow points to, by name or else as many fitting neighbours as it has heads, and the types
-        of both ends."""
+        """The mentions that an arrow points to, with the types of both ends: the named ones, or else one matching
+        neighbour for each of its signs."""
         head = self.mentions[index]
         if any(names):
-            others = [self.names[name] for name in names if name in self.names]
+            candidates = [self.names[name] for name in names if name in self.names]
         else:
-            others = self.mentions[index + 1 :] if arrow[0] == ">" else self.mentions[:index][::-1]
+            candidates = self.mentions[index + 1 :] if arrow[0] == ">" else self.mentions[:index][::-1]
         pairs = self.schema.relations[label].pairs
-        fitting = [
-            (other, pair) for other in others for pair in pairs if pair[0] in head.types and pair[1] in other.types
+        matching = [
+            (candidate, pair)
+            for candidate in candidates
+            for pair in pairs
+            if pair[0] in head.types and pair[1] in candidate.types
         ]
         wanted = len(names) if any(names) else len(arrow)
-        if len(fitting) < wanted:
+        if len(matching) < wanted:
             raise ClinieError("CIE292", file=self.note_id, line=head.line, relation=label)
-        return fitting[:wanted]
+        return matching[:wanted]
 
     def _fail(self, line: int, problem: str) -> NoReturn:
         raise ClinieError("CIE290", file=self.note_id, line=line, problem=problem)

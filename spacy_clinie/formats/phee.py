@@ -1,12 +1,12 @@
-"""PHEE's JSON lines of nested events, in the flat view of the drug: every argument is a concept, and what an event
-says of its drugs becomes a relation to each of them.
+"""The JSON lines of PHEE with nested events, flattened around drugs: every argument becomes a concept, and the effect
+and the treatment arguments of an event become relations to each of its drugs.
 
     {"id", "context", "annotations": [{"events": [{"event_type": "Adverse_event",
       "Effect": {"text": [["rash"]], "start": [[20]], "entity_id": ["T1"]},
       "Treatment": {"Drug": {…}, "Disorder": {…}, "Route": {…}}, "Subject": {"Age": {…}}}]}]}
 
-The outer list of an argument holds its mentions, the inner one the fragments of a mention, not always in text order.
-Triggers, the wide spans of subject and treatment, and what is said of the event as a whole are left out.
+The outer list of an argument holds its mentions, the inner list the fragments of a mention, not always in text order.
+Triggers, the spans of the whole subject and treatment, and attributes of the event itself are left out.
 """
 
 import json
@@ -40,8 +40,8 @@ TREATMENT = {
 _SENTENCE = {"id", "context", "annotations"}
 _ARGUMENT = {"text", "start", "entity_id"}
 _NO_ARGUMENT = {"event_id", "event_type"}
-# What the flat view has no place for, by the part of the event that holds it.
-_LEFT_OUT = {
+# Parts that have no flat form, by the part of the event that holds them.
+_IGNORED = {
     "event": {"Trigger", "Negated", "Speculated", "Severity"},
     "Subject": {"Disorder"},
     "Treatment": {"Combination"},
@@ -49,23 +49,23 @@ _LEFT_OUT = {
 
 
 def read(path: Path, report: Report) -> Iterator[SourcedNote]:
-    """Read sentences of PHEE. The split is the file's name.
+    """Read sentences of PHEE. The file name is the split.
 
     path (Path): A file, or a folder with `train.json`, `dev.json` and `test.json`.
-    report (Report): Counts what is left out or cannot be used.
-    YIELDS (SourcedNote): A note per sentence; its concepts are different from each other and in text order.
+    report (Report): Counts what is left out or cannot be read.
+    YIELDS (SourcedNote): A note per sentence, with unique concepts in text order.
     RAISES (ClinieError): CIE200, CIE201, CIE250 if there is nothing to read.
     """
     return require_notes(_read(path, report), path, "phee-json", report)
 
 
 def write(notes: Iterable[Note], path: Path) -> None:
-    """Write notes as events that `read` reads to the same concepts and relations. An event holds the effects and
-    attributes that speak of the same drugs. There is no place for scores and attributes.
+    """Write notes as events from which `read` makes the same concepts and relations. An event holds all concepts that
+    are related to the same drugs. Scores and attributes of concepts are not written.
 
-    notes (Iterable[Note]): Notes in PHEE's types.
-    path (Path): The file, replaced once all of it is written.
-    RAISES (ClinieError): CIE004 to CIE006 for a note that is not whole, CIE252 for a type that PHEE does not have.
+    notes (Iterable[Note]): Notes in the types of PHEE.
+    path (Path): The file, written atomically.
+    RAISES (ClinieError): CIE004 to CIE006 for an invalid note, CIE252 for a type that PHEE does not have.
     """
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as out:
         for note in notes:
@@ -79,28 +79,28 @@ def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
     for file, split in find_corpus_files(path, SUFFIXES, report):
         for number, record in json_lines(file, report):
             try:
-                view = _FlatView(record["id"], record["context"], report, file, number)
+                reader = _SentenceReader(record["id"], record["context"], report, file, number)
                 events = [event for annotation in record["annotations"] for event in annotation["events"]]
-                view.count_unread("sentence", record, _SENTENCE)
+                reader.report_unused_fields("sentence", record, _SENTENCE)
                 for annotation in record["annotations"]:
-                    view.count_unread("annotation", annotation, {"events"})
+                    reader.report_unused_fields("annotation", annotation, {"events"})
             except (KeyError, TypeError):
                 report.drop("line is not a sentence with events", file, number)
                 continue
-            view.settle_offsets(events)
+            reader.detect_unit(events)
             for event in events:
                 try:
-                    view.add(event)
+                    reader.add(event)
                 except (KeyError, TypeError, AttributeError):
                     report.drop("malformed event", file, number)
-            note = view.note()
+            note = reader.note()
             repair(note, report, file, number)
             note.id = ids.assign(note.id, file, number)
             yield SourcedNote(note, file, split, {concept.id: number for concept in note.concepts})
 
 
-class _FlatView:
-    """Concepts and relations of one sentence, gathered from its events, each once."""
+class _SentenceReader:
+    """Collects the unique concepts and relations of one sentence from its events."""
 
     def __init__(self, note_id: Any, text: Any, report: Report, file: Path, line: int) -> None:
         if not isinstance(text, str):
@@ -114,13 +114,13 @@ class _FlatView:
         self.ids: set[str] = set()
         self._character: Callable[[int], int] = int
 
-    def count_unread(self, what: str, record: Mapping[str, Any], read: set[str]) -> None:
-        """Count the fields of an object that nothing is read from."""
+    def report_unused_fields(self, what: str, record: Mapping[str, Any], read: set[str]) -> None:
+        """Count the unused fields of an object."""
         for key in record.keys() - read:
             self.report.leave_out(f"unused field of the {what}: {field_name(key)}", self.file, self.line)
 
-    def settle_offsets(self, events: Sequence[Any]) -> None:
-        """Find out what the starts of all arguments count, if not characters."""
+    def detect_unit(self, events: Sequence[Any]) -> None:
+        """Detect the unit of all start offsets, if they do not count characters."""
         recorded = list(_recorded(events))
 
         def agreeing(character: Callable[[int], int]) -> int:
@@ -132,7 +132,7 @@ class _FlatView:
             self._character = offset_map.to_character
 
     def add(self, event: Mapping[str, Any]) -> None:
-        """Add the arguments of an event, and relate what it says of its drugs to each of them."""
+        """Add the arguments of an event, and the relations to its drugs."""
         effect = EFFECTS.get(event["event_type"])
         if effect is None:
             self.report.drop("event of an unknown type", self.file, self.line)
@@ -158,7 +158,7 @@ class _FlatView:
         for key, value in part.items():
             if key in types:
                 found += self._argument(value, types[key])
-            elif key in _LEFT_OUT[name]:
+            elif key in _IGNORED[name]:
                 count = len(value) if isinstance(value, list) else 1
                 self.report.leave_out(f"{key} of {name}", self.file, self.line, count)
             elif key not in passed | _ARGUMENT:
@@ -176,7 +176,7 @@ class _FlatView:
         except (KeyError, TypeError, ValueError, AttributeError):
             self.report.drop("argument whose texts and starts differ in number", self.file, self.line)
             return []
-        self.count_unread("argument", argument, _ARGUMENT)
+        self.report_unused_fields("argument", argument, _ARGUMENT)
         for text, start, name in mentions:
             fragments = self._fragments(text, start)
             if fragments:
@@ -202,7 +202,7 @@ class _FlatView:
         end = start + len(recorded)
         if self.text[start:end] != recorded and 0 <= start < end <= len(self.text):
             self.report.mend("recorded text differs from the text at the offsets", self.file, self.line)
-            # Where only the white space differs, the recorded length would reach too far or too short.
+            # If only whitespace differs, the recorded length would be wrong.
             blanks = re.compile(r"\s+".join(map(re.escape, recorded.split())))
             found = blanks.match(self.text, start)
             end = found.end() if found else end
@@ -224,14 +224,14 @@ class _FlatView:
 
 
 def _recorded(events: Sequence[Any]) -> Iterator[tuple[str, int]]:
-    """Every fragment's text and start, at any depth, which only the size of a line bounds."""
-    waiting = list(events)
-    while waiting:
-        value = waiting.pop()
+    """The text and start of every fragment, at any depth. A recursion could exceed the limit."""
+    stack = list(events)
+    while stack:
+        value = stack.pop()
         if not isinstance(value, Mapping):
-            waiting += value if isinstance(value, list) else ()
+            stack += value if isinstance(value, list) else ()
             continue
-        waiting += value.values()
+        stack += value.values()
         texts, starts = value.get("text"), value.get("start")
         if not isinstance(texts, list) or not isinstance(starts, list):
             continue
@@ -242,7 +242,7 @@ def _recorded(events: Sequence[Any]) -> Iterator[tuple[str, int]]:
 
 
 def _events(note: Note) -> list[dict[str, Any]]:
-    """The fewest events that relate the same concepts to the same drugs."""
+    """The smallest number of events with the same relations."""
     concepts = {concept.id: concept for concept in note.concepts}
     drugs: dict[str, set[str]] = {concept.id: set() for concept in note.concepts}
     for relation in note.relations:
@@ -257,7 +257,7 @@ def _events(note: Note) -> list[dict[str, Any]]:
         kind = "Potential_therapeutic_event" if concept.label == "Benefit" else "Adverse_event"
         if concept.label == "Drug":
             if concept.id in related:
-                continue  # stands in the events of what is said of it
+                continue  # part of the events of the related concepts
             members = frozenset([concept.id])
         else:
             members = frozenset(drugs[concept.id])
@@ -274,7 +274,7 @@ def _events(note: Note) -> list[dict[str, Any]]:
 
 
 def _put(event: dict[str, Any], concept: Concept, note: Note) -> None:
-    """Put a concept where it belongs in an event."""
+    """Add a concept to its part of an event."""
     if concept.label in EFFECTS.values():
         part, key = event, "Effect"
     elif concept.label in SUBJECT:

@@ -1,15 +1,14 @@
-"""PubTator: title, abstract, mentions and, between the identifiers of mentions, relations of the whole document.
+"""PubTator: title, abstract, mentions, and document-level relations between the identifiers of mentions.
 
     227508|t|Title.
     227508|a|Abstract.
     227508	0	8	Naloxone	Chemical	D009270
     227508	CID	D003000	D007022
 
-Offsets run through title and abstract, with one character between them. A mention's identifier is kept as the
-attribute `identifier`. A relation is put between the two mentions of its identifiers that stand closest together, so
-that there are as many relations as the corpus counts. Further columns, such as BioRED's `Novel`, are left out, and
-offset_map. The `bioc` library also reads the format, but strips titles, knows no line numbers and prints lines that it
-does not understand.
+Offsets continue from title to abstract, with one character in between. The identifier of a mention becomes the
+attribute `identifier`. A relation is assigned to the closest two mentions of its identifiers, which keeps the number of
+relations of the corpus. Additional columns, such as `Novel` in BioRED, are left out and counted. The `bioc` library
+also reads the format, but strips titles, has no line numbers and prints lines that it does not understand.
 """
 
 import re
@@ -32,7 +31,7 @@ from .source import SourcedNote
 SUFFIXES = (".pubtator.txt", ".pubtator")
 IDENTIFIER = "identifier"
 COMPOSITE = "composite"
-# A mention with several identifiers leaves open which of them a relation means, so it is written down at its head.
+# If a mention has several identifiers, the ones that a relation means are kept in this attribute of the head.
 RELATED = "related identifiers"
 _TEXT = re.compile(r"([^\t|]*)\|([ta])\|(.*)", re.DOTALL)
 _INTEGER = re.compile(r"-?[0-9]{1,12}")
@@ -46,7 +45,7 @@ class _Block:
     line: int
     title: str | None = None
     abstract: str | None = None
-    undecoded: int | None = None  # its first line that is not UTF-8
+    invalid_line: int | None = None  # the first line that is not UTF-8
     rows: list[tuple[int, list[str]]] = field(default_factory=list)
 
 
@@ -54,26 +53,26 @@ def read(path: Path, report: Report) -> Iterator[SourcedNote]:
     """Read documents.
 
     path (Path): A file, or a folder with `.PubTator.txt` or `.PubTator` files.
-    report (Report): Counts what cannot be used.
-    YIELDS (SourcedNote): Notes.
+    report (Report): Counts what cannot be read.
+    YIELDS (SourcedNote): The notes.
     RAISES (ClinieError): CIE200, CIE201, CIE250 if there is nothing to read.
     """
     return require_notes(_read(path, report), path, "pubtator", report)
 
 
 def write(notes: Iterable[Note], path: Path) -> None:
-    """Write documents. What `read` gave is read back the same; a concept of another origin that has a relation gets
-    its own id as identifier. There is no place for scores and for attributes other than those of `read`.
+    """Write documents. Notes from `read` are read back unchanged; other concepts with a relation get their id as
+    identifier. Scores, and attributes that `read` does not make, are not written.
 
     notes (Iterable[Note]): The notes.
-    path (Path): The file, replaced once all of it is written.
-    RAISES (ClinieError): CIE004 to CIE006 for a note that is not whole, CIE252 for line breaks beyond the one after
-        the title, tabs within concepts, discontinuous concepts and relation types that are numbers.
+    path (Path): The file, written atomically.
+    RAISES (ClinieError): CIE004 to CIE006 for an invalid note, CIE252 for line breaks other than the one after the
+        title, tabs in concepts, discontinuous concepts and relation types that are numbers.
     """
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as out:
         for note in notes:
             note.check()
-            out.write("\n".join(_lines(note)) + "\n\n")
+            out.write("\n".join(_document_lines(note)) + "\n\n")
 
 
 def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
@@ -81,8 +80,8 @@ def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
     for file, split in find_corpus_files(path, SUFFIXES, report):
         text = read_text(file, report, errors="surrogateescape")
         for block in _blocks(text, file, report) if text is not None else ():
-            if block.undecoded is not None:
-                report.drop("document that is not UTF-8", file, block.undecoded)
+            if block.invalid_line is not None:
+                report.drop("document that is not UTF-8", file, block.invalid_line)
                 continue
             note, lines = _note(block, file, report)
             repair(note, report, file, block.line)
@@ -98,8 +97,8 @@ def _blocks(text: str, file: Path, report: Report) -> Iterator[_Block]:
             if block:
                 yield block
             block = _Block(found[1], number)
-        if block and block.undecoded is None and replace_surrogates(line)[1]:
-            block.undecoded = number
+        if block and block.invalid_line is None and replace_surrogates(line)[1]:
+            block.invalid_line = number
         if not line.strip():
             if block:
                 yield block
@@ -141,12 +140,12 @@ def _add_concepts(note: Note, mentions: Sequence[tuple[int, list[str]]], file: P
     """RETURNS (dict[str, int]): The line of each concept by its id."""
 
     def place(row: list[str], character: Callable[[int], int] = int) -> tuple[int, int, list[str]]:
-        """First character, one past the last, and the columns from the recorded string on, which may hold tabs."""
+        """First character, one past the last, and the columns from the recorded string on, which may contain tabs."""
         start, end = character(int(row[1])), character(int(row[2]))
-        stands = note.text[max(start, 0) : max(end, 0)]
-        columns = stands.count("\t") + 1
-        whole = "\t".join(row[3 : 3 + columns]) == stands
-        return start, end, [stands, *row[3 + columns :]] if whole else row[3:]
+        text = note.text[max(start, 0) : max(end, 0)]
+        columns = text.count("\t") + 1
+        whole = "\t".join(row[3 : 3 + columns]) == text
+        return start, end, [text, *row[3 + columns :]] if whole else row[3:]
 
     def agreeing(character: Callable[[int], int]) -> int:
         found = (place(row, character) for _, row in mentions)
@@ -170,7 +169,7 @@ def _add_concepts(note: Note, mentions: Sequence[tuple[int, list[str]]], file: P
         concept.attributes = {key: value for key, value in named if value}
         note.concepts.append(concept)
         lines[concept.id] = number
-        _leave_out("mention", more[2:], report, file, number)
+        _report_columns("mention", more[2:], report, file, number)
     return lines
 
 
@@ -196,10 +195,10 @@ def _add_relations(note: Note, relations: Sequence[tuple[int, list[str]]], file:
             entry = f"{label} {tail.id} {first} {second}"
             head.attributes[RELATED] = "\n".join(filter(None, (head.attributes.get(RELATED), entry)))
         note.relations.append(Relation(head.id, tail.id, label))
-        _leave_out("relation", further, report, file, number)
+        _report_columns("relation", further, report, file, number)
 
 
-def _leave_out(what: str, columns: Sequence[str], report: Report, file: Path, line: int) -> None:
+def _report_columns(what: str, columns: Sequence[str], report: Report, file: Path, line: int) -> None:
     if any(columns):
         report.leave_out(f"additional column of a {what}", file, line)
 
@@ -208,7 +207,7 @@ def _identifiers(concept: Concept) -> set[str]:
     return split_identifiers(concept.attributes.get(IDENTIFIER, ""))
 
 
-def _lines(note: Note) -> Iterator[str]:
+def _document_lines(note: Note) -> Iterator[str]:
     title, separator, abstract = note.text.partition("\n")
     if "\n" in abstract or title.endswith("\r") or abstract.endswith("\r"):
         raise ClinieError("CIE252", format="PubTator", what="line breaks within the text", note=note.id)
@@ -235,7 +234,7 @@ def _lines(note: Note) -> Iterator[str]:
         ends = names[head.id], names[tail.id]
         for entry in entries[head.id]:
             label, _, rest = entry.partition(f" {tail.id} ")
-            meant = _halves(rest, _identifiers(head), _identifiers(tail)) if label == relation.label else None
+            meant = _split_pair(rest, _identifiers(head), _identifiers(tail)) if label == relation.label else None
             if meant:
                 ends = meant
                 entries[head.id].remove(entry)
@@ -251,7 +250,7 @@ def _row(note: Note, *fields: str) -> str:
 
 
 def _names(note: Note) -> dict[str, str]:
-    """What a file calls concepts by, by id: their identifiers, or ids of those that relations need a name for."""
+    """The identifiers of concepts by id. Concepts of relations that have none get their id."""
     names = {concept.id: name for concept in note.concepts if (name := concept.attributes.get(IDENTIFIER))}
     taken = {name for concept in note.concepts for name in _identifiers(concept)}
     for end in (end for relation in note.relations for end in (relation.head, relation.tail)):
@@ -264,8 +263,8 @@ def _names(note: Note) -> dict[str, str]:
     return names
 
 
-def _halves(names: str, first: set[str], second: set[str]) -> tuple[str, str] | None:
-    """Two identifiers with a blank between them; either may have blanks of its own."""
+def _split_pair(names: str, first: set[str], second: set[str]) -> tuple[str, str] | None:
+    """Split two identifiers at a space. Either may contain spaces."""
     cuts = (found.start() for found in re.finditer(" ", names))
     pairs = ((names[:cut], names[cut + 1 :]) for cut in cuts)
     return next((pair for pair in pairs if pair[0] in first and pair[1] in second), None)

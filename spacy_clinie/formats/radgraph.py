@@ -1,11 +1,10 @@
-"""RadGraph: JSON files of one object each, from a note's id to its text and entities.
+"""RadGraph: JSON files with one object each, from note ids to text and entities.
 
 An entity is `{"tokens", "label", "start_ix", "end_ix", "relations": [[type, entity id], …]}`; later corpora in this
-format also give it `attributes`, an object of strings. Its indexes count the blank-separated tokens of the text from 0,
-the last one included. Runs of blank separate like a single blank, unless `tokens` stands where the indexes say only if
-every single blank separates.
+format add `attributes`, an object of strings. Indexes count whitespace-separated tokens from 0; the last token is
+included. A run of whitespace separates once, unless `tokens` matches only if every single space separates.
 
-Test notes hold no entities of their own but one set by each of two labellers: the first is read, the other left out.
+Test notes have one set of entities from each of two labellers. The first is read, the other left out.
 """
 
 import json
@@ -22,11 +21,11 @@ from .reading import CorpusFile, UniqueIds, find_corpus_files, require_notes
 from .source import SourcedNote
 
 SUFFIXES = (".json",)
-# What records, the annotations of a labeller and entities have.
+# Fields of records, of the annotations of a labeller and of entities.
 _RECORD = re.compile(r"text|entities|data_source|data_split|labeler_[0-9]+")
 _LABELLED = re.compile("text|entities")
 _ENTITY = re.compile("tokens|label|start_ix|end_ix|relations|attributes")
-# What stands between the records of a file. A file without any is open and closed at once.
+# Separators of the records in a file. A file without records is opened and closed at once.
 _OPEN = re.compile(r"\ufeff?[ \t\r\n]*\{[ \t\r\n]*\}?")
 _COLON = re.compile(r"[ \t\r\n]*:[ \t\r\n]*")
 _NEXT = re.compile(r"[ \t\r\n]*[,}][ \t\r\n]*")
@@ -37,9 +36,9 @@ def read(path: Path, report: Report) -> Iterator[SourcedNote]:
     """Read a folder of RadGraph files, or one file.
 
     path (Path): The folder or the file.
-    report (Report): Counts what is not carried over; the line is the one where the note's record begins.
-    YIELDS (SourcedNote): Notes in the order of the files. The split is the one that the record names (`data_split`),
-        else the one that the file's path tells.
+    report (Report): Counts what is not converted, by the first line of the record.
+    YIELDS (SourcedNote): Notes in the order of the files. The split comes from the record (`data_split`), otherwise
+        from the path of the file.
     RAISES (ClinieError): CIE200, CIE201 and CIE250 if there is nothing to read.
     """
     return require_notes(_notes(find_corpus_files(path, SUFFIXES, report), report), path, "RadGraph", report)
@@ -48,11 +47,10 @@ def read(path: Path, report: Report) -> Iterator[SourcedNote]:
 def write(notes: Iterable[Note], path: Path) -> None:
     """Write notes as one RadGraph file.
 
-    notes (Iterable[Note]): The notes, of blank-separated tokens.
+    notes (Iterable[Note]): The notes, with whitespace-separated tokens.
     path (Path): The file; for a folder, `radgraph.json` inside it.
-    RAISES (ClinieError): CIE004 to CIE006 for a note that is not whole, CIE202 for half a character, CIE204 for two
-        notes with one id, CIE206 for what the format cannot hold: a concept that is not made of whole tokens,
-        fragments.
+    RAISES (ClinieError): CIE004 to CIE006 for an invalid note, CIE202 for a lone surrogate, CIE204 for a duplicate id,
+        CIE206 for what the format cannot hold: concepts of partial tokens, fragments.
     """
     path = Path(path)
     records: dict[str, dict[str, Any]] = {}
@@ -69,7 +67,7 @@ def _notes(files: list[CorpusFile], report: Report) -> Iterator[SourcedNote]:
     ids = UniqueIds(report)
     for file, split in files:
         for key, record, line in _records(read_text(file, report), file, report):
-            note = _RecordReader(file, line, report).note(key, record)
+            note = _NoteReader(file, line, report).note(key, record)
             if note is not None:
                 note.id = ids.assign(note.id, file, line)
                 lines = dict.fromkeys((concept.id for concept in note.concepts), line)
@@ -77,8 +75,8 @@ def _notes(files: list[CorpusFile], report: Report) -> Iterator[SourcedNote]:
 
 
 def _records(content: str | None, file: Path, report: Report) -> Iterator[tuple[str, Any, int]]:
-    """The note ids of a file, the records under them and the lines where they begin. Records are parsed one by one, so
-    that a file that was cut off still gives those before the cut."""
+    """The note ids of a file, their records and the first lines of these. Records are parsed one by one, so those of a
+    truncated file are read up to the cut."""
     if content is None:
         return
     line = 1
@@ -108,12 +106,12 @@ def _records(content: str | None, file: Path, report: Report) -> Iterator[tuple[
         report.drop("file has a number that is too long, or is nested too deeply", file, line)
 
 
-class _RecordReader:
+class _NoteReader:
     """Reads one note.
 
     file (Path): Its file, for remarks.
-    line (int): The line where its record begins, for remarks.
-    report (Report): Takes the remarks.
+    line (int): The first line of its record, for remarks.
+    report (Report): Collects the remarks.
     """
 
     def __init__(self, file: Path, line: int, report: Report) -> None:
@@ -125,8 +123,8 @@ class _RecordReader:
         """Read the note.
 
         note_id (str): Its id.
-        record (Any): What stands under its id.
-        RETURNS (Note | None): The note, None if the record is none.
+        record (Any): Its record.
+        RETURNS (Note | None): The note; None if the record is invalid.
         """
         text = record.get("text") if isinstance(record, dict) else None
         if not isinstance(text, str):
@@ -152,10 +150,10 @@ class _RecordReader:
         if replaced:
             self._mend("lone surrogate, replaced by U+FFFD")
         note = Note(replace_surrogates(note_id)[0], text)
-        ways = _ways(text)
+        tokenizations = _tokenizations(text)
         links = []
         for key, entity in entities.items():
-            concept = self._concept(key, entity, text, ways)
+            concept = self._concept(key, entity, text, tokenizations)
             if concept is not None:
                 note.concepts.append(concept)
                 links += [(key, link) for link in entity.get("relations") or ()]
@@ -170,8 +168,8 @@ class _RecordReader:
     def _mend(self, reason: str) -> None:
         self.report.mend(reason, self.file, self.line)
 
-    def _concept(self, key: str, entity: Any, text: str, ways: list[list[tuple[int, int]]]) -> Concept | None:
-        if not isinstance(entity, dict) or not _is_name(key) or not _is_name(entity.get("label")):
+    def _concept(self, key: str, entity: Any, text: str, tokenizations: list[list[tuple[int, int]]]) -> Concept | None:
+        if not isinstance(entity, dict) or not _is_valid_name(key) or not _is_valid_name(entity.get("label")):
             self._drop("malformed entity")
             return None
         first, last, links = entity.get("start_ix"), entity.get("end_ix"), entity.get("relations") or []
@@ -180,7 +178,7 @@ class _RecordReader:
             return None
         inside = [
             (tokens[first][0], tokens[last][1])
-            for tokens in ways
+            for tokens in tokenizations
             if 0 <= first <= last < len(tokens) and tokens[first][0] < tokens[last][1]
         ]
         if not inside:
@@ -210,7 +208,7 @@ class _RecordReader:
     def _relations(self, links: list[tuple[str, Any]], ids: set[str]) -> list[Relation]:
         relations: dict[tuple[str, str, str], Relation] = {}
         for head, link in links:
-            if not isinstance(link, list) or len(link) != 2 or not _is_name(link[0]):
+            if not isinstance(link, list) or len(link) != 2 or not _is_valid_name(link[0]):
                 self._drop("malformed relation")
                 continue
             label, tail = link[0], str(link[1])
@@ -223,12 +221,12 @@ class _RecordReader:
         return list(relations.values())
 
 
-def _is_name(value: Any) -> bool:
+def _is_valid_name(value: Any) -> bool:
     return isinstance(value, str) and bool(value) and not replace_surrogates(value)[1]
 
 
-def _ways(text: str) -> list[list[tuple[int, int]]]:
-    """The tokens of a text, by both ways of counting them: separated by runs of blank, and by every single blank."""
+def _tokenizations(text: str) -> list[list[tuple[int, int]]]:
+    """The tokens of a text, separated by runs of whitespace, and by every single space."""
     return [
         [word.span() for word in re.finditer(r"\S+", text)],
         [word.span() for word in re.finditer("(?:^|(?<= ))[^ ]*", text)],
@@ -236,17 +234,17 @@ def _ways(text: str) -> list[list[tuple[int, int]]]:
 
 
 def _entities(note: Note) -> dict[str, dict[str, Any]]:
-    """The entities of a note as the format has them, by id."""
-    tokens = _ways(note.text)[0]
+    """The entities of a note in this format, by id."""
+    tokens = _tokenizations(note.text)[0]
     starts = {start: index for index, (start, _) in enumerate(tokens)}
     ends = {end: index for index, (_, end) in enumerate(tokens)}
     entities: dict[str, dict[str, Any]] = {}
     for concept in note.concepts:
         problem = None
         if concept.start not in starts or concept.end not in ends:
-            problem = "it does not begin and end with a blank-separated token"
+            problem = "it does not start and end at whitespace-separated tokens"
         elif concept.fragments:
-            problem = "it is in several pieces"
+            problem = "it has several fragments"
         elif not concept.id or not concept.label:
             problem = "it has no id or no type"
         if problem:

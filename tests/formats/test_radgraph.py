@@ -247,7 +247,7 @@ def notes(draw: st.DrawFn) -> Note:
     text = draw(
         st.text(st.one_of(st.sampled_from('  \n\r\t\x1c\x85\u2028\ufeff"\\'), anything), min_size=1, max_size=30)
     )
-    tokens = radgraph._ways(text)[0]
+    tokens = radgraph._tokenizations(text)[0]
     keys = draw(st.lists(st.text(anything, min_size=1, max_size=3), max_size=4, unique=True)) if tokens else []
     concepts = []
     for key in keys:
