@@ -180,6 +180,10 @@ MESSAGES = {
         "The adapters in {folder} say that they were trained on {said!r}, and are put on {given!r}. Nothing tells "
         "whether these are the same weights; if they are not, what is found will be wrong."
     ),
+    "CIE334": (
+        "A language model has no begin_update: its loss is computed with its gradients. Train it as part of "
+        "clinie_decoder_prompt."
+    ),
     "CIE316": (
         "A base in 4 bits needs the package bitsandbytes. Install it (`pip install bitsandbytes`), or set "
         "four_bit = false."
