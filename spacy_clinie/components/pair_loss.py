@@ -1,4 +1,4 @@
-"""What candidate pairs are learnt from: which are asked about in a step of training, and what is wrong with the answers."""
+"""Which candidate pairs a step of training asks about, and the loss of the answers."""
 
 import math
 from collections.abc import Sequence
@@ -48,8 +48,8 @@ def pair_loss(
 ) -> tuple[float, list[np.ndarray]]:
     """Cross-entropy of candidates, and its gradient.
 
-    scores (Sequence[np.ndarray]): Scores of each Doc, shape (pairs, 1 + relations), first "none"; NaN for candidates that
-        were not read.
+    scores (Sequence[np.ndarray]): Scores of each Doc, shape (pairs, 1 + relations), first "none"; NaN for candidates
+        that were not read.
     right (Sequence[np.ndarray]): See `asked`.
     even (bool): Whether those that were read were drawn in turn, see `_shift`.
     RETURNS (tuple[float, list[np.ndarray]]): Loss for each candidate that was read, and the gradient of each array.

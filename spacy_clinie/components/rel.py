@@ -161,7 +161,7 @@ class RelationClassifier(ClinieComponent):
 
     def inputs(self, examples: list[Example]) -> list[Any]:
         self.check(examples)
-        items, gold = [list(both) for both in zip(*map(self._right, examples), strict=True)]
+        items, gold = (list(both) for both in zip(*map(self.gold, examples), strict=True))
         options = self.module.options
         if "unanswered" in options:
             return [asked(item, right, options["unanswered"]) for item, right in zip(items, gold, strict=True)]
@@ -170,10 +170,15 @@ class RelationClassifier(ClinieComponent):
         return items
 
     def get_loss(self, examples: Iterable[Example], scores: list[np.ndarray]) -> tuple[float, list[np.ndarray]]:
-        return pair_loss(scores, [self._right(example)[1] for example in examples], even=self.module.one_each)
+        return pair_loss(scores, [self.gold(example)[1] for example in examples], even=self.module.one_each)
 
-    def _right(self, example: Example) -> tuple[PairInput, np.ndarray]:
-        """The candidates of a Doc, and for each 0 for none, or else 1 + the index of its relation type."""
+    def gold(self, example: Example) -> tuple[PairInput, np.ndarray]:
+        """The candidates of a Doc, and what is right of each.
+
+        example (Example): The Doc with gold concepts and relations.
+        RETURNS (tuple[PairInput, np.ndarray]): Candidates, and for each 0 for none, or else 1 + the index of its
+            relation type, shape (pairs,).
+        """
         spans = gold_spans(example.reference, example.predicted, entities=True)
         schema = self.schema_of(example.reference)
         item = candidates(example.predicted, spans, schema, self.max_distance)

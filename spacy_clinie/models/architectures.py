@@ -1,8 +1,8 @@
 """The registered thinc architectures. Building one is cheap: weights come in at initialization, or when a trained
 pipeline is loaded, and torch is imported no sooner.
 
-These are ordinary thinc Models: they turn inputs into scores, and gradients of scores into gradients of their weights. What
-is right is the component's business, in its `get_loss`. There is one exception, `causal_lm`.
+These are ordinary thinc Models: they turn inputs into scores, and gradients of scores into gradients of their weights.
+What is right is the component's business, in its `get_loss`. There is one exception, `causal_lm`.
 """
 
 from collections.abc import Callable
@@ -47,7 +47,8 @@ def encoder_tagger(
         long. Of more, windows are drawn by chance; None learns from all.
     device (str): `auto` or a torch device, see `pretrained.pick_device`.
     precision (str): `auto`, `fp32` or `bf16`.
-    RETURNS (Model): `Sought`s to scores of tags, shape (tokens, types that are looked for, 5) for each, see `tag_chain`.
+    RETURNS (Model): `Sought`s to scores of tags, shape (tokens, types that are looked for, 5) for each; see
+        `tag_chain`.
     RAISES (ClinieError): CIE307 for a setting that makes no sense.
     """
     return _torch_model("clinie_encoder_tagger", "concepts", "tagger", "EncoderTagger", dict(locals()))
@@ -85,7 +86,8 @@ def tok2vec_tagger(*, tok2vec: Model, head: str = "crf", threshold: float = 0.45
     tok2vec (Model): docs to an array of shape (tokens, width) for each.
     head (str): `crf` or `softmax`.
     threshold (float): See `encoder_tagger`.
-    RETURNS (Model): `Sought`s to scores of tags, shape (tokens, types that are looked for, 5) for each, see `tag_chain`.
+    RETURNS (Model): `Sought`s to scores of tags, shape (tokens, types that are looked for, 5) for each; see
+        `tag_chain`.
     RAISES (ClinieError): CIE307 for a setting that makes no sense.
     """
     options = _checked({"head": head, "threshold": threshold})

@@ -263,7 +263,7 @@ class EncoderModule(nn.Module):
         """
         raise NotImplementedError
 
-    def predict(self, inputs: Any) -> list[np.ndarray]:
+    def predict(self, inputs: Any) -> list[Any]:
         """Score inputs.
 
         inputs (list[Any]): What the model reads.
@@ -276,7 +276,7 @@ class EncoderModule(nn.Module):
                 part.write(outputs)
         return outputs
 
-    def begin_update(self, inputs: Any) -> tuple[list[np.ndarray], Callable[[list[np.ndarray]], list]]:
+    def begin_update(self, inputs: Any) -> tuple[list[Any], Callable[[Any], list]]:
         """Score inputs in training.
 
         inputs (list[Any]): What the model reads.

@@ -161,13 +161,13 @@ class EncoderMRC(EncoderModule):
         with torch.inference_mode():
             return self._answered(inputs, math.log(threshold / (1 - threshold)))[0]
 
-    def begin_update(self, inputs: Sequence[Question]) -> tuple[list[SpanScores], Callable[[list[SpanScores]], list]]:
+    def begin_update(self, inputs: Sequence[Question]) -> tuple[list[SpanScores], Callable[[Any], list]]:
         """Answer questions in training.
 
         inputs (Sequence[Question]): The questions.
         RETURNS (tuple[list[SpanScores], Callable]): For each its answer, and what takes their gradients back to the
-            weights. As published, spans are scored that begin and end where a start and an end seem to be, or one of the
-            question's own `places` begins and ends.
+            weights. As published, spans are scored that begin and end where a start and an end seem to be, or one of
+            the question's own `places` begins and ends.
         """
         self.train()
         outputs, held = self._answered(inputs, 0.0)
@@ -219,7 +219,8 @@ class EncoderMRC(EncoderModule):
 def loss(
     scores: Sequence[SpanScores], gold: Sequence[Sequence[tuple[int, int, int]]]
 ) -> tuple[float, list[SpanScores]]:
-    """Loss of gold concepts, and its gradient: binary cross-entropy of starts, of ends and of spans, a mean over each.
+    """Loss of gold concepts, and its gradient: binary cross-entropy of starts and ends, a mean over each question and
+    over questions, and of spans, a mean over all.
 
     scores (Sequence[SpanScores]): Answers.
     gold (Sequence[Sequence[tuple[int, int, int]]]): First token, one past the last and type of the concepts of each
@@ -236,19 +237,18 @@ def loss(
             right[begin, 0] = right[end, 1] = 1.0
         edges.append(right)
         spans.append(np.array([tuple(span) in answers for span in one.spans.tolist()], dtype=np.float32))
-    both, slopes = _cross_entropy(np.concatenate([one.edges for one in scores]), np.concatenate(edges), _WEIGHTS[:2])
-    third, own = _cross_entropy(np.concatenate([one.logits for one in scores]), np.concatenate(spans), _WEIGHTS[2])
-    at_edges = np.split(slopes, np.cumsum([len(one.edges) for one in scores])[:-1])
-    at_spans = np.split(own, np.cumsum([len(one.logits) for one in scores])[:-1])
-    gradients = [
-        one._replace(edges=first, logits=second) for one, first, second in zip(scores, at_edges, at_spans, strict=True)
-    ]
-    return both + third, gradients
+    total, gradients, number = 0.0, [], max(sum(len(one.spans) for one in scores), 1)
+    for one, at_edges, at_spans in zip(scores, edges, spans, strict=True):
+        first, slopes = _cross_entropy(one.edges, at_edges, _WEIGHTS[:2], len(scores) * len(one.edges))
+        second, own = _cross_entropy(one.logits, at_spans, _WEIGHTS[2], number)
+        total += first + second
+        gradients.append(one._replace(edges=slopes, logits=own))
+    return total, gradients
 
 
-def _cross_entropy(logits: np.ndarray, right: np.ndarray, weights: Any) -> tuple[float, np.ndarray]:
-    """Binary cross-entropy and its gradient; a weighted sum over the columns of a mean over the rows."""
-    share = np.asarray(weights, dtype=np.float32) / max(len(logits), 1)
+def _cross_entropy(logits: np.ndarray, right: np.ndarray, weights: Any, number: int) -> tuple[float, np.ndarray]:
+    """Binary cross-entropy and its gradient: a weighted sum, divided by a number."""
+    share = np.asarray(weights, dtype=np.float32) / number
     each = np.logaddexp(0.0, logits) - right * logits
     return float((each * share).sum()), ((_sigmoid(logits) - right) * share).astype(np.float32)
 
@@ -263,8 +263,8 @@ def decode(scores: Sequence[SpanScores], docs: int, threshold: float) -> list[li
     scores (Sequence[SpanScores]): The answers.
     docs (int): Number of Docs.
     threshold (float): Probability that start, end and span must surpass, between 0 and 1.
-    RETURNS (list[list[tuple[int, int, int, float]]]): For each Doc first token, one past the last, type, score (the least
-        of the three probabilities).
+    RETURNS (list[list[tuple[int, int, int, float]]]): For each Doc first token, one past the last, type, score (the
+        least of the three probabilities).
     """
     found: list[dict[tuple[int, int, int], float]] = [{} for _ in range(docs)]
     for question, edges, spans, logits in scores:

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Optional, cast
 
 import numpy as np
 import srsly
@@ -106,7 +106,7 @@ class TorchShim(Shim):
                     continue
                 # On a processor these are no copies.
                 held, gradient = (np.ascontiguousarray(one.detach().float().cpu()) for one in (weight, weight.grad))
-                changed, _ = optimizer((self.id, name), held, gradient)
+                changed, _ = cast(Callable, optimizer)((self.id, name), held, gradient)
                 with torch.no_grad():
                     weight.copy_(torch.from_numpy(changed))
         self.module.zero_grad(set_to_none=True)

@@ -7,7 +7,7 @@ one ("open": behind B, I), and all sums over its paths are products of 2 x 2 mat
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, cast
 
 import numpy as np
 import torch
@@ -59,8 +59,8 @@ def loss(
 ) -> tuple[float, list[np.ndarray]]:
     """Loss of gold concepts, and its gradient: of whole paths (CRF), or of each tag by itself (softmax).
 
-    scores (Sequence[np.ndarray]): Score of each tag, shape (tokens, kinds, TAGS), for each document; NaN where it was not
-        read. Each stretch that was read is a chain by itself, which concepts may reach out of.
+    scores (Sequence[np.ndarray]): Score of each tag, shape (tokens, kinds, TAGS), for each document; NaN where it was
+        not read. Each stretch that was read is a chain by itself, which concepts may reach out of.
     gold (Sequence[Sequence[tuple[int, int, int]]]): First token, one past the last and type of each concept.
     crf (bool): Whether paths count, and not tags.
     RETURNS (tuple[float, list[np.ndarray]]): Loss for each token that was read, and the gradient of each array.
@@ -90,7 +90,7 @@ def loss(
             part = nn.functional.cross_entropy(given[real], right[real], reduction="sum")
         part.backward()
         summed += part.item()
-        slopes = (given.grad / total).numpy()  # type: ignore[operator]
+        slopes = cast(torch.Tensor, given.grad).numpy() / total
         for row, (number, kind, start, stop) in enumerate(chains[i] for i in batch):
             gradients[number][start:stop, kind] = slopes[row, : stop - start]
     return summed / max(total, 1), gradients

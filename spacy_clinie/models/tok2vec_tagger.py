@@ -68,8 +68,8 @@ class VectorTagger(nn.Module):
 
         items (Sequence[Sought]): The Docs. In one that nothing is looked for in, nothing is scored.
         vectors (Sequence[Floats2d]): Vectors of each, shape (tokens, width).
-        RETURNS (tuple[list[np.ndarray], Callable]): What `predict` gives, and what turns its gradients into those of the
-            vectors.
+        RETURNS (tuple[list[np.ndarray], Callable]): What `predict` gives, and what turns its gradients into those of
+            the vectors.
         """
         self.train()
         inputs = [torch.from_numpy(to_numpy(rows)).requires_grad_() for rows in vectors]

@@ -9,9 +9,9 @@ from spacy.language import Language
 from spacy.schemas import ConfigSchemaTraining
 
 from ..components.decoder_prompt import DecoderPrompt
+from ..errors import ClinieError
 from ..formats.bundle import replacing
 from ..formats.files import keep_apart
-from ..errors import ClinieError
 from ..models.lm_tokenizer import Reader
 
 

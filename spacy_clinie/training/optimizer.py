@@ -1,7 +1,7 @@
 """AdamW for torch modules and thinc layers alike."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, cast
 
 from thinc.backends import get_array_ops
 from thinc.optimizers import FloatOrSeq, Optimizer
@@ -38,8 +38,8 @@ def adamw(
     grad_clip (float): Greatest norm of the gradients of a torch module together, and of each array of a thinc layer; 0
         does not clip.
     head_factor (float): Learning rate of a head on top of an encoder, as a multiple of `learn_rate`.
-    layer_decay (float): Learning rate of each layer of an encoder, as a multiple of that of the layer above it; the last
-        one has `learn_rate`. 0.8 suits 6 to 12 layers, 0.9 or more 24 (Howard and Ruder 2018, arXiv 1801.06146).
+    layer_decay (float): Learning rate of each layer of an encoder, as a multiple of that of the layer above it; the
+        last one has `learn_rate`. 0.8 suits 6 to 12 layers, 0.9 or more 24 (Howard and Ruder 2018, arXiv 1801.06146).
     use_averages (bool): Whether to keep averages of the weights, which spaCy scores and saves in their place. Late
         steps count more (polynomial-decay averaging: Shamir and Zhang, "Stochastic Gradient Descent for Non-smooth
         Optimization", ICML 2013).
@@ -72,7 +72,7 @@ def adamw(
 
 
 class AdamW(Optimizer):
-    """See `adamw`. A thinc optimizer, which updates arrays when it is called; `update_module` updates a torch module."""
+    """See `adamw`. Called, it updates an array as any optimizer of thinc; `update_module` updates a torch module."""
 
     def __init__(
         self,
@@ -89,9 +89,7 @@ class AdamW(Optimizer):
         # By number of the shim: its module, and torch's optimizer of it.
         self._modules: dict[int, tuple[Any, torch.optim.AdamW]] = {}
 
-    def __call__(
-        self, key: tuple[int, str], weights: Any, gradient: Any, *, lr_scale: float = 1.0
-    ) -> tuple[Any, Any]:
+    def __call__(self, key: tuple[int, str], weights: Any, gradient: Any, *, lr_scale: float = 1.0) -> tuple[Any, Any]:
         """Update an array of a thinc layer.
 
         key (tuple[int, str]): Number of the layer, and name of the array.
@@ -166,13 +164,13 @@ class AdamW(Optimizer):
         import torch
 
         self.nr_update[key, ""] += 1
-        step, averages = self.nr_update[key, ""], self.averages
+        step, averages = self.nr_update[key, ""], cast(dict[tuple[int, str], Any], self.averages)
         weights = {(key, name): weight for name, weight in module.named_parameters() if weight.requires_grad}
-        now: Any = [weight.detach().float() for weight in weights.values()]
+        now = [weight.detach().float() for weight in weights.values()]
         if step == 1:
-            averages.update({one: weight.clone() for one, weight in zip(weights, now, strict=True)})  # type: ignore[union-attr]
+            averages.update({one: weight.clone() for one, weight in zip(weights, now, strict=True)})
         else:
-            torch._foreach_lerp_([averages[one] for one in weights], now, _share(step))  # type: ignore[index]
+            torch._foreach_lerp_([averages[one] for one in weights], now, _share(step))
 
 
 def _decays(name: str, axes: int) -> bool:

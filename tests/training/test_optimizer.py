@@ -10,12 +10,12 @@ import spacy
 import torch
 from spacy.language import Language
 from spacy.training import Example
-from thinc.api import SGD, Adam, Config, Linear, Model, Optimizer, RAdam, warmup_linear
+from thinc.api import SGD, Adam, Config, Model, Optimizer, RAdam, warmup_linear
 
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.models.pretrained import pick_device
 from spacy_clinie.models.shim import TorchShim
-from spacy_clinie.training.optimizer import AdamW, adamw
+from spacy_clinie.training.optimizer import adamw
 from tests.conftest import tiny_settings
 from tests.tiny import ARCHITECTURES, make_encoder
 
@@ -223,8 +223,16 @@ def test_what_is_trained_anew_begins_without_old_moments() -> None:
 
 @pytest.mark.parametrize(
     "setting, value",
-    [("head_factor", 0.0), ("layer_decay", 1.1), ("layer_decay", 0.0), ("beta1", 1.0), ("beta2", -0.1)]
-    + [("eps", 0.0), ("weight_decay", -1.0), ("grad_clip", -1.0)],
+    [
+        ("head_factor", 0.0),
+        ("layer_decay", 1.1),
+        ("layer_decay", 0.0),
+        ("beta1", 1.0),
+        ("beta2", -0.1),
+        ("eps", 0.0),
+        ("weight_decay", -1.0),
+        ("grad_clip", -1.0),
+    ],
 )
 def test_values_out_of_range_are_refused_by_name_when_the_config_is_read(setting: str, value: float) -> None:
     block = {"optimizer": {"@optimizers": "spacy_clinie.AdamW.v1", setting: value}}
