@@ -41,10 +41,9 @@ def encoder_tagger(
     lora (Optional[dict[str, Any]]): Arguments of peft's LoraConfig; None tunes every weight.
     window (int): Word pieces that the encoder reads at once, special ones included.
     overlap (int): Word pieces that two windows share where a cut falls inside a sentence.
-    batch_pieces (int): Padded word pieces in one pass of training, half of those in one of prediction; bounds
-        memory.
-    step_pieces (Optional[int]): Word pieces that a step of training reads at most; bounds its time, where notes are
-        long. Of more, windows are drawn by chance; None learns from all.
+    batch_pieces (int): Padded word pieces that the encoder reads at once in training; twice as many in prediction.
+    step_pieces (Optional[int]): Word pieces that a step of training reads at most; bounds its time and memory, where
+        notes are long. Of more, windows are drawn by chance; None learns from all.
     device (str): `auto` or a torch device, see `pretrained.pick_device`.
     precision (str): `auto`, `fp32` or `bf16`.
     RETURNS (Model): `Sought`s to scores of tags, shape (tokens, types that are looked for, 5) for each; see
@@ -117,11 +116,10 @@ def marked_pairs(
     encoder (str): A folder, a model of the hub, `minilm`, or `package:folder`.
     lora (Optional[dict[str, Any]]): Arguments of peft's LoraConfig; None tunes every weight.
     window (int): Word pieces and markers that the encoder reads at once.
-    batch_pieces (int): Padded word pieces in one pass of training, half of those in one of prediction; bounds
-        memory.
-    step_pieces (Optional[int]): Word pieces that a step of training reads at most; bounds its time, where lists of
-        concepts make thousands of candidates. Of more, some are drawn by chance, as many that are related as such that
-        are not; None learns from all.
+    batch_pieces (int): Padded word pieces that the encoder reads at once in training; twice as many in prediction.
+    step_pieces (Optional[int]): Word pieces that a step of training reads at most; bounds its time and memory, where
+        lists of concepts make thousands of candidates. Of more, some are drawn by chance, as many that are related as
+        such that are not; None learns from all.
     device (str): `auto` or a torch device, see `pretrained.pick_device`.
     precision (str): `auto`, `fp32` or `bf16`.
     RETURNS (Model): `PairInput`s to scores of shape (candidates, 1 + relations) for each, first "none".
