@@ -191,6 +191,10 @@ MESSAGES = {
         "The adapters in {folder} were trained on {said!r}, according to their config, but are put on {given!r}. If "
         "the weights differ, predictions will be wrong. Check that they are the same."
     ),
+    "CIE335": (
+        "A language model has no begin_update: its loss is computed with its gradients. Train it as part of "
+        "clinie_decoder_prompt."
+    ),
     "CIE316": (
         "A base in 4 bits requires the package bitsandbytes. Install it (`pip install bitsandbytes`), or set four_bit "
         "= false."

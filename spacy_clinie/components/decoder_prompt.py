@@ -208,7 +208,13 @@ class DecoderPrompt(AskingComponent):
                 ]
                 set_relations(doc, [*kept, *new])
 
-    def batch(self, examples: list[Example]) -> tuple[list[Any], list[Any]]:
+    def add_gradients(self, examples: list[Example]) -> float:
+        shim: Any = self.model.shims[0]
+        shim.set_dropout(self.model.attrs["dropout_rate"])
+        return float(shim.module.learn(*self.batch(examples)))
+
+    def batch(self, examples: list[Example]) -> tuple[list[Any], list[list[int]]]:
+        """The prompts about a batch, and the ids of the right answer to each."""
         lessons = list(self.lessons(examples))
         return [asked.ask for asked, _ in lessons], [answer for _, answer in lessons]
 

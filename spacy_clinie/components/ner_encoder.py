@@ -13,7 +13,7 @@ from thinc.api import Config, Model
 
 from ..doc.concepts import add_concepts, get_spans, has_concepts
 from ..errors import warn
-from ..models.wordpieces import Sought
+from ..models.wordpieces import Sought, draw, thin_out
 from .docs import gold_spans, in_parts
 from .trainable import ClinieComponent
 
@@ -81,7 +81,7 @@ class NerEncoder(ClinieComponent):
         answers = []
         for part in in_parts(docs):
             items = [self._sought(doc, doc) for doc in part]
-            for item, found in zip(items, self.model.predict(items), strict=True):
+            for item, found in zip(items, self._found(items), strict=True):
                 answers.append([(start, end, item.labels[kind], score) for start, end, kind, score in found])
         return answers
 
@@ -107,19 +107,51 @@ class NerEncoder(ClinieComponent):
             known = self.schema_of(example.reference).concepts
             self.refuse_unknown((span.label_ for span in get_spans(example.reference)), known)
 
-    def batch(self, examples: list[Example]) -> tuple[list[Any], list[Any]]:
+    def inputs(self, examples: list[Example]) -> list[Any]:
         self.check(examples)
-        items: list[Sought] = []
-        gold: list[list[tuple[int, int, int]]] = []
-        for example in examples:
-            if not (len(example.predicted) and self.is_annotated(example.reference)):
-                items.append(Sought(example.predicted, (), ()))  # nothing is looked for, and nothing learnt
-                gold.append([])
-                continue
-            items.append(self._sought(example.predicted, example.reference))
-            spans = gold_spans(example.reference, example.predicted)
-            gold.append([(span.start, span.end, items[-1].labels.index(span.label_)) for span in spans])
-        return items, gold
+        items = [self._item(example) for example in examples]
+        if self.model.name != _NESTS:
+            return items
+        gold = [self._gold(*one) for one in zip(examples, items, strict=True)]
+        questions, options = self.module.questions(items), self.module.options
+        right = [one.answers(gold[one.doc]) for one in questions]
+        asked = thin_out([bool(answers) for answers in right], options["unanswered"])
+        asked = [asked[i] for i in draw([len(questions[i].ids) for i in asked], options["step_pieces"])]
+        return [questions[i]._replace(places=right[i]) for i in asked]
+
+    def get_loss(self, examples: Iterable[Example], scores: Any) -> tuple[float, Any]:
+        from ..models import mrc, tag_chain  # torch
+
+        examples = list(examples)
+        gold = [self._gold(example, self._item(example)) for example in examples]
+        if self.model.name == _NESTS:
+            return mrc.loss(scores, gold)
+        return tag_chain.loss(scores, gold, crf=self.module.options["head"] == "crf")
+
+    def _found(self, items: list[Sought]) -> list[list[tuple[int, int, int, float]]]:
+        """First token, one past the last, index of the type and score of each concept, for each Doc."""
+        from ..models import mrc, tag_chain  # torch
+
+        threshold = self.module.options["threshold"]
+        if self.model.name == _NESTS:
+            return mrc.decode(self.model.predict(self.module.questions(items)), len(items), threshold)
+        return [
+            [(one.start, one.stop, one.kind, one.score) for one in found]
+            for found in tag_chain.decode(self.model.predict(items), threshold)
+        ]
+
+    def _item(self, example: Example) -> Sought:
+        """A Doc of a batch. If nobody annotated it, nothing is looked for, and nothing learnt."""
+        if len(example.predicted) and self.is_annotated(example.reference):
+            return self._sought(example.predicted, example.reference)
+        return Sought(example.predicted, (), ())
+
+    def _gold(self, example: Example, item: Sought) -> list[tuple[int, int, int]]:
+        """First token, one past the last and index of the type of each gold concept."""
+        if not item.labels:
+            return []
+        spans = gold_spans(example.reference, example.predicted)
+        return [(span.start, span.end, item.labels.index(span.label_)) for span in spans]
 
     def _sought(self, doc: Doc, named: Doc) -> Sought:
         """A Doc with what is looked for in it, which another may name."""

@@ -284,7 +284,7 @@ class AskingComponent(ClinieComponent):
     @property
     def active_reader(self) -> Any:
         """What makes the prompts: `reader` where there is one, or else the model's."""
-        return self.reader or cast(Any, self.model.shims[0]).module.reader
+        return self.reader or self.module.reader
 
     def questions(self, doc: Doc) -> list[Question]:
         """What is asked about the concepts of a Doc; made once for each schema and model.

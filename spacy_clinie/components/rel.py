@@ -19,6 +19,7 @@ from ..models.excerpts import PairInput
 from ..scoring.scorer import score_relations
 from .candidates import candidates, gold_triples, warn_of_no_candidates
 from .docs import gold_spans, in_parts
+from .pair_loss import asked, in_turns, pair_loss, softmax
 from .trainable import ClinieComponent
 
 DEFAULT_CONFIG = """
@@ -108,8 +109,8 @@ class RelationClassifier(ClinieComponent):
         answers = []
         for part in in_parts(docs):
             items = [self.candidates(doc, get_all_spans(doc)) for doc in part]
-            for item, rows in zip(items, self.model.predict(items), strict=True):
-                labels = tuple(item.schema.relations)
+            for item, scores in zip(items, self.model.predict(items), strict=True):
+                labels, rows = tuple(item.schema.relations), softmax(scores)
                 best = rows.argmax(-1) if len(rows) else []
                 answers.append(
                     [
@@ -158,23 +159,37 @@ class RelationClassifier(ClinieComponent):
         if double:
             warn("CIE476", component=self.name, count=double)
 
-    def batch(self, examples: list[Example]) -> tuple[list[Any], list[Any]]:
+    def inputs(self, examples: list[Example]) -> list[Any]:
         self.check(examples)
-        items, gold = [], []
-        for example in examples:
-            spans = gold_spans(example.reference, example.predicted, entities=True)
-            schema = self.schema_of(example.reference)
-            item = candidates(example.predicted, spans, schema, self.max_distance)
-            place = {pair: i for i, pair in enumerate(item.pairs)}
-            answers = np.zeros(len(item.pairs), dtype=np.int64)
-            for head, tail, kind in gold_triples(example.reference, spans, schema):
-                # One that is no candidate cannot be learnt: `tell_unlearnable` warns, and scoring counts it as a miss.
-                pair = (head, tail)
-                if pair in place and item.allowed[place[pair]][kind]:
-                    answers[place[pair]] = 1 + kind
-            items.append(item)
-            gold.append(answers)
-        return items, gold
+        items, gold = (list(both) for both in zip(*map(self.gold, examples), strict=True))
+        options = self.module.options
+        if "unanswered" in options:
+            return [asked(item, right, options["unanswered"]) for item, right in zip(items, gold, strict=True)]
+        if options["step_pieces"] is not None and self.module.one_each:
+            return in_turns(items, gold)
+        return items
+
+    def get_loss(self, examples: Iterable[Example], scores: list[np.ndarray]) -> tuple[float, list[np.ndarray]]:
+        return pair_loss(scores, [self.gold(example)[1] for example in examples], even=self.module.one_each)
+
+    def gold(self, example: Example) -> tuple[PairInput, np.ndarray]:
+        """The candidates of a Doc, and what is right of each.
+
+        example (Example): The Doc with gold concepts and relations.
+        RETURNS (tuple[PairInput, np.ndarray]): Candidates, and for each 0 for none, or else 1 + the index of its
+            relation type, shape (pairs,).
+        """
+        spans = gold_spans(example.reference, example.predicted, entities=True)
+        schema = self.schema_of(example.reference)
+        item = candidates(example.predicted, spans, schema, self.max_distance)
+        place = {pair: i for i, pair in enumerate(item.pairs)}
+        answers = np.zeros(len(item.pairs), dtype=np.int64)
+        for head, tail, kind in gold_triples(example.reference, spans, schema):
+            # One that is no candidate cannot be learnt: `tell_unlearnable` warns, and scoring counts it as a miss.
+            pair = (head, tail)
+            if pair in place and item.allowed[place[pair]][kind]:
+                answers[place[pair]] = 1 + kind
+        return item, answers
 
     def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
         """Score end to end (`relations_*`), and on gold concepts (`relations_gold_*`), for which the component is run

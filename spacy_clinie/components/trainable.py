@@ -1,11 +1,11 @@
-"""What our trainable components share: a schema that travels with them, saving by folders, training by one float."""
+"""What our trainable components share: a schema that travels with them, saving by folders, training."""
 
 import math
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Optional, Union, cast
 
 import srsly
 from spacy import util
@@ -20,6 +20,7 @@ from ..doc.concepts import SCHEMA_KEY, is_partly_annotated
 from ..doc.interchange import note_from_doc
 from ..doc.relations import register_extension
 from ..errors import ClinieError, warn
+from ..models.shim import TorchShim
 from ..schema import Schema
 
 
@@ -232,14 +233,24 @@ class ClinieComponent(TrainablePipe):
         if not self._told:  # it was loaded, and goes on learning without being initialized
             self.tell_unlearnable(annotated)
         set_dropout_rate(self.model, drop)
-        loss, backprop = self.model.begin_update(self.batch(examples))
+        loss = self.add_gradients(examples)
         if not math.isfinite(loss):
             raise ClinieError("CIE450", component=self.name, loss=loss)
-        backprop(1.0)
         if sgd not in (None, False):
             self.finish_update(sgd)
         losses[self.name] += loss
         return losses
+
+    def add_gradients(self, examples: list[Example]) -> float:
+        """Add the gradients of a batch to those of the weights.
+
+        examples (list[Example]): The batch.
+        RETURNS (float): The loss.
+        """
+        scores, backprop = self.model.begin_update(self.inputs(examples))
+        loss, gradients = self.get_loss(examples, scores)
+        backprop(gradients)
+        return loss
 
     def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
         """Score examples; symmetric relations count whichever end they begin at. A warning tells if nobody annotated
@@ -304,8 +315,31 @@ class ClinieComponent(TrainablePipe):
         if unknown:
             raise ClinieError(code, component=self.name, types=", ".join(unknown), **facts)
 
-    def batch(self, examples: list[Example]) -> tuple[list[Any], list[Any]]:
-        """What the model learns from: inputs and gold answers."""
+    @property
+    def module(self) -> Any:
+        """The torch module of the model.
+
+        RAISES (ClinieError): CIE308 if there is none yet.
+        """
+        return cast(TorchShim, self.model.shims[0]).module
+
+    def inputs(self, examples: list[Example]) -> list[Any]:
+        """What the model reads in training. Where it cannot be asked everything, what it is asked is drawn here, with a
+        view to what is right.
+
+        examples (list[Example]): The batch.
+        RETURNS (list[Any]): The inputs.
+        RAISES (ClinieError): CIE463 for types that the schema does not have.
+        """
+        raise NotImplementedError
+
+    def get_loss(self, examples: Iterable[Example], scores: Any) -> tuple[float, Any]:
+        """The loss of a batch, and its gradient.
+
+        examples (Iterable[Example]): The batch.
+        scores (Any): What the model made of `inputs(examples)`.
+        RETURNS (tuple[float, Any]): The loss, and a gradient like `scores`.
+        """
         raise NotImplementedError
 
     def to_disk(self, path: Union[str, Path], *, exclude: Iterable[str] = ()) -> None:

@@ -1,9 +1,8 @@
 """The registered thinc architectures. Building one is cheap: weights come in at initialization, or when a trained
 pipeline is loaded, and torch is imported no sooner.
 
-Every model here has the same two uses: `model.predict(inputs)`, and `model.begin_update((inputs, gold))`, which adds
-gradients and returns the loss; the second value must then be called with 1.0 (it passes gradients on to a
-`tok2vec`, if there is one).
+These are ordinary thinc Models: they turn inputs into scores, and gradients of scores into gradients of their weights.
+What is right is the component's business, in its `get_loss`. There is one exception, `causal_lm`.
 """
 
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Optional, Union, cast
 
+import numpy as np
 from thinc.api import Model, Shim
 
 from ..errors import ClinieError
@@ -33,7 +33,7 @@ def encoder_tagger(
     device: str = "auto",
     precision: str = "auto",
 ) -> Model:
-    """Concepts by tagging word pieces. Registered as `spacy_clinie.EncoderTagger.v1`.
+    """Concepts by tagging tokens. Registered as `spacy_clinie.EncoderTagger.v1`.
 
     encoder (str): A folder, a model of the hub, `minilm`, or `package:folder`.
     head (str): `crf` or `softmax`.
@@ -41,13 +41,13 @@ def encoder_tagger(
     lora (Optional[dict[str, Any]]): Arguments of peft's LoraConfig; None tunes every weight.
     window (int): Word pieces that the encoder reads at once, special ones included.
     overlap (int): Word pieces that two windows share where a cut falls inside a sentence.
-    batch_pieces (int): Padded word pieces in one pass of training, half of those in one of prediction; bounds
-        memory.
-    step_pieces (Optional[int]): Word pieces that a step of training reads at most; bounds its time, where notes are
-        long. Of more, windows are drawn by chance; None learns from all.
+    batch_pieces (int): Padded word pieces that the encoder reads at once in training; twice as many in prediction.
+    step_pieces (Optional[int]): Word pieces that a step of training reads at most; bounds its time and memory, where
+        notes are long. Of more, windows are drawn by chance; None learns from all.
     device (str): `auto` or a torch device, see `pretrained.pick_device`.
     precision (str): `auto`, `fp32` or `bf16`.
-    RETURNS (Model): `Sought`s to a list of (first token, one past the last, type index, score) for each.
+    RETURNS (Model): `Sought`s to scores of tags, shape (tokens, types that are looked for, 5) for each; see
+        `tag_chain`.
     RAISES (ClinieError): CIE307 for a setting that makes no sense.
     """
     return _torch_model("clinie_encoder_tagger", "concepts", "tagger", "EncoderTagger", dict(locals()))
@@ -73,7 +73,7 @@ def encoder_mrc(
 
     unanswered (Optional[float]): Questions without an answer that training asks for each one that has one, drawn by
         chance; most have none, and a model that is asked them all learns for long to answer nothing. None asks all.
-    RETURNS (Model): `Sought`s to a list of (first token, one past the last, type index, score) for each.
+    RETURNS (Model): `mrc.Question`s to `mrc.SpanScores`.
     """
     return _torch_model("clinie_encoder_mrc", "concepts", "mrc", "EncoderMRC", dict(locals()))
 
@@ -85,7 +85,8 @@ def tok2vec_tagger(*, tok2vec: Model, head: str = "crf", threshold: float = 0.45
     tok2vec (Model): docs to an array of shape (tokens, width) for each.
     head (str): `crf` or `softmax`.
     threshold (float): See `encoder_tagger`.
-    RETURNS (Model): `Sought`s to a list of (first token, one past the last, type index, score) for each.
+    RETURNS (Model): `Sought`s to scores of tags, shape (tokens, types that are looked for, 5) for each; see
+        `tag_chain`.
     RAISES (ClinieError): CIE307 for a setting that makes no sense.
     """
     options = _checked({"head": head, "threshold": threshold})
@@ -115,14 +116,13 @@ def marked_pairs(
     encoder (str): A folder, a model of the hub, `minilm`, or `package:folder`.
     lora (Optional[dict[str, Any]]): Arguments of peft's LoraConfig; None tunes every weight.
     window (int): Word pieces and markers that the encoder reads at once.
-    batch_pieces (int): Padded word pieces in one pass of training, half of those in one of prediction; bounds
-        memory.
-    step_pieces (Optional[int]): Word pieces that a step of training reads at most; bounds its time, where lists of
-        concepts make thousands of candidates. Of more, some are drawn by chance, as many that are related as such that
-        are not; None learns from all.
+    batch_pieces (int): Padded word pieces that the encoder reads at once in training; twice as many in prediction.
+    step_pieces (Optional[int]): Word pieces that a step of training reads at most; bounds its time and memory, where
+        lists of concepts make thousands of candidates. Of more, some are drawn by chance, as many that are related as
+        such that are not; None learns from all.
     device (str): `auto` or a torch device, see `pretrained.pick_device`.
     precision (str): `auto`, `fp32` or `bf16`.
-    RETURNS (Model): `PairInput`s to probabilities of shape (candidates, 1 + relations) for each.
+    RETURNS (Model): `PairInput`s to scores of shape (candidates, 1 + relations) for each, first "none".
     """
     return _torch_model("clinie_marked_pairs", "relations", "pairs", "MarkedPairs", dict(locals()))
 
@@ -144,7 +144,7 @@ def one_pass(
     Encoders whose attention is local (ModernBERT, Longformer) or relative to the place in the sequence (DeBERTa) cannot
     read this way and are refused (CIE314).
 
-    RETURNS (Model): `PairInput`s to probabilities of shape (candidates, 1 + relations) for each.
+    RETURNS (Model): `PairInput`s to scores of shape (candidates, 1 + relations) for each, first "none".
     """
     return _torch_model("clinie_one_pass", "relations", "pairs", "OnePass", dict(locals()))
 
@@ -166,7 +166,7 @@ def pair_mrc(
     The arguments are those of `marked_pairs`, where `window` and `step_pieces` hold the questions too, and `unanswered`
     of `encoder_mrc`.
 
-    RETURNS (Model): `PairInput`s to probabilities of shape (candidates, 1 + relations) for each.
+    RETURNS (Model): `PairInput`s to scores of shape (candidates, 1 + relations) for each, first "none".
     """
     return _torch_model("clinie_pair_mrc", "relations", "pairs_mrc", "PairMRC", dict(locals()))
 
@@ -185,6 +185,11 @@ def causal_lm(
 ) -> Model:
     """Answers of a causal language model. Registered as `spacy_clinie.CausalLM.v1`.
 
+    Its gradients do not cross the boundary of thinc: the component trains it with `CausalModule.learn`, which computes
+    loss and gradients of a whole batch within torch. What all prompts begin with, often most of what is read, is read
+    once for a batch and goes back once; and the scores of a vocabulary, some 50,000 for each token of an answer, are
+    freed part by part, where thinc would have to hold them, and their gradients, all at once.
+
     base (str): A folder, a model of the hub, `smollm2`, or `package:folder`.
     adapter (Optional[Union[dict[str, Any], str]]): Arguments of one of peft's configs, by default LoRA's, and its
         `peft_type`; or a folder of adapters to begin with, ours or trained elsewhere; None tunes every weight.
@@ -202,7 +207,8 @@ def causal_lm(
     RAISES (ClinieError): CIE307 for a setting that makes no sense; CIE316 for 4 bits without bitsandbytes, when the
         base is loaded.
     """
-    return _torch_model("clinie_causal_lm", "answers", "causal", "CausalModule", dict(locals()))
+    options = dict(locals())
+    return _torch_model("clinie_causal_lm", "answers", "causal", "CausalModule", options, _answers_forward)
 
 
 # The least threshold there is.
@@ -275,36 +281,48 @@ class _Place:
 
 
 def _forward(model: Model, inputs: Any, is_train: bool) -> tuple[Any, Callable]:
-    module = _shim(model).module
-    _shim(model).set_dropout(model.attrs["dropout_rate"])
-    return (module.learn(*inputs) if is_train else module.predict(inputs)), _nothing
+    shim = _shim(model)
+    if not is_train:
+        return shim.module.predict(inputs), _no_gradient
+    shim.set_dropout(model.attrs["dropout_rate"])
+    return cast(tuple[Any, Callable], shim.module.begin_update(inputs))
 
 
-def _nothing(gradient: Any) -> list:
+def _no_gradient(gradient: Any) -> list:
     return []
 
 
-def _vectors_forward(model: Model, inputs: Any, is_train: bool) -> tuple[Any, Callable]:
-    module, (tok2vec,) = _shim(model).module, model.layers
-    items, gold = inputs if is_train else (inputs, ())
-    if not any(len(item.doc) for item in items):  # which no transformer takes
-        return (0.0 if is_train else [[] for _ in items]), _nothing
+def _vectors_forward(model: Model, items: Any, is_train: bool) -> tuple[Any, Callable]:
+    shim, (tok2vec,) = _shim(model), model.layers
+    docs = [item.doc for item in items]
+    if not any(map(len, docs)):  # which no transformer takes
+        return shim.module.predict(
+            items, [np.zeros((0, shim.module.width), dtype=np.float32) for _ in docs]
+        ), _no_gradient
     if not is_train:
-        return module.predict(items, tok2vec.predict([item.doc for item in items])), _nothing
-    _shim(model).set_dropout(model.attrs["dropout_rate"])
-    vectors, backprop = tok2vec.begin_update([item.doc for item in items])
-    loss, gradients = module.learn(items, vectors, gold)
+        return shim.module.predict(items, tok2vec.predict(docs)), _no_gradient
+    shim.set_dropout(model.attrs["dropout_rate"])
+    vectors, backprop_vectors = tok2vec.begin_update(docs)
+    scores, backprop = shim.module.begin_update(items, vectors)
 
-    def finish(gradient: float) -> list:
-        backprop(gradients)
+    def finish(gradients: Any) -> list:
+        backprop_vectors(backprop(gradients))
         return []
 
-    return loss, finish
+    return scores, finish
 
 
-def _torch_model(name: str, finds: str, file: str, module_name: str, options: dict[str, Any]) -> Model:
+def _answers_forward(model: Model, asked: Any, is_train: bool) -> tuple[Any, Callable]:
+    if is_train:
+        raise ClinieError("CIE335")
+    return _shim(model).module.predict(asked), _no_gradient
+
+
+def _torch_model(
+    name: str, finds: str, file: str, module_name: str, options: dict[str, Any], forward: Callable = _forward
+) -> Model:
     """A thinc Model around one of our torch modules."""
     place = _Place(file, module_name, _checked(options))
     return Model(
-        name, _forward, init=place.init, shims=[TorchShim(place.restore)], attrs={"finds": finds, "dropout_rate": 0.0}
+        name, forward, init=place.init, shims=[TorchShim(place.restore)], attrs={"finds": finds, "dropout_rate": 0.0}
     )

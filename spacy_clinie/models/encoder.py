@@ -2,11 +2,11 @@
 
 import copy
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from inspect import signature
 from pathlib import Path
-from typing import Any, Optional, TypeVar
+from typing import Any, NamedTuple, Optional, TypeVar
 
 import numpy as np
 import torch
@@ -32,6 +32,30 @@ def _as_addend(sees: torch.Tensor) -> torch.Tensor:
 # How encoders are told which position sees which: up to 4.55, transformers takes ones and zeros of shape (rows,
 # positions, positions), from 5 on what is added to the scores of attention, and DeBERTa takes ones in all versions.
 MASKS = (_as_ones, _as_addend)
+
+
+class Part(NamedTuple):
+    """Scores that were computed together.
+
+    scores (torch.Tensor): The scores.
+    places (list[tuple[int, Any, Any]]): Number of an input, where in its array they go, and where in `scores` they lie.
+    """
+
+    scores: torch.Tensor
+    places: list[tuple[int, Any, Any]]
+
+    def write(self, outputs: list[np.ndarray]) -> None:
+        """Put the scores into the arrays of their inputs."""
+        scores = self.scores.detach().cpu().numpy()
+        for number, rows, own in self.places:
+            outputs[number][rows] = scores[own]
+
+    def go_back(self, gradients: list[np.ndarray]) -> None:
+        """Take the gradients of the inputs' arrays back."""
+        slopes = np.zeros(tuple(self.scores.shape), dtype=np.float32)
+        for number, rows, own in self.places:
+            slopes[own] = gradients[number][rows]
+        self.scores.backward(torch.from_numpy(slopes).to(self.scores.device))
 
 
 class EncoderModule(nn.Module):
@@ -245,19 +269,47 @@ class EncoderModule(nn.Module):
             self._cast = state, cast.eval()
         return self._cast[1]
 
-    def accumulate(self, losses: Iterator[torch.Tensor], weight: int) -> float:
-        """Add up the gradients of the parts of a batch, one part in memory at a time.
+    def parts(self, inputs: Any) -> tuple[list[np.ndarray], Iterator[Part]]:
+        """Compute the scores of inputs, in parts that bound memory.
 
-        losses (Iterator[torch.Tensor]): Summed loss of each part.
-        weight (int): What to divide by.
-        RETURNS (float): Loss of the batch.
+        inputs (list[Any]): What the model reads.
+        RETURNS (tuple[list[np.ndarray], Iterator[Part]]): An array for each input, NaN where scores go, and the parts,
+            computed one after the other. In training, what `step_pieces` leaves out stays NaN.
+        """
+        raise NotImplementedError
+
+    def predict(self, inputs: Any) -> list[Any]:
+        """Score inputs.
+
+        inputs (list[Any]): What the model reads.
+        RETURNS (list[np.ndarray]): Scores of each.
+        """
+        self.eval()
+        with torch.inference_mode():
+            outputs, parts = self.parts(inputs)
+            for part in parts:
+                part.write(outputs)
+        return outputs
+
+    def begin_update(self, inputs: Any) -> tuple[list[Any], Callable[[Any], list]]:
+        """Score inputs in training.
+
+        inputs (list[Any]): What the model reads.
+        RETURNS (tuple[list[np.ndarray], Callable]): Scores of each, and what takes their gradients back to the weights.
         """
         self.train()
-        total = 0.0
-        for loss in losses:
-            (loss / max(weight, 1)).backward()
-            total += loss.item()
-        return total / max(weight, 1)
+        outputs, parts = self.parts(inputs)
+        held = list(parts)
+        for part in held:
+            part.write(outputs)
+        held.reverse()
+
+        def backprop(gradients: list[np.ndarray]) -> list:
+            while held:  # what a part holds for its gradients is free as soon as it has them
+                held.pop().go_back(gradients)
+            return []
+
+        return outputs, backprop
 
 
 def gather(vectors: torch.Tensor, index: torch.Tensor) -> torch.Tensor:

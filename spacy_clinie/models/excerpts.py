@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import numpy as np
 from spacy.tokens import Doc, Span
@@ -21,6 +21,8 @@ class PairInput(NamedTuple):
     pairs (list[tuple[int, int]]): Candidates: index of the head and of the tail among `spans`.
     allowed (np.ndarray): Which relation types the schema allows for each candidate, shape (pairs, relations), bool.
     schema (Schema): The types that are looked for in this Doc.
+    turns (Optional[np.ndarray]): The order in which candidates are read where a step of training cannot read all, over
+        the Docs of a batch, shape (pairs,); None for any order.
     """
 
     doc: Doc
@@ -29,6 +31,7 @@ class PairInput(NamedTuple):
     pairs: list[tuple[int, int]]
     allowed: np.ndarray
     schema: Schema
+    turns: Optional[np.ndarray] = None
 
 
 @dataclass

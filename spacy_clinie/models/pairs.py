@@ -4,16 +4,16 @@ Markers carry the types of head and tail. They are vectors of the head, not word
 as it is, and adapters stay small.
 """
 
-import math
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Optional
+from dataclasses import replace
+from typing import Any, NamedTuple, Optional, cast
 
 import numpy as np
 import torch
 from torch import nn
 
 from ..errors import ClinieError
-from .encoder import MASKS, EncoderModule, gather
+from .encoder import MASKS, EncoderModule, Part, gather
 from .excerpts import Excerpt, PairInput, Ranges, mark_places, one_each, shared
 from .wordpieces import PiecedDoc, draw, make_pieces, pad
 
@@ -30,6 +30,9 @@ class Read(NamedTuple):
 
 class PairModule(EncoderModule):
     """What all architectures share. A subclass says how excerpts are made, marked and classified."""
+
+    # Whether an excerpt has one candidate, so that `PairInput.turns` can say which are read.
+    one_each = False
 
     def prepare(self) -> None:
         self.kinds = list(self.schema["concepts"])
@@ -58,24 +61,6 @@ class PairModule(EncoderModule):
     def excerpts(self, number: int, item: PairInput, ranges: Ranges) -> list[Excerpt]:
         raise NotImplementedError
 
-    def thinned(self, item: PairInput, gold: np.ndarray) -> tuple[PairInput, np.ndarray]:
-        """The candidates that a step of training learns from, and what may be answered about them.
-
-        item (PairInput): A Doc in the types of this model.
-        gold (np.ndarray): The answer for each candidate, shape (pairs,): 0 for none, else 1 + the index of its type.
-        RETURNS (tuple[PairInput, np.ndarray]): The Doc with these candidates, and the answers for them.
-        """
-        return item, gold
-
-    def related(self, excerpts: Sequence[Excerpt], right: Sequence[np.ndarray]) -> Optional[list[bool]]:  # noqa: ARG002
-        """Which excerpts are of a pair that is related, where each is of one pair.
-
-        excerpts (Sequence[Excerpt]): The excerpts.
-        right (Sequence[np.ndarray]): For each Doc the answer for each candidate, as in `thinned`.
-        RETURNS (Optional[list[bool]]): One for each excerpt; None where one has several pairs.
-        """
-        return None
-
     def classify(self, batch: list[Excerpt], read: Read) -> torch.Tensor:
         """Score the candidates of some excerpts.
 
@@ -85,58 +70,34 @@ class PairModule(EncoderModule):
         """
         raise NotImplementedError
 
-    def learn(self, items: Sequence[PairInput], gold: Sequence[np.ndarray]) -> float:
-        """Add the gradient of a batch.
+    def parts(self, items: Sequence[PairInput]) -> tuple[list[np.ndarray], Iterator[Part]]:
+        """Score candidates.
 
         items (Sequence[PairInput]): The Docs and their candidates.
-        gold (Sequence[np.ndarray]): For each Doc the answer for each candidate: 0 for none, else 1 + the index of the
-            relation type among those looked for.
-        RETURNS (float): Loss for each candidate.
+        RETURNS (tuple[list[np.ndarray], Iterator[Part]]): Of shape (pairs, 1 + relation types that are looked for) for
+            each, first "none"; what is not allowed scores next to nothing.
         RAISES (ClinieError): CIE315 for types that the model does not have.
         """
         read, columns = self._read(items)
-        right = [np.append(0, 1 + index)[own] for index, own in zip(columns, gold, strict=True)]
+        outputs = [
+            np.full((len(item.pairs), 1 + len(own)), np.nan, dtype=np.float32)
+            for item, own in zip(items, columns, strict=True)
+        ]
+        # Of candidates that nothing is asked about, nothing is read.
+        asked = [np.flatnonzero(item.allowed.any(1)) for item in read.items]
 
-        thinned = [self.thinned(*one) for one in zip(read.items, right, strict=True)]
-        read, right = read._replace(items=[item for item, _ in thinned]), [answers for _, answers in thinned]
-        excerpts = self._excerpts(read)
-        related = self.related(excerpts, right)
-        drawn = draw(self._lengths(excerpts, read), self.options["step_pieces"], related)
-        shift = _shift(related, drawn)
-        batches = list(self._batches([excerpts[i] for i in drawn], read))
-        asked = sum(len(excerpt.pairs) for batch in batches for excerpt in batch)
-
-        def losses() -> Iterator[torch.Tensor]:
-            for batch in batches:
-                answers = np.concatenate([right[excerpt.doc][excerpt.pairs] for excerpt in batch])
+        def parts() -> Iterator[Part]:
+            for batch in self._batches(self._excerpts(read, asked), read):
                 scores = self._masked(self.classify(batch, read), batch, read.items)
-                scores[:, 0] += shift
-                yield nn.functional.cross_entropy(scores, torch.from_numpy(answers).to(self.device), reduction="sum")
-
-        return self.accumulate(losses(), asked)
-
-    def predict(self, items: Sequence[PairInput]) -> list[np.ndarray]:
-        """Classify candidates.
-
-        items (Sequence[PairInput]): The Docs and their candidates.
-        RETURNS (list[np.ndarray]): For each Doc probabilities, shape (pairs, 1 + relation types that are looked for);
-            first "none".
-        RAISES (ClinieError): CIE315 for types that the model does not have.
-        """
-        self.eval()
-        read, columns = self._read(items)
-        shapes = [(len(item.pairs), 1 + len(index)) for item, index in zip(items, columns, strict=True)]
-        answers = [np.zeros(shape, dtype=np.float32) for shape in shapes]
-        with torch.inference_mode():
-            for batch in self._batches(self._excerpts(read), read):
-                scores = self._masked(self.classify(batch, read), batch, read.items)
-                rows = scores.softmax(-1).cpu().numpy()
-                at = 0
+                places, done = [], 0
                 for excerpt in batch:
+                    rows = np.arange(done, done + len(excerpt.pairs))
                     wanted = np.append(0, 1 + columns[excerpt.doc])
-                    answers[excerpt.doc][excerpt.pairs] = rows[at : at + len(excerpt.pairs), wanted]
-                    at += len(excerpt.pairs)
-        return answers
+                    places.append((excerpt.doc, excerpt.pairs, (rows[:, None], wanted[None])))
+                    done += len(rows)
+                yield Part(scores, places)
+
+        return outputs, parts()
 
     def _masked(self, scores: torch.Tensor, batch: list[Excerpt], items: Sequence[PairInput]) -> torch.Tensor:
         """Leave only the relations that the schema allows, and none."""
@@ -156,13 +117,22 @@ class PairModule(EncoderModule):
         ranges = [Ranges(item, own) for item, own in zip(items, pieced, strict=True)]
         return Read([item for item, _ in known], pieced, ranges), [columns for _, columns in known]
 
-    def _excerpts(self, read: Read) -> list[Excerpt]:
-        return [
-            excerpt
-            for number, (item, ranges) in enumerate(zip(read.items, read.ranges, strict=True))
-            if item.pairs
-            for excerpt in self.excerpts(number, item, ranges)
-        ]
+    def _excerpts(self, read: Read, asked: Sequence[np.ndarray]) -> list[Excerpt]:
+        """Excerpts for the candidates of some numbers. In training, no more than a step may read."""
+        excerpts = []
+        for number, (item, ranges, own) in enumerate(zip(read.items, read.ranges, asked, strict=True)):
+            if not len(own):
+                continue
+            part = item._replace(pairs=[item.pairs[i] for i in own], allowed=item.allowed[own])
+            for excerpt in self.excerpts(number, part, ranges):
+                excerpts.append(replace(excerpt, pairs=[int(own[i]) for i in excerpt.pairs]))
+        if not self.training:
+            return excerpts
+        order = None
+        if self.one_each and all(item.turns is not None for item in read.items):
+            turns = [cast(np.ndarray, read.items[one.doc].turns)[one.pairs[0]] for one in excerpts]
+            order = np.argsort(turns, kind="stable")
+        return [excerpts[i] for i in draw(self._lengths(excerpts, read), self.options["step_pieces"], order=order)]
 
     def _lengths(self, excerpts: Sequence[Excerpt], read: Read) -> list[int]:
         return [self.length(excerpt, read.items[excerpt.doc]) for excerpt in excerpts]
@@ -176,30 +146,11 @@ class PairModule(EncoderModule):
         return len(excerpt.pieces) + 2 * len(excerpt.concepts)
 
 
-def _shift(related: Optional[Sequence[bool]], drawn: Sequence[int]) -> float:
-    """What the score of "none" has more of in training than it will have, where few candidates are drawn: as many that
-    are related as such that are not, or a model would learn for long that nothing is. With it, scores become what they
-    would be if all were learnt from (prior correction: King and Zeng, "Logistic Regression in Rare Events Data",
-    Political Analysis 2001).
-
-    related (Optional[Sequence[bool]]): Whether each candidate is; None where they are not drawn by it.
-    drawn (Sequence[int]): Those that are learnt from.
-    RETURNS (float): Log of the share of those without a relation that were drawn, less that of those with one.
-    """
-    if related is None:
-        return 0.0
-    shares = []
-    for side in (False, True):
-        number, all_ = sum(related[i] == side for i in drawn), sum(one == side for one in related)
-        if not number:
-            return 0.0
-        shares.append(number / all_)
-    return math.log(shares[0] / shares[1])
-
-
 class MarkedPairs(PairModule):
     """Every candidate in an excerpt of its own, with markers around head and tail (published method, see
     `architectures.marked_pairs`)."""
+
+    one_each = True
 
     def build_head(self) -> nn.Module:
         output = nn.Sequential(nn.Dropout(), nn.Linear(5 * self.width, 1 + len(self.relations)))
@@ -207,9 +158,6 @@ class MarkedPairs(PairModule):
 
     def excerpts(self, number: int, item: PairInput, ranges: Ranges) -> list[Excerpt]:
         return one_each(number, item, ranges, self.window_size(self.specials.single))
-
-    def related(self, excerpts: Sequence[Excerpt], right: Sequence[np.ndarray]) -> Optional[list[bool]]:
-        return [bool(right[excerpt.doc][excerpt.pairs[0]]) for excerpt in excerpts]
 
     def classify(self, batch: list[Excerpt], read: Read) -> torch.Tensor:
         sequences, positions = [], []

@@ -9,7 +9,7 @@ from torch import nn
 from .encoder import gather
 from .excerpts import Excerpt, PairInput, Ranges, shared
 from .pairs import PairModule, Read
-from .wordpieces import pad, thin_out
+from .wordpieces import pad
 
 # Of a head that is longer, the question names so many pieces.
 _NAMED = 24
@@ -33,21 +33,6 @@ class PairMRC(PairModule):
             nn.Linear(self.width, 1),
         )
         return nn.ModuleDict({"markers": markers, "output": output})
-
-    def thinned(self, item: PairInput, gold: np.ndarray) -> tuple[PairInput, np.ndarray]:
-        heads = np.array([head for head, _ in item.pairs], dtype=np.int64)
-        possible = np.zeros((len(item.spans), item.allowed.shape[1]), dtype=bool)
-        answered = possible.copy()
-        np.logical_or.at(possible, heads, item.allowed)
-        answered[heads[gold > 0], gold[gold > 0] - 1] = True
-        questions = np.argwhere(possible)
-        asked = questions[thin_out(answered[possible].tolist(), self.options["unanswered"])]
-        possible[:] = False
-        possible[tuple(asked.T)] = True
-        allowed = item.allowed & possible[heads]
-        kept = allowed.any(1)
-        pairs = [item.pairs[i] for i in np.flatnonzero(kept)]
-        return item._replace(pairs=pairs, allowed=allowed[kept]), gold[kept]
 
     def excerpts(self, number: int, item: PairInput, ranges: Ranges) -> list[Excerpt]:
         asked = max(len(before) + len(behind) for before, behind in self._questions(item)) + _NAMED

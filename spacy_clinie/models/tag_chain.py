@@ -7,16 +7,19 @@ one ("open": behind B, I), and all sums over its paths are products of 2 x 2 mat
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, cast
 
 import numpy as np
 import torch
+from torch import nn
 
 from .wordpieces import by_budget
 
 TAGS = 5
 O, B, I, L, U = range(TAGS)  # noqa: E741
 _IMPOSSIBLE = -1e4
+# Of a token at which no concept begins or ends: a chain passes it as it is.
+_PASSED = np.array([0.0, _IMPOSSIBLE, 0.0, _IMPOSSIBLE, _IMPOSSIBLE], dtype=np.float32)
 # Units of all chains that are decoded together: some 30 MB.
 _UNITS_AT_ONCE = 200_000
 
@@ -34,6 +37,90 @@ class Found(NamedTuple):
     stop: int
     kind: int
     score: float
+
+
+def blank(tokens: int, units: np.ndarray, kinds: int) -> np.ndarray:
+    """The scores of a Doc before any are computed.
+
+    tokens (int): Tokens of the Doc.
+    units (np.ndarray): Those that get scores, shape (units,); at the others, such as blanks, no concept begins or ends.
+    kinds (int): Number of types.
+    RETURNS (np.ndarray): Shape (tokens, kinds, TAGS), NaN for units.
+    """
+    scores = np.full((tokens, kinds, TAGS), np.nan, dtype=np.float32)
+    others = np.ones(tokens, dtype=bool)
+    others[units] = False
+    scores[others] = _PASSED
+    return scores
+
+
+def loss(
+    scores: Sequence[np.ndarray], gold: Sequence[Sequence[tuple[int, int, int]]], *, crf: bool
+) -> tuple[float, list[np.ndarray]]:
+    """Loss of gold concepts, and its gradient: of whole paths (CRF), or of each tag by itself (softmax).
+
+    scores (Sequence[np.ndarray]): Score of each tag, shape (tokens, kinds, TAGS), for each document; NaN where it was
+        not read. Each stretch that was read is a chain by itself, which concepts may reach out of.
+    gold (Sequence[Sequence[tuple[int, int, int]]]): First token, one past the last and type of each concept.
+    crf (bool): Whether paths count, and not tags.
+    RETURNS (tuple[float, list[np.ndarray]]): Loss for each token that was read, and the gradient of each array.
+    """
+    gradients = [np.zeros_like(own) for own in scores]
+    chains: list[tuple[int, int, int, int]] = []
+    tags, total = [], 0
+    for number, (own, spans) in enumerate(zip(scores, gold, strict=True)):
+        tags.append(encode(len(own), own.shape[1], _trimmed(own, spans)))
+        for start, stop in _stretches(own) if own.shape[1] else ():
+            total += int(_is_unit(own[start:stop]).sum())
+            chains += [(number, kind, start, stop) for kind in range(own.shape[1])]
+    summed = 0.0
+    for batch in by_budget([stop - start for *_, start, stop in chains], _UNITS_AT_ONCE):
+        longest = max(chains[i][3] - chains[i][2] for i in batch)
+        table = np.tile(_PASSED, (len(batch), longest, 1))
+        answers, cut = np.full((len(batch), longest), O), np.zeros((len(batch), 2), dtype=bool)
+        for row, (number, kind, start, stop) in enumerate(chains[i] for i in batch):
+            table[row, : stop - start] = scores[number][start:stop, kind]
+            answers[row, : stop - start] = tags[number][start:stop, kind]
+            cut[row] = start > 0, stop < len(scores[number])
+        given, right = torch.from_numpy(table).requires_grad_(), torch.from_numpy(answers)
+        real = torch.from_numpy(table[..., B] > _IMPOSSIBLE)
+        if crf:
+            part = crf_loss(given, right, torch.ones_like(real), torch.from_numpy(cut))
+        else:
+            part = nn.functional.cross_entropy(given[real], right[real], reduction="sum")
+        part.backward()
+        summed += part.item()
+        slopes = cast(torch.Tensor, given.grad).numpy() / total
+        for row, (number, kind, start, stop) in enumerate(chains[i] for i in batch):
+            gradients[number][start:stop, kind] = slopes[row, : stop - start]
+    return summed / max(total, 1), gradients
+
+
+def _is_unit(scores: np.ndarray) -> np.ndarray:
+    """Which tokens are no blanks and were read."""
+    return scores[:, 0, B] > _IMPOSSIBLE
+
+
+def _stretches(scores: np.ndarray) -> list[tuple[int, int]]:
+    """Beginning and end of each stretch of tokens that was read, but for those of blanks alone."""
+    edges = np.flatnonzero(np.diff(~np.isnan(scores[:, 0, B]), prepend=False, append=False)).reshape(-1, 2)
+    return [(int(start), int(stop)) for start, stop in edges if _is_unit(scores[start:stop]).any()]
+
+
+def _trimmed(scores: np.ndarray, spans: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Concepts without the blanks at their edges. One of blanks alone cannot be learnt and is left out."""
+    found = []
+    for start, stop, kind in spans:
+        inner = start + np.flatnonzero(~(scores[start:stop, kind, B] <= _IMPOSSIBLE))
+        if len(inner):
+            found.append((int(inner[0]), int(inner[-1]) + 1, kind))
+    return found
+
+
+def _rise(scores: np.ndarray) -> np.ndarray:
+    """By how much any tag of a concept surpasses O anywhere, shape (kinds,)."""
+    rise = scores[..., B:].max(-1) - scores[..., O]
+    return np.where(scores[..., B] > _IMPOSSIBLE, rise, -np.inf).max(0)
 
 
 def encode(units: int, kinds: int, spans: list[tuple[int, int, int]]) -> np.ndarray:
@@ -124,7 +211,7 @@ def decode(scores: Sequence[np.ndarray], threshold: float) -> list[list[Found]]:
         (number, int(kind))
         for number, own in enumerate(scores)
         if len(own)
-        for kind in np.flatnonzero((own[..., B:].max(-1) - own[..., O]).max(0) > least)
+        for kind in np.flatnonzero(_rise(own) > least)
     ]
     found: list[list[Found]] = [[] for _ in scores]
     for batch in by_budget([len(scores[number]) for number, _ in chains], _UNITS_AT_ONCE):

@@ -1,7 +1,7 @@
 """Concepts by tagging vectors that a thinc `tok2vec` made."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -14,8 +14,9 @@ from thinc.util import to_numpy
 from torch import nn
 
 from . import tag_chain
-from .tagger import Chains, GoldSpan, TagHead
-from .wordpieces import Sought, pad
+from .encoder import Part
+from .tagger import Chains, TagHead
+from .wordpieces import Sought
 
 
 class VectorTagger(nn.Module):
@@ -30,7 +31,7 @@ class VectorTagger(nn.Module):
         super().__init__()
         self.width, self.schema, self.options = width, schema, options
         self.chains = Chains(schema)
-        self.head = TagHead(width, len(self.chains), options["head"] == "crf")
+        self.head = TagHead(width, len(self.chains))
 
     @classmethod
     def restore(cls, folder: Path, options: dict[str, Any]) -> "VectorTagger":
@@ -49,61 +50,54 @@ class VectorTagger(nn.Module):
     def layers(self) -> list[tuple[list[nn.Parameter], Optional[int]]]:
         return [(list(self.parameters()), None)]
 
-    def learn(
-        self, items: Sequence[Sought], vectors: Sequence[Any], gold: Sequence[list[GoldSpan]]
-    ) -> tuple[float, list]:
-        """Add the gradient of a batch.
+    def predict(self, items: Sequence[Sought], vectors: Sequence[Any]) -> list[np.ndarray]:
+        """Score tags.
 
-        items (Sequence[Sought]): The Docs. From one in which nothing is looked for nothing is learnt.
-        vectors (Sequence[Floats2d]): Vectors of each Doc, shape (tokens, width).
-        gold (Sequence[list[GoldSpan]]): Concepts of each Doc, see `EncoderTagger.learn`.
-        RETURNS (tuple[float, list[Floats2d]]): Loss for each unit, and the gradient of the vectors.
+        items (Sequence[Sought]): The Docs.
+        vectors (Sequence[Floats2d]): Vectors of each, shape (tokens, width).
+        RETURNS (list[np.ndarray]): Of shape (tokens, types that are looked for, TAGS) for each.
+        """
+        self.eval()
+        with torch.inference_mode():
+            return self._scored(items, [torch.from_numpy(to_numpy(rows)) for rows in vectors])[0]
+
+    def begin_update(
+        self, items: Sequence[Sought], vectors: Sequence[Any]
+    ) -> tuple[list[np.ndarray], Callable[[list[np.ndarray]], list]]:
+        """Score tags in training.
+
+        items (Sequence[Sought]): The Docs. In one that nothing is looked for in, nothing is scored.
+        vectors (Sequence[Floats2d]): Vectors of each, shape (tokens, width).
+        RETURNS (tuple[list[np.ndarray], Callable]): What `predict` gives, and what turns its gradients into those of
+            the vectors.
         """
         self.train()
         inputs = [torch.from_numpy(to_numpy(rows)).requires_grad_() for rows in vectors]
-        units = [_units(item.doc) for item in items]
-        total = sum(len(own) for own, item in zip(units, items, strict=True) if item.labels)
-        if not total:
-            return 0.0, [_like(np.zeros(rows.shape, dtype=np.float32), rows) for rows in vectors]
-        table, mask = pad([np.zeros(len(own)) for own in units], 0)
-        tags = table[..., None].repeat(1, 1, self.head.kinds)
-        sought = torch.zeros(len(items), self.head.kinds, dtype=torch.bool)
-        for i, (own, spans) in enumerate(zip(units, gold, strict=True)):
-            columns = self.chains.of(items[i].labels)
-            sought[i, columns] = True
-            in_units = [(*np.searchsorted(own, [start, end]), columns[kind]) for start, end, kind in spans]
-            answer = tag_chain.encode(len(own), self.head.kinds, [span for span in in_units if span[0] < span[1]])
-            tags[i, : len(own)] = torch.from_numpy(answer)
-        # The rows of an empty Doc have no width where a transformer made them.
-        chosen = [
-            rows[torch.from_numpy(own)] if len(own) else rows.new_zeros(0, self.width)
-            for rows, own in zip(inputs, units, strict=True)
-        ]
-        stacked = nn.utils.rnn.pad_sequence(chosen, batch_first=True)
-        loss = self.head.loss(stacked, tags, mask, torch.zeros(len(items), 2, dtype=torch.bool), sought) / total
-        loss.backward()
-        gradients = [
-            rows.grad.numpy() if rows.grad is not None else np.zeros(rows.shape, dtype=np.float32) for rows in inputs
-        ]
-        return loss.item(), [_like(gradient, given) for gradient, given in zip(gradients, vectors, strict=True)]
+        outputs, part = self._scored(items, inputs)
 
-    def predict(self, items: Sequence[Sought], vectors: Sequence[Any]) -> list[list[tuple[int, int, int, float]]]:
-        """Find concepts, see `EncoderTagger.predict`."""
-        self.eval()
-        units = [_units(item.doc) for item in items]
-        with torch.inference_mode():
-            scores = [
-                self.head(torch.from_numpy(to_numpy(rows)[own]) if len(own) else torch.zeros(0, self.width)).numpy()
-                for own, rows in zip(units, vectors, strict=True)
+        def backprop(gradients: list[np.ndarray]) -> list:
+            part.go_back(gradients)
+            found = [
+                np.zeros(rows.shape, dtype=np.float32) if rows.grad is None else rows.grad.numpy() for rows in inputs
             ]
-        found = tag_chain.decode(scores, self.options["threshold"])
-        return [self.chains.answer(*one) for one in zip(items, units, found, strict=True)]
+            return [get_array_ops(given).asarray(own) for own, given in zip(found, vectors, strict=True)]
+
+        return outputs, backprop
+
+    def _scored(self, items: Sequence[Sought], vectors: Sequence[torch.Tensor]) -> tuple[list[np.ndarray], Part]:
+        outputs, rows, places, done = [], [torch.zeros(0, self.width)], [], 0
+        for number, (item, own) in enumerate(zip(items, vectors, strict=True)):
+            units = _units(item.doc)
+            outputs.append(tag_chain.blank(len(item.doc), units, len(item.labels)))
+            if len(units) and item.labels:  # the rows of an empty Doc have no width where a transformer made them
+                rows.append(own[torch.from_numpy(units)])
+                scored = np.arange(done, done + len(units))
+                places.append((number, units, (scored[:, None], self.chains.of(item.labels)[None])))
+                done += len(units)
+        part = Part(self.head(torch.cat(rows)), places)
+        part.write(outputs)
+        return outputs, part
 
 
 def _units(doc: Doc) -> np.ndarray:
     return np.array([token.i for token in doc if not token.is_space], dtype=np.int64)
-
-
-def _like(array: np.ndarray, given: Any) -> Any:
-    """An array on the device of another."""
-    return get_array_ops(given).asarray(array)

@@ -215,29 +215,42 @@ def by_budget(lengths: Sequence[int], budget: int, most: Optional[int] = None) -
         yield batch
 
 
-def draw(lengths: Sequence[int], most: Optional[int], groups: Optional[Sequence[Any]] = None) -> list[int]:
-    """Choose sequences by chance, which follows torch's seed.
+def draw(
+    lengths: Sequence[int],
+    most: Optional[int],
+    groups: Optional[Sequence[Any]] = None,
+    order: Optional[np.ndarray] = None,
+) -> list[int]:
+    """Choose sequences.
 
     lengths (Sequence[int]): Length of each sequence.
-    groups (Optional[Sequence[Any]]): What each belongs to, so that groups are chosen from in turn, however many they
-        are; None if they are all of one.
     most (Optional[int]): Pieces that the chosen ones have at most, but for the first; None for all sequences.
+    groups (Optional[Sequence[Any]]): See `in_turn`.
+    order (Optional[np.ndarray]): The order in which they are chosen; that of `in_turn` if None.
     RETURNS (list[int]): Indexes into `lengths`.
+    """
+    if most is None or sum(lengths) <= most:
+        return list(range(len(lengths)))
+    order = in_turn(groups or [None] * len(lengths)) if order is None else order
+    fit = int(np.searchsorted(np.cumsum(np.asarray(lengths)[order]), most, side="right"))
+    return [int(i) for i in order[: max(fit, 1)]]
+
+
+def in_turn(groups: Sequence[Any]) -> np.ndarray:
+    """An order by chance, which follows torch's seed.
+
+    groups (Sequence[Any]): What each thing belongs to: groups take turns, however many they are.
+    RETURNS (np.ndarray): Indexes into `groups`.
     """
     import torch
 
-    if most is None or sum(lengths) <= most:
-        return list(range(len(lengths)))
-    order = torch.randperm(len(lengths)).numpy()
-    if groups is not None:
-        rounds: Counter[Any] = Counter()
-        turns = []
-        for group in (groups[i] for i in order):
-            turns.append(rounds[group])
-            rounds[group] += 1
-        order = order[np.argsort(turns, kind="stable")]
-    fit = int(np.searchsorted(np.cumsum(np.asarray(lengths)[order]), most, side="right"))
-    return [int(i) for i in order[: max(fit, 1)]]
+    order = torch.randperm(len(groups)).numpy()
+    rounds: Counter[Any] = Counter()
+    turns = []
+    for group in (groups[i] for i in order):
+        turns.append(rounds[group])
+        rounds[group] += 1
+    return order[np.argsort(turns, kind="stable")]
 
 
 def thin_out(answered: Sequence[bool], share: Optional[float]) -> list[int]:

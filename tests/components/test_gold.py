@@ -133,9 +133,8 @@ def rel(tiny_bert: str) -> Iterator[Any]:
 
 def learnt(pipe: Any, gold: Doc) -> set[tuple[str, str, str]]:
     """Words of head and tail, and label, of what a component learns of a Doc."""
-    [item], [answers] = pipe.batch(
-        [Example(Doc(gold.vocab, [t.text for t in gold], [bool(t.whitespace_) for t in gold]), gold)]
-    )
+    bare = Doc(gold.vocab, [t.text for t in gold], [bool(t.whitespace_) for t in gold])
+    item, answers = pipe.gold(Example(bare, gold))
     labels = tuple(item.schema.relations)
     texts = [span.text for span in item.spans]
     pairs = zip(item.pairs, answers.tolist(), strict=True)
@@ -172,7 +171,7 @@ def test_concepts_that_are_given_twice_are_learnt_once(rel: Any, nlp: Language) 
     twice = [Span(doc, 0, 1, "Drug", span_id="A"), Span(doc, 0, 1, "Drug", span_id="B")]
     set_concepts(doc, [*twice, Span(doc, 2, 3, "Reason")])
     set_relations(doc, [(1, 2, "Takes")])
-    [item], [answers] = rel.batch([Example(nlp.make_doc(doc.text), doc)])
+    item, answers = rel.gold(Example(nlp.make_doc(doc.text), doc))
     assert (item.pairs, answers.tolist()) == ([(0, 2)], [1])
 
 

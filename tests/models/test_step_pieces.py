@@ -8,13 +8,10 @@ import pytest
 import spacy
 import torch
 
+from spacy_clinie.components.pair_loss import _shift
 from spacy_clinie.doc.concepts import add_concepts
 from spacy_clinie.doc.relations import set_relations
 from spacy_clinie.models.causal import CausalModule
-from spacy_clinie.models.mrc import EncoderMRC
-from spacy_clinie.models.pairs import _shift
-from spacy_clinie.models.tagger import EncoderTagger
-from spacy_clinie.models.wordpieces import Sought
 from spacy_clinie.prompts.machines import Ask
 from tests.conftest import tiny_settings
 
@@ -32,14 +29,15 @@ def step(request: pytest.FixtureRequest) -> tuple[Any, LEARN, list[int]]:
 
 
 def encoder(kind: str, base: str) -> tuple[Any, LEARN, list[int]]:
-    options: dict[str, Any] = {"lora": None, "window": 64, "overlap": 4, "batch_pieces": 200}
-    settings = tiny_settings(base, **options, step_pieces=None)
-    module: Any
-    if kind == "tagger":
-        module = EncoderTagger.create({"concepts": {"Drug": {}}}, settings | {"head": "crf", "threshold": 0.5})
-    else:
-        module = EncoderMRC.create({}, settings | {"unanswered": None})
-    items = [Sought(spacy.blank("en")(NOTE), ("Drug",), ("Which drugs?",)) for _ in range(8)]
+    architecture = {"tagger": "spacy_clinie.EncoderTagger.v1", "mrc": "spacy_clinie.EncoderMRC.v1"}[kind]
+    model = {"@architectures": architecture, **tiny_settings(base, window=64, overlap=4, batch_pieces=200)}
+    nlp = spacy.blank("en")
+    pipe: Any = nlp.add_pipe("clinie_ner_encoder", config={"model": model})
+    gold = nlp.make_doc(NOTE)
+    add_concepts(gold, [(1, 2, "Drug", 1.0)])
+    examples = [spacy.training.Example(nlp.make_doc(NOTE), gold) for _ in range(8)]
+    nlp.initialize(lambda: examples)
+    module = pipe.module
     read: list[int] = []
     encode = module.encode
 
@@ -49,7 +47,7 @@ def encoder(kind: str, base: str) -> tuple[Any, LEARN, list[int]]:
         return encode(held, **more)
 
     module.encode = reads
-    return module, lambda: module.learn(items, [[(1, 2, 0)]] * 8), read
+    return module, lambda: pipe.update(examples)[pipe.name], read
 
 
 def causal(base: str) -> tuple[Any, LEARN, list[int]]:
@@ -124,11 +122,13 @@ def test_candidates_that_are_related_are_drawn_as_often_as_the_others(tiny_bert:
 def test_scores_are_what_they_would_be_if_nothing_were_drawn(part: float) -> None:
     """A model that sees no difference says of a candidate how many are related; what it answers to half of either side
     is no more than "none" plus the shift."""
-    related = [i < 1000 * part for i in range(1000)]
-    drawn = [*range(5), *range(995, 1000)]
-    assert 1 / (1 + np.exp(-_shift(related, drawn))) == pytest.approx(part)
+    related, read = np.arange(1000) < 1000 * part, np.zeros(1000, dtype=bool)
+    read[[*range(5), *range(995, 1000)]] = True
+    assert 1 / (1 + np.exp(-_shift(related, read))) == pytest.approx(part)
 
 
-@pytest.mark.parametrize(("related", "drawn"), [(None, [0]), ([True, True], [0]), ([True, False], [0]), ([False], [0])])
-def test_nothing_is_shifted_where_nothing_was_chosen_by_it(related: Any, drawn: list[int]) -> None:
-    assert _shift(related, drawn) == 0.0
+@pytest.mark.parametrize(
+    ("related", "read"), [([1, 1], [1, 0]), ([1, 0], [1, 0]), ([0], [1]), ([1, 0], [1, 1]), ([], [])]
+)
+def test_nothing_is_shifted_where_nothing_was_chosen_by_it(related: list[int], read: list[int]) -> None:
+    assert _shift(np.array(related, dtype=bool), np.array(read, dtype=bool)) == 0.0

@@ -120,3 +120,54 @@ def test_encoding_keeps_the_longer_of_two_overlapping_spans_of_a_type() -> None:
 def test_chains_without_units_have_one_path_of_no_weight() -> None:
     scores, mask = torch.zeros(2, 0, tag_chain.TAGS), torch.zeros(2, 0, dtype=torch.bool)
     assert tag_chain.log_partition(scores, mask, torch.zeros(2, 2, dtype=torch.bool)).tolist() == [0.0, 0.0]
+
+
+def with_blanks(scores: np.ndarray, places: list[int]) -> tuple[np.ndarray, list[int]]:
+    """The same scores with blank tokens before some of the tokens, and where these are then."""
+    length = len(scores) + len(places)
+    units = [i + sum(place <= i for place in places) for i in range(len(scores))]
+    padded = tag_chain.blank(length, np.array(units, dtype=np.int64), scores.shape[1])
+    assert np.isnan(padded[units]).all() and not np.isnan(np.delete(padded, units, 0)).any()
+    padded[units] = scores
+    return padded, units
+
+
+@pytest.mark.parametrize("crf", [True, False])
+@pytest.mark.parametrize("places", [[0], [1, 2, 2], [4], [0, 2, 4]])
+def test_blanks_change_neither_loss_nor_answers(crf: bool, places: list[int]) -> None:
+    scores = np.random.default_rng(1).normal(0, 2, (4, 2, tag_chain.TAGS)).astype(np.float32)
+    padded, units = with_blanks(scores, places)
+    gold = [(0, 3, 0), (3, 4, 1)]
+    moved = [(units[start], units[stop - 1] + 1, kind) for start, stop, kind in gold]
+    loss, [slopes] = tag_chain.loss([scores], [gold], crf=crf)
+    with_them, [others] = tag_chain.loss([padded], [moved], crf=crf)
+    assert with_them == pytest.approx(loss, rel=1e-5)
+    np.testing.assert_allclose(others[units], slopes, atol=1e-6)
+    [found], [same] = tag_chain.decode([scores], 0.2), tag_chain.decode([padded], 0.2)
+    assert found
+    assert [(units[one.start], units[one.stop - 1] + 1, one.kind) for one in found] == [one[:3] for one in same]
+    assert [one.score for one in found] == pytest.approx([one.score for one in same], abs=1e-6)
+
+
+def test_blanks_at_the_edges_of_a_concept_are_no_part_of_it() -> None:
+    scores = np.random.default_rng(1).normal(0, 2, (4, 1, tag_chain.TAGS)).astype(np.float32)
+    padded, _ = with_blanks(scores, [1, 3])
+    inner, outer = tag_chain.loss([padded], [[(2, 4, 0)]], crf=True), tag_chain.loss([padded], [[(1, 5, 0)]], crf=True)
+    assert inner[0] == outer[0] < 100
+    assert tag_chain.loss([padded], [[(1, 2, 0)]], crf=True)[0] == tag_chain.loss([padded], [[]], crf=True)[0]
+
+
+def test_what_was_not_read_cuts_a_chain_in_two() -> None:
+    """Each part is a chain whose paths may reach out of it, and a concept across the cut counts in both."""
+    scores = np.random.default_rng(2).normal(0, 2, (7, 1, tag_chain.TAGS)).astype(np.float32)
+    scores[3] = np.nan
+    loss, [slopes] = tag_chain.loss([scores], [[(1, 6, 0)]], crf=True)
+    tags = [tag_chain.O, tag_chain.B, tag_chain.I], [tag_chain.I, tag_chain.L, tag_chain.O]
+    expected = 0.0
+    for part, own, cut in ((scores[:3, 0], tags[0], (False, True)), (scores[4:, 0], tags[1], (True, False))):
+        every = [weight(part, path) for path in paths(3, cut)]
+        expected += float(np.logaddexp.reduce(every)) - weight(part, tuple(own))
+    assert loss == pytest.approx(expected / 6, rel=1e-5)
+    assert (slopes[3] == 0).all() and slopes[[0, 1, 2, 4, 5, 6]].any(axis=(1, 2)).all()
+    nothing = np.full_like(scores, np.nan)
+    assert tag_chain.loss([nothing], [[(1, 6, 0)]], crf=True)[0] == 0.0

@@ -1,0 +1,156 @@
+"""Models are ordinary thinc Models, and components tell what is wrong with their scores."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import spacy
+import torch
+from spacy.language import Language
+from spacy.training import Example
+from spacy.util import fix_random_seed
+
+from spacy_clinie.errors import ClinieError
+from spacy_clinie.models.mrc import SpanScores
+from tests.components.test_components import MODELS, build
+from tests.conftest import tiny_settings
+
+Examples = Callable[[Language], list[Example]]
+KINDS = [*MODELS, "tok2vec"]
+
+
+@pytest.fixture(params=KINDS)
+def learner(request: pytest.FixtureRequest, tiny_bert: str, make_examples: Examples) -> tuple[Any, list[Example]]:
+    """An initialized component and its batch."""
+    if request.param == "tok2vec":
+        tok2vec = {"@architectures": "spacy.HashEmbedCNN.v2", "pretrained_vectors": None, "width": 32, "depth": 1}
+        tok2vec |= {"embed_size": 200, "window_size": 1, "maxout_pieces": 2, "subword_features": True}
+        nlp = spacy.blank("en")
+        model = {"@architectures": "spacy_clinie.Tok2VecTagger.v1", "tok2vec": tok2vec}
+        nlp.add_pipe("clinie_ner_encoder", config={"model": model})
+    else:
+        nlp = build(request.param, tiny_bert)
+    examples = make_examples(nlp)
+    nlp.initialize(lambda: examples)
+    pipe: Any = nlp.get_pipe(nlp.pipe_names[-1])
+    if "unanswered" in pipe.module.options:
+        pipe.module.options["unanswered"] = None
+    return pipe, examples
+
+
+def arrays(scores: list[Any]) -> list[np.ndarray]:
+    """The numbers of scores, or of their gradient."""
+    if not isinstance(scores[0], SpanScores):
+        return scores
+    return [array for one in scores for array in (one.edges, one.logits)]
+
+
+def test_a_model_scores_in_training_what_it_scores_in_prediction(learner: tuple[Any, list[Example]]) -> None:
+    """So no gold comes in: without dropout, the same inputs have the same scores."""
+    pipe, examples = learner
+    inputs = pipe.inputs(examples)
+    scores, _ = pipe.model.begin_update(inputs)
+    predicted = pipe.model.predict(inputs)
+    if isinstance(scores[0], SpanScores):  # which spans are scored depends on a threshold
+        scores, predicted = [one.edges for one in scores], [one.edges for one in predicted]
+    for own, other in zip(scores, predicted, strict=True):
+        assert not np.isnan(own).any()
+        np.testing.assert_allclose(own, other, atol=1e-4)
+
+
+def test_the_gradient_of_a_loss_is_its_slope(learner: tuple[Any, list[Example]]) -> None:
+    pipe, examples = learner
+    scores, _ = pipe.model.begin_update(pipe.inputs(examples))
+    loss, gradients = pipe.get_loss(examples, scores)
+    assert loss > 0
+    chance = np.random.default_rng(0)
+    compared = 0
+    for own, slopes in zip(arrays(scores), arrays(gradients), strict=True):
+        assert own.shape == slopes.shape and slopes.dtype == np.float32
+        for _ in range(2 if own.size else 0):
+            place = tuple(chance.integers(own.shape))
+            if own[place] <= -100:  # of what is not allowed
+                assert slopes[place] == 0
+                continue
+            sides = []
+            held = own[place]
+            for step in (0.1, -0.1):
+                own[place] = held + step
+                sides.append(float(pipe.get_loss(examples, scores)[0]))
+            own[place] = held
+            assert (sides[0] - sides[1]) / 0.2 == pytest.approx(
+                float(slopes[place]), abs=2e-2 * float(abs(slopes).max()) + 1e-6
+            )
+            compared += 1
+    assert compared > 3
+
+
+def test_gradients_go_back_to_the_weights(learner: tuple[Any, list[Example]]) -> None:
+    """Along the gradient, the loss rises by as much as the gradient is long."""
+    pipe, examples = learner
+    inputs = pipe.inputs(examples)
+
+    def loss() -> float:
+        scores, _ = pipe.model.begin_update(inputs)
+        return pipe.get_loss(examples, scores)[0]
+
+    scores, backprop = pipe.model.begin_update(inputs)
+    backprop(pipe.get_loss(examples, scores)[1])
+    weights = [weight for weight in pipe.module.parameters() if weight.grad is not None]
+    length = float(sum(weight.grad.square().sum() for weight in weights)) ** 0.5
+    sides = []
+    for step in (1e-2, -2e-2):
+        with torch.no_grad():
+            for weight in weights:
+                weight.add_(weight.grad, alpha=step / length)
+        sides.append(loss())
+    assert (sides[0] - sides[1]) / 2e-2 == pytest.approx(length, rel=0.05)
+
+
+def test_an_update_is_scores_their_loss_and_its_gradient(learner: tuple[Any, list[Example]]) -> None:
+    pipe, examples = learner
+    fix_random_seed(1)
+    losses = pipe.update(examples, drop=0.0)
+    once = [weight.grad.clone() for weight in pipe.module.parameters() if weight.grad is not None]
+    pipe.module.zero_grad()
+    fix_random_seed(1)
+    scores, backprop = pipe.model.begin_update(pipe.inputs(examples))
+    loss, gradients = pipe.get_loss(examples, scores)
+    backprop(gradients)
+    assert losses == {pipe.name: loss}
+    again = [weight.grad for weight in pipe.module.parameters() if weight.grad is not None]
+    assert all((one == other).all() for one, other in zip(once, again, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["crf", "softmax", "one_pass", "marked_pairs", "pair_mrc"])
+def test_what_a_step_leaves_out_has_no_scores_and_no_gradient(
+    kind: str, tiny_bert: str, make_examples: Examples
+) -> None:
+    nlp = build(kind, tiny_bert)
+    examples = make_examples(nlp)
+    nlp.initialize(lambda: examples)
+    pipe: Any = nlp.get_pipe(MODELS[kind][0])
+    pipe.module.options["step_pieces"] = 120 if kind == "pair_mrc" else 60
+    scores, backprop = pipe.model.begin_update(pipe.inputs(examples))
+    _, gradients = pipe.get_loss(examples, scores)
+    left_out = [np.isnan(own) for own in scores]
+    assert 0 < sum(own.sum() for own in left_out) < sum(own.size for own in left_out)
+    for own, slopes in zip(left_out, gradients, strict=True):
+        assert (slopes[own] == 0).all() and not np.isnan(slopes).any()
+    assert any(slopes.any() for slopes in gradients)
+    backprop(gradients)
+
+
+def test_a_language_model_is_trained_by_its_component_alone(tiny_decoder: str) -> None:
+    model = {"@architectures": "spacy_clinie.CausalLM.v1", "base": tiny_decoder, "device": "cpu"}
+    pipe: Any = spacy.blank("en").add_pipe("clinie_decoder_prompt", config={"model": model})
+    with pytest.raises(ClinieError, match="CIE334"):
+        pipe.model.begin_update(([], []))
+
+
+def test_settings_that_moved_are_refused_by_name(tiny_bert: str) -> None:
+    for setting in ("dropout", "head_rate", "layer_rate"):
+        settings = {"@architectures": "spacy_clinie.EncoderTagger.v1", **tiny_settings(tiny_bert), setting: 0.1}
+        with pytest.raises(ValueError, match=setting):
+            spacy.blank("en").add_pipe("clinie_ner_encoder", config={"model": settings})
