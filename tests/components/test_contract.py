@@ -145,7 +145,7 @@ def test_what_a_step_leaves_out_has_no_scores_and_no_gradient(
 def test_a_language_model_is_trained_by_its_component_alone(tiny_decoder: str) -> None:
     model = {"@architectures": "spacy_clinie.CausalLM.v1", "base": tiny_decoder, "device": "cpu"}
     pipe: Any = spacy.blank("en").add_pipe("clinie_decoder_prompt", config={"model": model})
-    with pytest.raises(ClinieError, match="CIE334"):
+    with pytest.raises(ClinieError, match="CIE335"):
         pipe.model.begin_update(([], []))
 
 
