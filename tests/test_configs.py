@@ -28,7 +28,8 @@ from tests.tiny import make_decoder
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.cfg"))
 _SHARED = pytest.mark.skipif(
-    find_spec("spacy_transformers") is None, reason="spacy-transformers needs an older transformers than this one"
+    find_spec("spacy_transformers") is None,
+    reason="not installed; constraints/shared_transformer.txt has it",
 )
 _MARKS = {stem: [pytest.mark.environment] for stem in ("ner_encoder", "rel_one_pass", "decoder_lora")}
 _MARKS["ner_transformer"] = [pytest.mark.environment, _SHARED]

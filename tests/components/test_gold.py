@@ -76,7 +76,7 @@ def test_shared_vectors_learn_from_batches_with_docs_that_have_no_concepts(
 @pytest.mark.environment
 @pytest.mark.parametrize("texts", [[""], [TEXT, ""], ["", TEXT], ["", ""], [" ", ""]])
 def test_empty_docs_of_a_transformer_that_is_shared(tiny_bert: str, texts: list[str]) -> None:
-    pytest.importorskip("spacy_transformers", reason="spacy-transformers needs an older transformers than this one")
+    pytest.importorskip("spacy_transformers", reason="not installed; constraints/shared_transformer.txt has it")
     nlp = spacy.blank("en")
     model = {"@architectures": "spacy-transformers.TransformerModel.v3", "name": tiny_bert}
     model |= {"get_spans": {"@span_getters": "spacy-transformers.strided_spans.v1", "window": 64, "stride": 48}}
