@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Optional, Union, cast
 
+import numpy as np
 import srsly
 from spacy import util
 from spacy.language import Language
@@ -245,11 +246,13 @@ class ClinieComponent(TrainablePipe):
         """Add the gradients of a batch to those of the weights.
 
         examples (list[Example]): The batch.
-        RETURNS (float): The loss.
+        RETURNS (float): The loss. Nothing is added if it is no finite number.
         """
         scores, backprop = self.model.begin_update(self.inputs(examples))
-        loss, gradients = self.get_loss(examples, scores)
-        backprop(gradients)
+        with np.errstate(invalid="ignore", over="ignore"):  # of a training that diverges, which `update` tells
+            loss, gradients = self.get_loss(examples, scores)
+        if math.isfinite(loss):
+            backprop(gradients)
         return loss
 
     def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:

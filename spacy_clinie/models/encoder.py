@@ -47,6 +47,8 @@ class Part(NamedTuple):
     def write(self, outputs: list[np.ndarray]) -> None:
         """Put the scores into the arrays of their inputs."""
         scores = self.scores.detach().cpu().numpy()
+        if self.scores.requires_grad:  # NaN of a training that diverges must not look like what was not read
+            scores = np.nan_to_num(scores, nan=np.inf, posinf=np.inf, neginf=-np.inf)
         for number, rows, own in self.places:
             outputs[number][rows] = scores[own]
 

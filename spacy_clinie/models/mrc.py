@@ -219,8 +219,7 @@ class EncoderMRC(EncoderModule):
 def loss(
     scores: Sequence[SpanScores], gold: Sequence[Sequence[tuple[int, int, int]]]
 ) -> tuple[float, list[SpanScores]]:
-    """Loss of gold concepts, and its gradient: binary cross-entropy of starts and ends, a mean over each question and
-    over questions, and of spans, a mean over all.
+    """Loss of gold concepts, and its gradient: binary cross-entropy of starts, of ends and of spans, a mean over each.
 
     scores (Sequence[SpanScores]): Answers.
     gold (Sequence[Sequence[tuple[int, int, int]]]): First token, one past the last and type of the concepts of each
@@ -237,9 +236,10 @@ def loss(
             right[begin, 0] = right[end, 1] = 1.0
         edges.append(right)
         spans.append(np.array([tuple(span) in answers for span in one.spans.tolist()], dtype=np.float32))
-    total, gradients, number = 0.0, [], max(sum(len(one.spans) for one in scores), 1)
+    total, gradients = 0.0, []
+    units, number = sum(len(one.edges) for one in scores), max(sum(len(one.spans) for one in scores), 1)
     for one, at_edges, at_spans in zip(scores, edges, spans, strict=True):
-        first, slopes = _cross_entropy(one.edges, at_edges, _WEIGHTS[:2], len(scores) * len(one.edges))
+        first, slopes = _cross_entropy(one.edges, at_edges, _WEIGHTS[:2], units)
         second, own = _cross_entropy(one.logits, at_spans, _WEIGHTS[2], number)
         total += first + second
         gradients.append(one._replace(edges=slopes, logits=own))

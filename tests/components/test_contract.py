@@ -154,3 +154,13 @@ def test_settings_that_moved_are_refused_by_name(tiny_bert: str) -> None:
         settings = {"@architectures": "spacy_clinie.EncoderTagger.v1", **tiny_settings(tiny_bert), setting: 0.1}
         with pytest.raises(ValueError, match=setting):
             spacy.blank("en").add_pipe("clinie_ner_encoder", config={"model": settings})
+
+
+def test_scores_that_are_no_numbers_end_a_training(learner: tuple[Any, list[Example]]) -> None:
+    """They must not look like what a step left out."""
+    pipe, examples = learner
+    with torch.no_grad():
+        for weight in pipe.module.head.parameters():
+            weight.fill_(torch.nan)
+    with pytest.raises(ClinieError, match="CIE450"):
+        pipe.update(examples, drop=0.0)
