@@ -130,7 +130,7 @@ CORPORA = {
         ),
         Corpus(
             name="phee",
-            description="4,827 sentences from case reports: drugs, their adverse and beneficial effects, patients and dosing.",
+            description="4,827 sentences from case reports: drugs, their harm and benefit, patients and dosing.",
             format="phee-json",
             schema="phee",
             split=_OWN_SPLIT,

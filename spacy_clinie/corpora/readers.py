@@ -126,7 +126,7 @@ def _docs(files: Iterable[_Stamp], vocab: Vocab) -> list[Doc]:
 
 @functools.lru_cache(maxsize=64)
 def _shared(files: tuple[_Stamp, ...], others: tuple[_Stamp, ...]) -> frozenset[int]:
-    """Indexes of the Docs that share text with others. Cached, because this takes longer than reading the Docs, and spaCy
-    reads a corpus several times before training and once per epoch."""
+    """Indexes of the Docs that share text with others. Cached, because this takes longer than reading the Docs, and
+    spaCy reads a corpus several times before training and once per epoch."""
     texts, other_texts = ((doc.text for doc in _docs(part, Vocab())) for part in (files, others))
     return frozenset(overlapping(texts, other_texts))

@@ -13,8 +13,8 @@ from .relations import get_relations, has_relations, relation_indexes, set_relat
 
 
 def doc_from_note(make_doc: Callable[[str], Doc], note: Note) -> tuple[Doc, list[Concept]]:
-    """Convert a note to a Doc. A concept that does not match token boundaries is extended to them, and its exact offsets
-    are kept.
+    """Convert a note to a Doc. A concept that does not match token boundaries is extended to them, and its exact
+    offsets are kept.
 
     make_doc (Callable[[str], Doc]): A tokenizer, or `nlp.make_doc`.
     note (Note): The note.
@@ -133,8 +133,8 @@ def to_spacy_llm(doc: Doc) -> tuple[list[Any], int]:
 
 
 def to_rel_component(doc: Doc, labels: Optional[Sequence[str]] = None) -> dict[tuple[int, int], dict[str, float]]:
-    """Convert relations to the format of spaCy's rel_component tutorial project: a score for every label and ordered pair
-    of entities.
+    """Convert relations to the format of spaCy's rel_component tutorial project: a score for every label and ordered
+    pair of entities.
 
     doc (Doc): The Doc.
     labels (Optional[Sequence[str]]): All labels; those that occur if None.
