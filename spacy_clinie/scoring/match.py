@@ -104,8 +104,8 @@ def _maximum_matching(gold: list[Item], predicted: list[Item]) -> list[tuple[int
 
 
 def _augment(gold: list[Item], offsets: NDArray[np.int64], partner: list[int], owner: NDArray[np.int64]) -> bool:
-    """One pass: grow trees of alternating paths from all unmatched gold items at once, breadth first, each up to its first
-    free prediction, and flip the path to it.
+    """One pass: grow trees of alternating paths from all unmatched gold items at once, breadth first, each up to its
+    first free prediction, and flip the path to it.
 
     Trees share no predictions, so the paths are disjoint. Overlaps are computed on demand and not stored: thousands of
     overlapping concepts have millions.

@@ -53,8 +53,8 @@ def _score_both(examples: Iterable[Example], **cfg: Any) -> dict[str, Any]:
 def score_concepts(examples: Iterable[Example], **_cfg: Any) -> dict[str, Any]:
     """Score all concepts, including overlapping ones.
 
-    As in spaCy's scorers, documents whose reference has no annotation (neither `doc.spans["clinie"]` nor `doc.ents`) are
-    skipped, and all values are None if there is nothing to score.
+    As in spaCy's scorers, documents whose reference has no annotation (neither `doc.spans["clinie"]` nor `doc.ents`)
+    are skipped, and all values are None if there is nothing to score.
 
     examples (Iterable[Example]): References and predictions.
     **_cfg (Any): Arguments that spaCy passes to every scorer; unused.
@@ -74,8 +74,8 @@ def score_relations(
 ) -> dict[str, Any]:
     """Score relations by their type and the types and offsets of both ends.
 
-    Documents whose reference has no relation annotation (`doc._.rel` was never set) are skipped, and all values are None
-    if there is nothing to score.
+    Documents whose reference has no relation annotation (`doc._.rel` was never set) are skipped, and all values are
+    None if there is nothing to score.
 
     docs (Iterable[tuple[Doc, Doc]]): References and predictions. For scores on gold concepts, predict on these.
     prefix (str): Start of the keys: `relations` end to end, `relations_gold` on gold concepts.

@@ -12,8 +12,8 @@ from ..doc.concepts import SCHEMA_KEY
 def batch_by_schema(
     *, batcher: Callable[[Iterable[Example]], Iterable[list[Example]]]
 ) -> Callable[[Iterable[Example]], Iterator[list[Example]]]:
-    """Batch Docs with the same schema together, in random order. A language model reads the shared prefix of its prompts
-    once per schema in a batch, and this prefix is often longer than the notes. Registered as
+    """Batch Docs with the same schema together, in random order. A language model reads the shared prefix of its
+    prompts once per schema in a batch, and this prefix is often longer than the notes. Registered as
     `spacy_clinie.BatchBySchema.v1`.
 
     batcher (Callable[[Iterable[Example]], Iterable[list[Example]]]): Makes batches from the Docs of each schema.

@@ -11,9 +11,9 @@ from ..errors import warn
 
 
 def before_init() -> Callable[[Language], Language]:
-    """Resolve variables in the settings of the optimizer, because `nlp.resume_training` and `spacy debug data` do not, and
-    warn if training would end before its second evaluation (CIE479). Registered as `spacy_clinie.before_init.v1`, for
-    `[initialize.before_init]`.
+    """Resolve variables in the settings of the optimizer, because `nlp.resume_training` and `spacy debug data` do not,
+    and warn if training would end before its second evaluation (CIE479). Registered as `spacy_clinie.before_init.v1`,
+    for `[initialize.before_init]`.
 
     RETURNS (Callable[[Language], Language]): Changes the config of the pipeline in place.
     """
