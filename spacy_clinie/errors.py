@@ -12,7 +12,7 @@ class ClinieError(ValueError):
     """An error with a code of `MESSAGES`.
 
     code (str): The code, also the start of the message.
-    **facts (Any): What fills the message. Never document text.
+    **facts (Any): Values for the placeholders. Never document text.
     """
 
     def __init__(self, code: str, **facts: Any) -> None:
@@ -21,8 +21,8 @@ class ClinieError(ValueError):
         self.facts = facts
 
     def __reduce__(self) -> tuple:
-        # An exception whose constructor takes other arguments than its message cannot be unpickled, which
-        # makes a worker process die without a word.
+        # Without this, the error cannot be unpickled, because its constructor does not take the message, and a worker
+        # process would die silently.
         return _rebuild, (self.code, self.facts)
 
 
@@ -38,13 +38,13 @@ def warn(code: str, **facts: Any) -> None:
     """Warn with a code of `MESSAGES`.
 
     code (str): The code.
-    **facts (Any): What fills the message. Never document text.
+    **facts (Any): Values for the placeholders. Never document text.
     """
     warnings.warn(f"[{code}] {MESSAGES[code].format(**facts)}", ClinieWarning, stacklevel=2)
 
 
 def place_of(error: BaseException) -> str:
-    """Where an error was raised: all that may be told of one whose message could quote a note.
+    """Where an error was raised: all that may be shown of an error whose message could quote a note.
 
     error (BaseException): The error.
     RETURNS (str): File and line.

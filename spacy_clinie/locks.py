@@ -1,13 +1,13 @@
-"""Files that one process has for itself."""
+"""File locks."""
 
 from typing import IO, Any
 
 
 def lock(file: IO[Any]) -> bool:
-    """Take a file for this process alone, for as long as it is open.
+    """Lock a file for this process as long as it is open.
 
     file (IO[Any]): The open file.
-    RETURNS (bool): False if another process has it; True also where files cannot be locked.
+    RETURNS (bool): False if another process has locked it. True also on systems without file locks.
     """
     try:
         import fcntl

@@ -1,4 +1,4 @@
-"""How commands meet a terminal: their settings, and how they end."""
+"""Settings, error handling and exit status of commands."""
 
 import functools
 import io
@@ -19,38 +19,38 @@ from .errors import ClinieError, ClinieWarning
 SETTINGS: dict[str, Any] = {
     "no_args_is_help": True,
     "add_completion": False,
-    # Rich would draw boxes into log files, and its tracebacks show variables, which hold notes.
+    # Rich would draw boxes in log files, and its tracebacks show variables, which contain notes.
     "rich_markup_mode": None,
     "pretty_exceptions_enable": False,
 }
-# Of a traceback, the last ones are shown.
+# Number of frames of a traceback to show.
 _FRAMES = 6
 
 
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command end with a message and status 1 instead of a traceback, which could quote a note.
+    """Decorate a command to end with a message and status 1 instead of a traceback, which could quote a note.
 
     command (Callable[..., None]): The command.
-    RETURNS (Callable[..., None]): The same, for the same arguments.
+    RETURNS (Callable[..., None]): The decorated command.
     """
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
-                # A type's name that the terminal cannot show must not end the job.
+                # Do not fail on the name of a type that the terminal cannot encode.
                 stream.reconfigure(errors="backslashreplace")
-        # Let a job that is told to end tidy up, as one that is interrupted does.
+        # On SIGTERM, clean up as after an interrupt.
         before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number)) if _is_main() else None
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = _show_warning  # type: ignore[assignment]
-                # Ours count what is lost: each of them adds something, also where two are worded alike.
+                # Our warnings count losses, so show all of them, even with the same text.
                 warnings.simplefilter("always", ClinieWarning)
                 command(*args, **kwargs)
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
-        except click.UsageError as error:  # of spaCy's, for settings of a config that are changed on the command line
+        except click.UsageError as error:  # from spaCy, for config overrides
             fail(error.format_message(), status=2)
         except ClinieError as error:
             fail(str(error))
@@ -58,7 +58,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             problem, file = error.strerror or type(error).__name__, error.filename or "A file"
             fail(str(ClinieError("CIE500", problem=problem, file=file)))
         except Exception as error:
-            # The message of an unforeseen error may quote what was being read; kind and place cannot.
+            # The message of an unexpected error may quote a note; its type and place cannot.
             frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
             places = "\n".join(f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
             fail(f"{ClinieError('CIE501', kind=type(error).__name__)}\n{places}")
@@ -70,22 +70,22 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _is_main() -> bool:
-    """Whether this is the thread that signals can be handled in."""
+    """Whether this is the main thread, which alone can handle signals."""
     return threading.current_thread() is threading.main_thread()
 
 
 def fail(message: str, status: int = 1) -> NoReturn:
-    """End.
+    """Print a message and exit.
 
-    message (str): What is printed.
-    status (int): What the command ends with.
+    message (str): The message.
+    status (int): The exit status.
     """
     typer.echo(message, err=True)
     raise typer.Exit(status)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
-    """Print our own warnings plainly. Others may quote a note, as spaCy's W030 does: kind, code and place must do."""
+    """Print our own warnings. Others, such as spaCy's W030, may quote a note: print only their type, code and place."""
     if issubclass(category, ClinieWarning):
         typer.echo(str(message), err=True)
     else:

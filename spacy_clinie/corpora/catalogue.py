@@ -1,4 +1,4 @@
-"""The corpora that are known by name, and the formats in which anything else can be read."""
+"""The known corpora, and the formats of all others."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from ..errors import ClinieError
 from ..formats import bioc, brat, docbin, i2b2, jsonl, marked_text, phee, pubtator, radgraph
 from ..formats.source import SourcedNote
 
-AGREEMENT = "under a data use agreement, to be brought by the user"
+AGREEMENT = "under a data use agreement: get it from its provider"
 
 
 @dataclass(frozen=True)
 class Format:
-    """A raw format.
+    """A file format.
 
     name (str): Its name on the command line.
-    description (str): What it looks like on disk.
-    read (Callable): Reads notes from a path, and counts in a report what cannot be used.
-    write (Callable | None): Writes notes to a path; None if there is no need to.
-    suffixes (tuple[str, ...]): Of the files that hold many notes, if the format has such.
+    description (str): The files of the format.
+    read (Callable): Reads notes from a path, and counts problems in a report.
+    write (Callable | None): Writes notes to a path; None if not supported.
+    suffixes (tuple[str, ...]): Suffixes of files with many notes; empty if a file holds one.
     """
 
     name: str
@@ -39,13 +39,13 @@ class Corpus:
     description (str): One sentence.
     format (str): Name of its format.
     schema (str): Name of its schema.
-    split (str): How it is divided, in words; `splits.assign_splits` does it.
-    licence (str): Under what terms it can be had.
-    group (str | None): Regular expression that finds in a note's id what notes of one origin share.
-    pairwise (tuple[str, ...]): Types of brat's `*` lines that stand for a relation between every two members.
-    folder (str): Name that its folder usually has; that of the corpus if empty.
-    repository (str): Where it can be fetched; empty if it cannot.
-    commit (str): The state for which the figures hold.
+    split (str): A description of its split; `splits.assign_splits` makes it.
+    licence (str): The licence.
+    group (str | None): Regular expression for the part of a note id that related notes share.
+    pairwise (tuple[str, ...]): Types of brat's `*` lines to read as a relation between every two members.
+    folder (str): Usual name of its folder; the name of the corpus if empty.
+    repository (str): URL of its repository; empty if it is not public.
+    commit (str): The commit for which the figures hold.
     """
 
     name: str
@@ -61,10 +61,10 @@ class Corpus:
     commit: str = ""
 
     def locate(self, path: Path) -> Path:
-        """Find the corpus in a folder: the folder itself, or one of the usual name inside it.
+        """Find the corpus in a folder: a subfolder with the usual name, or the folder itself.
 
-        path (Path): What the user named.
-        RETURNS (Path): Where to read.
+        path (Path): The path from the user.
+        RETURNS (Path): The path to read.
         """
         inside = Path(path) / (self.folder or self.name)
         return inside if inside.is_dir() else Path(path)
@@ -73,10 +73,12 @@ class Corpus:
 FORMATS = {
     known.name: known
     for known in (
-        Format("jsonl", "one JSON object a line, the format of this package", jsonl.read, jsonl.write, jsonl.SUFFIXES),
+        Format(
+            "jsonl", "one JSON object per line, the format of this package", jsonl.read, jsonl.write, jsonl.SUFFIXES
+        ),
         Format(
             "docbin",
-            ".spacy files, also with relations of spacy-llm or rel_component",
+            ".spacy files, also with relations from spacy-llm or rel_component",
             docbin.read,
             docbin.write,
             docbin.SUFFIXES,
@@ -85,17 +87,17 @@ FORMATS = {
         Format("i2b2", ".txt, .con, .rel and .ast files of the 2010 challenge", i2b2.read, i2b2.write),
         Format(
             "radgraph-json",
-            "JSON files of token indexes, as RadGraph's",
+            "JSON files with token indexes, as in RadGraph",
             radgraph.read,
             radgraph.write,
             radgraph.SUFFIXES,
         ),
-        Format("phee-json", "JSON lines of nested events, as PHEE's", phee.read, phee.write, phee.SUFFIXES),
+        Format("phee-json", "JSON lines with nested events, as in PHEE", phee.read, phee.write, phee.SUFFIXES),
         Format(
             "pubtator", "title, abstract and tab-separated mentions", pubtator.read, pubtator.write, pubtator.SUFFIXES
         ),
         Format("bioc", "BioC as .xml or .json", bioc.read, bioc.write, bioc.SUFFIXES),
-        Format("marked-text", ".txt files with the annotation written into the text", marked_text.read),
+        Format("marked-text", ".txt files with inline annotation", marked_text.read),
     )
 }
 
@@ -107,7 +109,7 @@ CORPORA = {
     for known in (
         Corpus(
             name="maccrobat2020",
-            description="200 case reports with a broad clinical picture: 41 types of concepts, 7 of relations.",
+            description="200 case reports with 41 concept types and 7 relation types.",
             format="brat",
             schema="maccrobat2020",
             split=f"{_RANKED}: 160, 20 and 20 documents",
@@ -117,7 +119,7 @@ CORPORA = {
         ),
         Corpus(
             name="maccrobat2020-coarse",
-            description="The same case reports in the three types of i2b2 2010: problem, treatment and test.",
+            description="The same case reports with the three types of i2b2 2010: problem, treatment and test.",
             format="brat",
             schema="maccrobat2020-coarse",
             split=f"{_RANKED}: 160, 20 and 20 documents",
@@ -128,11 +130,11 @@ CORPORA = {
         ),
         Corpus(
             name="phee",
-            description="4,827 sentences from case reports: drugs, the harm or good they did, who took them and how.",
+            description="4,827 sentences from case reports: drugs, their harm and benefit, patients and dosing.",
             format="phee-json",
             schema="phee",
             split=_OWN_SPLIT,
-            licence="MIT, as its authors declare",
+            licence="MIT, according to its authors",
             repository="https://github.com/ZhaoyueSun/phee-with-chatgpt",
             commit="a90c680b08464e731635eb2d2f2c49be6ad5e3e5",
         ),
@@ -142,7 +144,7 @@ CORPORA = {
             format="brat",
             schema="mtsamples_sdoh",
             split=_OWN_SPLIT,
-            licence="none stated: use it where it lies, do not pass it on",
+            licence="none stated: do not redistribute",
             repository="https://github.com/AndyStevens98/sdoh_extraction",
             commit="ac333c6e254dbb8821fb4c63666dbf99a19d56f0",
         ),
@@ -170,7 +172,7 @@ CORPORA = {
         ),
         Corpus(
             name="bc5cdr",
-            description="1,500 abstracts with chemicals, diseases, and which chemical brings about which disease.",
+            description="1,500 abstracts with chemicals, diseases, and which chemical induces which disease.",
             format="pubtator",
             schema="bc5cdr",
             split=_OWN_SPLIT,
@@ -180,18 +182,18 @@ CORPORA = {
         ),
         Corpus(
             name="i2b2_2010",
-            description="2010 i2b2/VA challenge: problems, treatments, tests and how they relate.",
+            description="2010 i2b2/VA challenge: problems, treatments, tests and their relations.",
             format="i2b2",
             schema="i2b2_2010",
-            split="by its folders if they are named so, else " + _RANKED,
+            split="by folder names if they tell it, otherwise " + _RANKED,
             licence=AGREEMENT,
         ),
         Corpus(
             name="n2c2_2018",
-            description="2018 n2c2 track 2: drugs, how they are taken, why, and the harm they did.",
+            description="2018 n2c2 track 2: drugs with dosing, reasons and adverse events.",
             format="brat",
             schema="n2c2_2018",
-            split="by its folders if they are named so, a tenth of train as dev",
+            split="by folder names, a tenth of train as dev",
             licence=AGREEMENT,
         ),
         Corpus(
@@ -212,7 +214,7 @@ CORPORA = {
         ),
         Corpus(
             name="synthetic",
-            description="The invented notes that come with this package, or notes of yours in the same markup.",
+            description="The synthetic notes of this package, or your own notes in the same markup.",
             format="marked-text",
             schema="synthetic",
             split=_OWN_SPLIT,
@@ -223,11 +225,11 @@ CORPORA = {
 
 
 def resolve(name: str) -> tuple[Corpus | None, Format]:
-    """Find a corpus or a format by name. Where both had the same name, the corpus would be meant.
+    """Find a corpus or a format by name. Corpora take precedence.
 
     name (str): The name.
     RETURNS (tuple[Corpus | None, Format]): The corpus, if it is one, and the format.
-    RAISES (ClinieError): CIE254 if it is neither.
+    RAISES (ClinieError): CIE254 for an unknown name.
     """
     corpus = CORPORA.get(name)
     raw = FORMATS.get(corpus.format if corpus else name)
@@ -240,10 +242,10 @@ def read_corpus(name: str, path: Path, report: Report) -> Iterator[SourcedNote]:
     """Read an annotated corpus in its own types.
 
     name (str): Name of a corpus or a format.
-    path (Path): Its folder, a folder with a folder of that name, or a file.
-    report (Report): Counts what cannot be used.
-    RETURNS (Iterator[SourcedNote]): Its notes.
-    RAISES (ClinieError): CIE254, and what the reader of the format raises.
+    path (Path): Its folder, the parent of its folder, or a file.
+    report (Report): Counts what cannot be read.
+    RETURNS (Iterator[SourcedNote]): The notes.
+    RAISES (ClinieError): CIE254 for an unknown name, and the errors of the reader.
     """
     corpus, raw = resolve(name)
     if corpus is None:

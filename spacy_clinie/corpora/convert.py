@@ -1,4 +1,4 @@
-"""Turn a raw corpus into Docs, with a report of everything that was and was not carried over."""
+"""Converts a corpus to Docs or JSONL, with a report of everything that was lost or changed."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -26,20 +26,19 @@ SPACY, JSONL = ".spacy", ".jsonl"
 def convert(
     corpus: str, source: Path, target: Path, schema: str | Path | None = None, split: str | None = None
 ) -> Report:
-    """Read a corpus, put it into the types of a schema, and write it with a report beside it.
+    """Read a corpus, map it to the types of a schema, and write it with a report beside it.
 
     corpus (str): Name of a corpus or of a format.
-    source (Path): Where it lies.
+    source (Path): The path of the corpus.
     target (Path): A file that ends in `.spacy` (a DocBin) or `.jsonl`. The report is written beside it, see
-        `report_path`. Both are written whole or not at all.
-    schema (str | Path | None): Name or file of a schema; that of the corpus if None. A format has none, and then
+        `report_path`. Both files are written atomically.
+    schema (str | Path | None): Name or file of a schema; None for the schema of the corpus. A format has no schema and
         keeps all types.
-    split (str | None): Only the notes of that split: `train`, `dev`, `test` or another name that folders can have
-        for them, such as `validation`. Remarks on files that hold notes of other splits alone are left
-        out of the report.
+    split (str | None): Convert only this split: `train`, `dev`, `test`, or another folder name for one of them, such as
+        `validation`. The report then leaves out remarks on files that only have notes of other splits.
     RETURNS (Report): The report.
-    RAISES (ClinieError): CIE254 for an unknown name, CIE255 for another kind of target, CIE256 for an unknown split,
-        CIE434 for a target that is the input or would be read with it, and what readers and schemas raise.
+    RAISES (ClinieError): CIE254 for an unknown name, CIE255 for an invalid suffix of the target, CIE256 for an unknown
+        split, CIE434 for a target that is the input or would be read with it, and the errors of readers and schemas.
     """
     source, target = Path(source), Path(target)
     if target.suffix.lower() not in (SPACY, JSONL):
@@ -54,7 +53,7 @@ def convert(
         found = read_corpus(corpus, source, report)
     else:
         found = iter(_read_split(corpus, source, report, split, known.group if known else None))
-    notes = ((_typed(sourced, types, report), sourced) for sourced in found)
+    notes = ((_apply_schema(sourced, types, report), sourced) for sourced in found)
     if target.suffix.lower() == SPACY:
         docbin.save(_docs(notes, report), target)
     else:
@@ -65,8 +64,7 @@ def convert(
 
 
 def report_path(target: Path) -> Path:
-    """Where the report on a converted corpus is written: `x.report.json` beside `x.spacy`, `x.jsonl.report.json`
-    beside `x.jsonl`.
+    """The path of the report on a converted corpus: `x.report.json` for `x.spacy`, `x.jsonl.report.json` for `x.jsonl`.
 
     target (Path): The converted corpus.
     RETURNS (Path): The file.
@@ -75,8 +73,8 @@ def report_path(target: Path) -> Path:
     return stem.with_name(f"{stem.name}.report.json")
 
 
-class _Remembering(Report):
-    """A report that also remembers every remark by itself, for it is only known later which are wanted."""
+class _RecordingReport(Report):
+    """A report that also records single remarks, because the wanted ones are only known later."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,16 +86,16 @@ class _Remembering(Report):
 
 
 def _read_split(corpus: str, source: Path, report: Report, split: str, group: str | None) -> list[SourcedNote]:
-    """The notes of a split, and in the report what was remarked on their files and on files without notes."""
-    remembering = _Remembering()
-    found = list(read_corpus(corpus, source, remembering))
+    """The notes of a split. The report gets the remarks on their files and on files without notes."""
+    recording = _RecordingReport()
+    found = list(read_corpus(corpus, source, recording))
     splits = assign_splits(((sourced.note.id, sourced.split) for sourced in found), group)
     name = SPLITS.get(split.lower(), split)
     if name not in splits.values():
         raise ClinieError("CIE256", split=split, path=source.name, splits=", ".join(sorted(set(splits.values()))))
     wanted = [sourced for sourced in found if splits.get(sourced.note.id) == name]
     other = _stems(found) - _stems(wanted)
-    for kind, reason, file, line, count in remembering.calls:
+    for kind, reason, file, line, count in recording.calls:
         if Path(file).with_suffix("") not in other:
             report._remark(kind, reason, file, line, count)
     for sourced in found:
@@ -109,11 +107,11 @@ def _read_split(corpus: str, source: Path, report: Report, split: str, group: st
 
 
 def _stems(found: list[SourcedNote]) -> set[Path]:
-    """The files of notes, without suffix, for a note may consist of several files."""
+    """The files of notes, without suffixes, because a note may have several files."""
     return {file.with_suffix("") for sourced in found for file in (sourced.file, *sourced.other_files)}
 
 
-def _typed(sourced: SourcedNote, types: Schema | None, report: Report) -> Note:
+def _apply_schema(sourced: SourcedNote, types: Schema | None, report: Report) -> Note:
     note = sourced.note
     if types:
         note = types.apply(note, report, sourced.file, sourced.lines, sourced.relation_locations)

@@ -1,4 +1,4 @@
-"""Readers for `spacy train`: a corpus that names its schema, a part of it drawn by seed, and a mix of several."""
+"""Readers for `spacy train`: a corpus with a schema, a random sample of it, and a mix of corpora."""
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,22 +28,22 @@ def corpus(
     limit: int = 0,
     seed: int = 0,
 ) -> Callable[[Language], Iterator[Example]]:
-    """Docs as `convert` writes them. Registered as `spacy_clinie.Corpus.v1`.
+    """Read Docs from `convert`. Registered as `spacy_clinie.Corpus.v1`.
 
-    path (Path): A `.spacy` file, or a folder of such.
-    label_schema (Optional[Union[str, Path]]): Name or file of the schema that every Doc is to be read with; None for
-        the one of the component.
-    apart_from (Optional[Path]): A `.spacy` file, or a folder of such, that is tested on: Docs that share text with one
-        of its Docs are left out, with a warning (CIE469).
-    limit (int): How many Docs are drawn; 0 for all. More contain the fewer that the same seed draws.
-    seed (int): Another seed draws others.
-    RETURNS (Callable[[Language], Iterator[Example]]): A reader. It raises CIE200 or CIE201 where there is no such file,
-        and CIE439 for a damaged one.
+    path (Path): A `.spacy` file, or a folder of such files.
+    label_schema (Optional[Union[str, Path]]): Name or file of the schema of the Docs; None for the schema of the
+        component.
+    apart_from (Optional[Path]): A `.spacy` file with evaluation data, or a folder of such files. Docs that share text
+        with it are left out, with a warning (CIE469).
+    limit (int): Number of Docs to sample; 0 for all. A larger sample with the same seed contains the smaller ones.
+    seed (int): Seed of the sample.
+    RETURNS (Callable[[Language], Iterator[Example]]): A reader. It raises CIE200 or CIE201 for a missing file, and
+        CIE439 for a damaged one.
     RAISES (ClinieError): CIE307 for a limit below 0.
     """
     if limit < 0:
         raise ClinieError("CIE307", setting="limit", value=limit, choices="at least 0")
-    # A file is named in full: a pipeline may be used from another folder.
+    # An absolute path, because a pipeline may be used from another folder.
     named = (
         None
         if label_schema is None
@@ -61,7 +61,7 @@ def corpus(
             drawn = ranked([str(doc.user_data.get(ID_KEY, i)) for i, doc in enumerate(docs)], seed)
             docs = [docs[i] for i in sorted(drawn[:limit])]
         for doc in docs:
-            # Not nlp.make_doc: it refuses notes of more than nlp.max_length characters.
+            # Not nlp.make_doc, which refuses texts longer than nlp.max_length.
             predicted = nlp.tokenizer(doc.text)
             if named is not None:
                 predicted.user_data[SCHEMA_KEY] = doc.user_data[SCHEMA_KEY] = named
@@ -73,14 +73,14 @@ def corpus(
 def mixed(
     *, corpora: dict[str, Any], weights: Optional[dict[str, float]] = None, seed: int = 0
 ) -> Callable[[Language], Iterator[Example]]:
-    """Several corpora in one, shuffled. Registered as `spacy_clinie.Mixed.v1`.
+    """Mix and shuffle several corpora. Registered as `spacy_clinie.Mixed.v1`.
 
     corpora (dict[str, Callable[[Language], Iterable[Example]]]): Readers by name.
-    weights (Optional[dict[str, float]]): How often each Doc of a corpus is seen, 1.0 where nothing is said: 0.5 draws
-        half of them (one at least), 2.5 takes all of them twice and half of them once more.
-    seed (int): Another seed draws others and orders them otherwise.
+    weights (Optional[dict[str, float]]): How often to use each Doc of a corpus, by default 1.0. With 0.5, half of the
+        Docs are sampled (at least one); with 2.5, all are used twice and half of them once more.
+    seed (int): Seed of samples and order.
     RETURNS (Callable[[Language], Iterator[Example]]): A reader.
-    RAISES (ClinieError): CIE468 for a weight of no corpus, or one that is not above 0; CIE473 for what is no reader.
+    RAISES (ClinieError): CIE468 for a weight that is not above 0 or belongs to no corpus; CIE473 for an invalid reader.
     """
     shares: Mapping[str, float] = weights or {}
     for name, reader in corpora.items():
@@ -104,7 +104,7 @@ def mixed(
     return read
 
 
-# A file, when it was written, and its size.
+# A file, its modification time and its size.
 _Stamp = tuple[Path, int, int]
 
 
@@ -126,7 +126,7 @@ def _docs(files: Iterable[_Stamp], vocab: Vocab) -> list[Doc]:
 
 @functools.lru_cache(maxsize=64)
 def _shared(files: tuple[_Stamp, ...], others: tuple[_Stamp, ...]) -> frozenset[int]:
-    """Indexes of the Docs that share text with others. It is kept: to find them takes longer than to read the Docs, and
-    spaCy reads a corpus several times before the first step of training, and once for each pass."""
+    """Indexes of the Docs that share text with others. Cached, because this takes longer than reading the Docs, and
+    spaCy reads a corpus several times before training and once per epoch."""
     texts, other_texts = ((doc.text for doc in _docs(part, Vocab())) for part in (files, others))
     return frozenset(overlapping(texts, other_texts))

@@ -1,7 +1,7 @@
-"""Which notes are for training, for development and for testing, always in the same way.
+"""Reproducible splits into train, dev and test, samples, and texts shared between corpora.
 
-Where a corpus has no split of its own, notes are ranked by the SHA-256 of their ids. That is as good as shuffling, and
-depends neither on the order of the files nor on any version of a random number generator.
+A corpus without a split of its own is ranked by the SHA-256 of the note ids. This works like shuffling, but does not
+depend on the order of files or the version of a random number generator.
 """
 
 import hashlib
@@ -11,25 +11,25 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ..doc.note import Note
 
-# Words in a row that make two texts one document. Sentences of the open corpora share fewer by chance. A text of fewer
-# words than the second number says nothing that another may not say as well.
+# Texts that share this many words in a row overlap; sentences of the open corpora share fewer by chance. Texts with
+# fewer words than the second number are ignored.
 SHARED_WORDS, FEWEST_WORDS = 12, 6
-# What stands in more texts than this is a header or a disclaimer, unless it is half of a text.
+# Passages in more texts than this are boilerplate, such as headers, unless they make up half of a text.
 SEVERAL, _PART = 3, 0.5
 
 
 def assign_splits(notes: Iterable[tuple[str, str | None]], group: str | None = None) -> dict[str, str]:
-    """Assign every note of a corpus to a split.
+    """Assign the notes of a corpus to splits.
 
-    Files and folders named train, dev or test decide if there are such; where they say train and test only, a tenth
-    of the training notes becomes dev. Otherwise 80 % are for training, 10 % each for development and testing. Of three
-    notes or groups and more, each split gets one at least.
+    Files and folders named train, dev or test decide. If there are only train and test, a tenth of train becomes dev.
+    Without such names, 80 % are train and 10 % each dev and test. With three or more notes or groups, every split gets
+    at least one.
 
-    notes (Iterable[tuple[str, str | None]]): Id of each note, and its split as the layout of the files tells.
-    group (str | None): Regular expression that finds in an id what notes that belong together share, such as the
-        number of a trial; they are never divided between splits. None if every note stands for itself.
-    RETURNS (dict[str, str]): `train`, `dev` or `test` by id. A note on which the layout is silent, while it speaks of
-        others, is in no split.
+    notes (Iterable[tuple[str, str | None]]): Id of each note, and its split from file or folder names.
+    group (str | None): Regular expression for the part of an id that related notes share, such as the number of a
+        trial. Related notes are never split. None if all notes are independent.
+    RETURNS (dict[str, str]): `train`, `dev` or `test` by id. If only some notes have a split from names, the others
+        have none.
     """
     layout = dict(notes)
     given = {note_id: split for note_id, split in layout.items() if split is not None}
@@ -42,11 +42,11 @@ def assign_splits(notes: Iterable[tuple[str, str | None]], group: str | None = N
 
 
 def sample(notes: Sequence[Note], k: int, seed: int = 0) -> list[Note]:
-    """Draw notes, for few-shot training. The same seed gives the same notes, and more of them contain the fewer.
+    """Sample notes for few-shot training. A larger sample with the same seed contains the smaller ones.
 
     notes (Sequence[Note]): The notes.
-    k (int): How many; all of them if there are not that many.
-    seed (int): Another seed gives another sample.
+    k (int): Sample size. If there are fewer notes, all are returned.
+    seed (int): Seed of the sample.
     RETURNS (list[Note]): In the order of `notes`.
     """
     drawn = {id(note) for note in shuffled(notes, seed)[: max(k, 0)]}
@@ -54,44 +54,45 @@ def sample(notes: Sequence[Note], k: int, seed: int = 0) -> list[Note]:
 
 
 def shuffled(notes: Sequence[Note], seed: int) -> list[Note]:
-    """Notes in another order, always the same for a seed.
+    """Shuffle notes reproducibly.
 
     notes (Sequence[Note]): The notes.
-    seed (int): Another seed gives another order.
-    RETURNS (list[Note]): All of them.
+    seed (int): Seed of the order.
+    RETURNS (list[Note]): All notes.
     """
     return [notes[i] for i in ranked([note.id for note in notes], seed)]
 
 
 def ranked(ids: Sequence[str], seed: int) -> list[int]:
-    """Indexes of notes in an order that a seed and their ids decide.
+    """Rank notes by a hash of seed and id.
 
     ids (Sequence[str]): Ids of notes.
-    seed (int): Another seed gives another order.
+    seed (int): Seed of the order.
     RETURNS (list[int]): All indexes.
     """
     return sorted(range(len(ids)), key=lambda i: _digest(f"{seed}:{ids[i]}"))
 
 
 def overlapping(texts: Iterable[str], others: Iterable[str]) -> list[int]:
-    """Find texts that other texts repeat at least in part: what one corpus trains on, another may test.
+    """Find texts that overlap with other texts, such as training data of one corpus with test data of another.
+
+    Two texts overlap if they share `SHARED_WORDS` words in a row or, if one has fewer words (but at least
+    `FEWEST_WORDS`), if the other contains all of it. Passages that more than `SEVERAL` of the texts share, such as
+    headers, count only if they make up at least half of a text. Case and punctuation are ignored.
 
     texts (Iterable[str]): Texts.
     others (Iterable[str]): Other texts.
-    RETURNS (list[int]): Indexes of the texts that share `SHARED_WORDS` words in a row with one of the others. Where one
-        of the two has fewer, but at least `FEWEST_WORDS`, all of it stands in the other. What more than `SEVERAL` of
-        the texts have, as headers of notes, counts only where it is half of a text and more. Capitals and the signs
-        between words make no difference.
+    RETURNS (list[int]): Indexes of the overlapping texts.
     """
     return overlapping_and_boilerplate(texts, others)[0]
 
 
 def overlapping_and_boilerplate(texts: Iterable[str], others: Iterable[str]) -> tuple[list[int], list[int]]:
-    """The same, and the texts that share with the others only what counts as a header.
+    """Find overlapping texts, and texts that share only boilerplate with others. See `overlapping`.
 
     texts (Iterable[str]): Texts.
     others (Iterable[str]): Other texts.
-    RETURNS (tuple[list[int], list[int]]): What `overlapping` gives, and the indexes of further texts.
+    RETURNS (tuple[list[int], list[int]]): Indexes of the overlapping texts, and of those that share only boilerplate.
     """
     words = [_words(text) for text in texts]
     short: dict[int, dict[tuple[str, ...], list[int]]] = {}
@@ -124,7 +125,7 @@ def _runs(words: list[str], length: int) -> set[tuple[str, ...]]:
 
 
 def _covered(words: list[str], runs: set[tuple[str, ...]]) -> int:
-    """How many words of a text stand in some of the runs."""
+    """The number of words of a text that are part of a run."""
     places: set[int] = set()
     for length in set(map(len, runs)):
         for i in range(len(words) - length + 1):
@@ -134,7 +135,7 @@ def _covered(words: list[str], runs: set[tuple[str, ...]]) -> int:
 
 
 def _shares(ids: Sequence[str], group: str | None, shares: Mapping[str, float]) -> dict[str, str]:
-    """Give each split its share of the groups, by rank; the last split gets what is left."""
+    """Assign groups to splits by rank. The last split gets the rest."""
     groups: dict[str, list[str]] = {}
     for note_id in ids:
         found = re.search(group, note_id) if group else None

@@ -1,4 +1,4 @@
-"""From Docs to other shapes and back: plain notes, spacy-llm's relations, rel_component's."""
+"""Converts Docs to notes and back, and their relations to the formats of spacy-llm and rel_component."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Optional
@@ -13,13 +13,13 @@ from .relations import get_relations, has_relations, relation_indexes, set_relat
 
 
 def doc_from_note(make_doc: Callable[[str], Doc], note: Note) -> tuple[Doc, list[Concept]]:
-    """Put a note on a Doc. A concept whose ends are not token boundaries is snapped outward; its exact offsets are
-    kept beside it.
+    """Convert a note to a Doc. A concept that does not match token boundaries is extended to them, and its exact
+    offsets are kept.
 
     make_doc (Callable[[str], Doc]): A tokenizer, or `nlp.make_doc`.
     note (Note): The note.
-    RETURNS (tuple[Doc, list[Concept]]): The Doc, and the concepts that were snapped.
-    RAISES (ClinieError): CIE002 if the tokenizer changes the text, CIE004 to CIE006 if the note is not sound.
+    RETURNS (tuple[Doc, list[Concept]]): The Doc, and the extended concepts.
+    RAISES (ClinieError): CIE002 if the tokenizer changes the text, CIE004 to CIE006 for an invalid note.
     """
     note.check()
     doc = make_doc(note.text)
@@ -49,11 +49,11 @@ def doc_from_note(make_doc: Callable[[str], Doc], note: Note) -> tuple[Doc, list
 
 
 def note_from_doc(doc: Doc, note_id: str = "", *, entities: bool = False) -> Note:
-    """Read a note off a Doc, with the exact offsets of concepts that were snapped to tokens.
+    """Convert a Doc to a note, with the exact offsets of concepts that were extended to tokens.
 
     doc (Doc): The Doc.
-    note_id (str): The id, if the Doc does not carry one.
-    entities (bool): Also those that other components wrote to `doc.ents`, and that are none of ours.
+    note_id (str): The id, if the Doc has none.
+    entities (bool): Whether to include entities that other components wrote to `doc.ents`.
     RETURNS (Note): Text, concepts and relations.
     """
     spans = get_spans(doc)
@@ -88,7 +88,7 @@ def note_from_doc(doc: Doc, note_id: str = "", *, entities: bool = False) -> Not
                 ends.append(note.concepts[end].id)
                 continue
             if end not in detached:
-                # The concept was taken off the Doc after the relation was set: give the relation its end back.
+                # The concept was removed from the Doc after the relation was set: restore it for the relation.
                 detached[end] = _free(taken)
                 span = cover(doc, end[0], end[1])
                 note.concepts.append(Concept(detached[end], span.start_char, span.end_char, end[2]))
@@ -98,7 +98,7 @@ def note_from_doc(doc: Doc, note_id: str = "", *, entities: bool = False) -> Not
 
 
 def _attributes(link: str, detail: Mapping[str, Any]) -> dict[str, str]:
-    """A concept's attributes; what an entity linker found and how a language model's mention was placed are some."""
+    """The attributes of a concept, with the id from an entity linker and the status from a language model."""
     linked = {"kb_id": link} if link not in ("", EntityLinker.NIL) else {}
     if "status" in detail:
         linked["status"] = str(detail["status"])
@@ -106,7 +106,7 @@ def _attributes(link: str, detail: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _free(taken: set[str]) -> str:
-    """An id that no concept has; it is taken then."""
+    """Take a free concept id."""
     number = len(taken) + 1
     while f"C{number}" in taken:
         number += 1
@@ -115,11 +115,11 @@ def _free(taken: set[str]) -> str:
 
 
 def to_spacy_llm(doc: Doc) -> tuple[list[Any], int]:
-    """The relations in spacy-llm's shape. Needs spacy-llm.
+    """Convert relations to the format of spacy-llm, which must be installed.
 
     doc (Doc): The Doc.
-    RETURNS (tuple[list[RelationItem], int]): The items, and how many relations have none because an end of theirs
-        is not among the flat `doc.ents`.
+    RETURNS (tuple[list[RelationItem], int]): The items, and the number of relations left out because an end is not in
+        `doc.ents`.
     """
     from spacy_llm.tasks.rel import RelationItem
 
@@ -133,14 +133,13 @@ def to_spacy_llm(doc: Doc) -> tuple[list[Any], int]:
 
 
 def to_rel_component(doc: Doc, labels: Optional[Sequence[str]] = None) -> dict[tuple[int, int], dict[str, float]]:
-    """The relations in the shape of spaCy's rel_component tutorial project: every ordered pair of entities has a
-    score for every label.
+    """Convert relations to the format of spaCy's rel_component tutorial project: a score for every label and ordered
+    pair of entities.
 
     doc (Doc): The Doc.
     labels (Optional[Sequence[str]]): All labels; those that occur if None.
-    RETURNS (dict[tuple[int, int], dict[str, float]]): Start tokens of head and tail, then score by label. A relation
-        without a score counts as 1.0. Relations whose concepts begin on the same token share an entry, for the shape
-        tells them apart no further.
+    RETURNS (dict[tuple[int, int], dict[str, float]]): Scores by label, for start tokens of head and tail. A relation
+        without a score gets 1.0. Relations whose concepts start at the same tokens share an entry.
     """
     relations = get_relations(doc)
     names = list(labels) if labels is not None else sorted({rel.label for rel in relations})

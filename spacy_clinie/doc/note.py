@@ -1,7 +1,7 @@
 """A note as plain data: text, concepts and relations by character offsets.
 
-This is what a raw corpus is read into, what JSONL holds and what is scored. It knows nothing of tokens:
-`annotation` carries it on a spaCy Doc.
+Readers of corpora make notes, JSONL holds them and scoring compares them. They have no tokens; `interchange` converts
+them to spaCy Docs and back.
 """
 
 import json
@@ -22,16 +22,16 @@ EXPECTED = {
 
 @dataclass
 class Concept:
-    """A typed stretch of text.
+    """A typed span of text.
 
     id (str): Unique within the note.
     start (int): First character.
     end (int): One past the last character.
     label (str): Concept type.
     score (Optional[float]): Confidence from 0 to 1; None for gold.
-    fragments (list[tuple[int, int]]): The parts of a discontinuous concept in characters, in text order;
-        empty if it is in one piece. `start` and `end` are then their hull.
-    attributes (dict[str, str]): Further values, such as an assertion.
+    fragments (list[tuple[int, int]]): The parts of a discontinuous concept in characters, in text order. `start` and
+        `end` enclose them. Empty for a continuous concept.
+    attributes (dict[str, str]): Other values, such as an assertion.
     """
 
     id: str
@@ -48,12 +48,12 @@ class Concept:
 
     @classmethod
     def from_dict(cls, record: Any, default: str) -> "Concept":
-        """Read one of the concepts that `Note.to_dict` wrote.
+        """Make a concept from the output of `Note.to_dict`.
 
-        record (Any): What stands in JSON, of whatever kind.
-        default (str): The id, if there is none.
-        RETURNS (Concept): The concept, not yet checked against a text. A score that is no number is nan.
-        RAISES (ValueError): If it is not one; the message names the key, without its value.
+        record (Any): The JSON value, of any type.
+        default (str): The id, if it is missing.
+        RETURNS (Concept): The concept, not yet checked against a text. A score that is not a number becomes nan.
+        RAISES (ValueError): If the record is invalid. The message names the key, without its value.
         """
         record = _object(record)
         fragments = record.get("fragments") or []
@@ -74,8 +74,8 @@ class Concept:
 class Relation:
     """A typed, directed relation between two concepts of a note.
 
-    head (str): Id of the concept it starts from.
-    tail (str): Id of the concept it points to.
+    head (str): Id of the first concept.
+    tail (str): Id of the second concept.
     label (str): Relation type.
     score (Optional[float]): Confidence from 0 to 1; None for gold.
     """
@@ -87,11 +87,11 @@ class Relation:
 
     @classmethod
     def from_dict(cls, record: Any) -> "Relation":
-        """Read one of the relations that `Note.to_dict` wrote.
+        """Make a relation from the output of `Note.to_dict`.
 
-        record (Any): What stands in JSON, of whatever kind.
-        RETURNS (Relation): The relation, not yet checked against concepts. A score that is no number is nan.
-        RAISES (ValueError): If it is not one; the message names the key, without its value.
+        record (Any): The JSON value, of any type.
+        RETURNS (Relation): The relation, not yet checked against concepts. A score that is not a number becomes nan.
+        RAISES (ValueError): If the record is invalid. The message names the key, without its value.
         """
         record = _object(record)
         return cls(_id(record, "head"), _id(record, "tail"), _string(record, "label"), _score(record))
@@ -103,9 +103,9 @@ class Note:
 
     id (str): Unique within a corpus.
     text (str): The text, unchanged.
-    concepts (list[Concept]): In any order; overlaps allowed.
+    concepts (list[Concept]): In any order; overlaps are allowed.
     relations (list[Relation]): Between ids of `concepts`.
-    relations_known (bool): Whether somebody looked for relations. Nothing is learnt of those where nobody did.
+    relations_known (bool): Whether relations were annotated. If not, training and scoring of relations skip the note.
     """
 
     id: str
@@ -116,13 +116,14 @@ class Note:
 
     @property
     def relations_unknown(self) -> bool:
-        """Whether it says nothing about relations, not even that there are none."""
+        """Whether the note has no relation annotation, not even that there are no relations."""
         return not (self.relations_known or self.relations)
 
     def check(self) -> None:
-        """Raise for what no reader can mend: offsets outside the text, and relations to missing concepts.
+        """Validate the note.
 
-        RAISES (ClinieError): CIE004, CIE005, CIE006.
+        RAISES (ClinieError): CIE004 for offsets outside the text, CIE005 for a duplicate concept id, CIE006 for a
+            relation to a missing concept.
         """
         ids = set()
         for concept in self.concepts:
@@ -137,7 +138,11 @@ class Note:
                 )
             if concept.id in ids:
                 raise ClinieError(
-                    "CIE005", kind="concept", note=self.id, problem=f"id {concept.id!r} twice", expected="unique ids"
+                    "CIE005",
+                    kind="concept",
+                    note=self.id,
+                    problem=f"duplicate id {concept.id!r}",
+                    expected="unique ids",
                 )
             ids.add(concept.id)
         for relation in self.relations:
@@ -146,7 +151,7 @@ class Note:
                     raise ClinieError("CIE006", label=relation.label, note=self.id, concept=end)
 
     def to_dict(self) -> dict[str, Any]:
-        """The note as one line of JSONL holds it. Keys without a value are left out, `score` excepted.
+        """The note as one line of JSONL. Keys without a value are left out, except `score`.
 
         RETURNS (dict[str, Any]): JSON-serialisable.
         """
@@ -170,13 +175,13 @@ class Note:
 
     @classmethod
     def from_dict(cls, record: Any, on_problem: Optional[Callable[[str, str], None]] = None) -> "Note":
-        """Read what `to_dict` wrote. `id`s of concepts may be left out; they are then numbered.
+        """Make a note from the output of `to_dict`. Missing ids of concepts are replaced by numbers.
 
         record (Any): One object of a JSONL file.
-        on_problem (Optional[Callable[[str, str], None]]): Told of each concept or relation that is not usable, which
-            is then left out: first `concept` or `relation`, then what is wrong. If None, such an item is an error.
-        RETURNS (Note): The note, not yet checked.
-        RAISES (ClinieError): CIE005 for a missing key or a value of the wrong kind.
+        on_problem (Optional[Callable[[str, str], None]]): Called for each invalid item, which is left out, with its
+            kind (`concept` or `relation`) and the problem. If None, an invalid item is an error.
+        RETURNS (Note): The note, not yet validated.
+        RAISES (ClinieError): CIE005 for a missing key or a value of the wrong type.
         """
         try:
             fields = _object(record)
@@ -207,10 +212,10 @@ class Note:
 
 
 def attributes_of(record: Mapping[str, Any]) -> dict[str, str]:
-    """The attributes of a concept, as any JSON object has them.
+    """Make attributes of a concept from a JSON object.
 
     record (Mapping[str, Any]): Values by name.
-    RETURNS (dict[str, str]): Strings as they are, other values as JSON writes them; null is no value.
+    RETURNS (dict[str, str]): Strings unchanged, other values as JSON. Null values are left out.
     """
     return {
         str(name): value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
@@ -220,11 +225,11 @@ def attributes_of(record: Mapping[str, Any]) -> dict[str, str]:
 
 
 def merge_values(known: str, value: str) -> str:
-    """Several values of one attribute in one.
+    """Merge several values of one attribute.
 
-    known (str): Values, with `|` between them.
-    value (str): Further ones.
-    RETURNS (str): The known ones, and behind them those that are new.
+    known (str): Values, separated by `|`.
+    value (str): More values.
+    RETURNS (str): The known values, followed by the new ones.
     """
     held = f"|{known}|"
     return "|".join([known, *(part for part in dict.fromkeys(value.split("|")) if f"|{part}|" not in held)])
@@ -254,7 +259,7 @@ def _id(record: Mapping[str, Any], key: str, default: str = "") -> str:
     value = record.get(key)
     if value is None:
         value = default
-    # A number is common as an id, and means the same written as text.
+    # Ids are often numbers, which mean the same as text.
     if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
         raise ValueError(f"{key} is missing or not a string")
     return str(value)
@@ -277,7 +282,7 @@ def _score(record: Mapping[str, Any]) -> Optional[float]:
     value = record.get("score")
     if value is None:
         return None
-    # No reason to lose a concept: readers leave such a score out, and count it.
+    # Not a reason to lose a concept: readers remove and count such scores.
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return nan
     try:

@@ -1,6 +1,6 @@
-"""How a Doc carries relations: `doc._.rel` gives and takes them.
+"""Relations of a Doc: `doc._.rel` gets and sets them.
 
-They lie as primitives in `doc.user_data["clinie_rel"]`, so that they survive DocBin, `to_bytes` and
+They are stored as primitives in `doc.user_data["clinie_rel"]`, so that they survive DocBin, `to_bytes` and
 `nlp.pipe(n_process=2)`.
 """
 
@@ -16,20 +16,20 @@ from .concepts import cover, foreign_entities, get_spans
 
 RELATIONS_KEY = "clinie_rel"
 
-# Length of the text that the relations were set on: a Doc cut out of another must not read them by old offsets.
+# Length of the text when relations were set: in a Doc cut from a longer one, their offsets would be wrong.
 LENGTH_KEY = "clinie_length"
-# Where spaCy keeps the value of an extension that is a plain default, as other libraries register `rel`.
+# The key of an extension with a default value, which is how other libraries register `rel`.
 _FOREIGN_KEY: Any = ("._.", "rel", None, None)
 
-# Index of a concept, or first character, one past the last, and label of what is none.
+# Index of a concept; or first character, one past the last, and label of a span that is not a concept.
 End = Union[int, tuple[int, int, str]]
 
 
 class Rel(NamedTuple):
-    """A relation of a Doc, as `doc._.rel` gives it.
+    """A relation of a Doc, as in `doc._.rel`.
 
-    head (Span): The concept it starts from.
-    tail (Span): The concept it points to.
+    head (Span): The first concept.
+    tail (Span): The second concept.
     label (str): Relation type.
     score (Optional[float]): Confidence from 0 to 1; None for gold.
     """
@@ -56,20 +56,19 @@ class Rel(NamedTuple):
 
 
 def has_relations(doc: Doc) -> bool:
-    """Whether anybody said which relations a Doc has, be it none: `doc._.rel` was set.
+    """Whether a Doc has relation annotation: `doc._.rel` was set, even to an empty list.
 
     doc (Doc): The Doc.
-    RETURNS (bool): False where it was not, where the Doc was stored without `user_data`, and where it was cut out of
-        another one.
+    RETURNS (bool): False also for a Doc that was stored without `user_data` or cut from a longer one.
     """
     return relations_fit(doc) and (RELATIONS_KEY in doc.user_data or bool(get_relations(doc)))
 
 
 def get_relations(doc: Doc) -> list[Rel]:
-    """The relations of a Doc; `doc._.rel` gives the same.
+    """Get the relations of a Doc. The same as `doc._.rel`.
 
     doc (Doc): The Doc.
-    RETURNS (list[Rel]): In the order in which they were set.
+    RETURNS (list[Rel]): The relations, in the order in which they were set.
     """
     spans = get_spans(doc)
     found = []
@@ -80,33 +79,32 @@ def get_relations(doc: Doc) -> list[Rel]:
 
 
 def relations_fit(doc: Doc) -> bool:
-    """Whether the relations of a Doc were set on the text that it has. Those of a longer Doc that it was cut out of
-    were not.
+    """Whether the relations of a Doc belong to its text, and not to a longer Doc that it was cut from.
 
     doc (Doc): The Doc.
-    RETURNS (bool): True also where none were set.
+    RETURNS (bool): True also if no relations were set.
     """
     return doc.user_data.get(LENGTH_KEY, _length(doc)) == _length(doc)
 
 
 def relation_indexes(doc: Doc) -> list[tuple[End, End, str, Optional[float]]]:
-    """The relations of a Doc by the places of their ends.
+    """Get the relations of a Doc with indexes in place of spans.
 
     doc (Doc): The Doc.
     RETURNS (list[tuple[End, End, str, Optional[float]]]): Head, tail, label, score. An end is an index into
-        `get_spans(doc)`, or first character, one past the last, and label of what is no concept (any longer).
+        `get_spans(doc)`; or first character, one past the last, and label if the span is not a concept (any longer).
     """
     if not relations_fit(doc):
         warn("CIE007")
         return []
     records = doc.user_data.get(RELATIONS_KEY)
     if records is None:
-        # Set before spacy_clinie was imported, by a library with a plain `rel` of its own.
+        # Set by another library with a `rel` of its own, before spacy_clinie was imported.
         foreign = doc.user_data.get(_FOREIGN_KEY)
         records = _records(doc, foreign) if foreign else []
     if not records:
         return []
-    concepts = _Concepts(doc)
+    concepts = _ConceptIndex(doc)
     return [
         (concepts.end(head, head_at), concepts.end(tail, tail_at), label, score)
         for head, tail, label, score, head_at, tail_at in records
@@ -114,11 +112,11 @@ def relation_indexes(doc: Doc) -> list[tuple[End, End, str, Optional[float]]]:
 
 
 def relation_places(doc: Doc) -> list[tuple[Optional[int], Optional[int], str]]:
-    """The relations of a Doc between its concepts and the entities of other components.
+    """Get the relations between concepts and entities of other components.
 
     doc (Doc): The Doc.
     RETURNS (list[tuple[Optional[int], Optional[int], str]]): Head, tail, label. An end is an index into
-        `get_all_spans(doc)`; None for what is none of these (any longer).
+        `get_all_spans(doc)`; None if the span is not in there (any longer).
     """
     foreign = enumerate(foreign_entities(doc), start=len(get_spans(doc)))
     places: dict[Any, int] = {(ent.start_char, ent.end_char, ent.label_): i for i, ent in foreign}
@@ -130,23 +128,23 @@ def relation_places(doc: Doc) -> list[tuple[Optional[int], Optional[int], str]]:
 
 
 def set_relations(doc: Doc, relations: Any) -> None:
-    """Replace the relations of a Doc; assigning to `doc._.rel` does the same.
+    """Replace the relations of a Doc. The same as assigning to `doc._.rel`.
 
     doc (Doc): The Doc, changed in place.
     relations (Any): A list of `Rel`, of (head, tail, label[, score]) with spans or indexes into
         `get_spans(doc)`, of dictionaries with these keys, or of spacy-llm's RelationItems (indexes into `doc.ents`);
         or rel_component's {(head start token, tail start token): {label: score}}. Scores are numbers or None.
-    RAISES (ClinieError): CIE001 for anything else; the Doc then keeps the relations that it had.
+    RAISES (ClinieError): CIE001 for anything else. The Doc then keeps its relations.
     """
     doc.user_data[RELATIONS_KEY] = _records(doc, relations)
     doc.user_data[LENGTH_KEY] = _length(doc)
-    # Another library may have taken the name since.
+    # Another library may have registered the name in the meantime.
     register_extension()
 
 
 def register_extension() -> None:
-    """Register `doc._.rel`. A plain `rel` of another library is replaced, and what it stored stays readable; one
-    with a getter of its own, or that is a method, is left alone, with a warning."""
+    """Register `doc._.rel`. A `rel` of another library with a default value is replaced, and its values stay readable.
+    One with a getter or method is kept, with a warning (CIE003)."""
     if Doc.has_extension("rel"):
         _, method, getter, _ = Doc.get_extension("rel")
         if getter is get_relations:
@@ -168,8 +166,8 @@ def _length(doc: Doc) -> int:
     return doc[-1].idx + len(doc[-1].text_with_ws) if len(doc) else 0
 
 
-class _Concepts:
-    """The concepts of a Doc, found by what is known of them."""
+class _ConceptIndex:
+    """Finds concepts of a Doc by index, or by offsets, label and id."""
 
     def __init__(self, doc: Doc) -> None:
         self.doc, self.spans = doc, get_spans(doc)
@@ -181,8 +179,8 @@ class _Concepts:
                 self._places.setdefault(known[:parts], i)
 
     def end(self, index: int, at: Sequence[Any]) -> End:
-        """What a stored end refers to: the concept of that index while it fits, otherwise one of the same place and
-        label, otherwise one of the same place."""
+        """Resolve a stored end: the concept at that index if it still matches, otherwise one with the same offsets and
+        label, otherwise one with the same offsets."""
         known = tuple(at)
         if 0 <= index < len(self.spans):
             span = self.spans[index]
@@ -212,7 +210,9 @@ class _Concepts:
             kind = type(value).__name__
             raise ClinieError("CIE001", index=number, problem=f"a {kind} is neither a span nor an index") from None
         if not 0 <= place < len(self.spans):
-            raise ClinieError("CIE001", index=number, problem=f"an index is none of {len(self.spans)} concepts")
+            raise ClinieError(
+                "CIE001", index=number, problem=f"index {place} is out of range for {len(self.spans)} concepts"
+            )
         span = self.spans[place]
         return place, [span.start_char, span.end_char, span.label_]
 
@@ -223,17 +223,17 @@ class _Concepts:
 
 
 def _records(doc: Doc, relations: Any) -> list[list[Any]]:
-    """What `set_relations` takes, as the primitives that it stores."""
-    concepts = _Concepts(doc)
+    """The relations as stored primitives."""
+    concepts = _ConceptIndex(doc)
     if isinstance(relations, Mapping):
         relations = _from_rel_component([*doc.ents, *concepts.spans], relations)
     elif isinstance(relations, str) or not isinstance(relations, Iterable):
-        raise ClinieError("CIE001", index=0, problem=f"a {type(relations).__name__} is no list")
+        raise ClinieError("CIE001", index=0, problem=f"a {type(relations).__name__} is not a list")
     records = []
     for i, relation in enumerate(relations):
         head, tail, label, score = _parts(doc, i, relation)
         if not isinstance(label, str) or not label:
-            raise ClinieError("CIE001", index=i, problem="its label is no text")
+            raise ClinieError("CIE001", index=i, problem="its label is not a string")
         if score is not None:
             score = _score(i, score)
         head_index, head_at = concepts.record(i, head)
@@ -248,7 +248,7 @@ def _score(number: int, value: Any) -> float:
     except (TypeError, ValueError):
         score = nan
     if not isfinite(score):
-        raise ClinieError("CIE001", index=number, problem="its score is no number")
+        raise ClinieError("CIE001", index=number, problem="its score is not a finite number")
     return score
 
 
@@ -263,14 +263,14 @@ def _parts(doc: Doc, index: int, relation: Any) -> tuple[Any, Any, Any, Any]:
     if hasattr(relation, "dep") and hasattr(relation, "dest") and hasattr(relation, "relation"):
         ends = relation.dep, relation.dest
         if not all(isinstance(end, int) and 0 <= end < len(doc.ents) for end in ends):
-            problem = f"it points outside the {len(doc.ents)} entities of doc.ents"
+            problem = f"an index is out of range for {len(doc.ents)} entities in doc.ents"
             raise ClinieError("CIE001", index=index, problem=problem)
         return doc.ents[ends[0]], doc.ents[ends[1]], relation.relation, getattr(relation, "score", None)
     if isinstance(relation, Sequence) and not isinstance(relation, str) and len(relation) in (3, 4, 6):
-        # Three or four parts as a person writes them, six as they are stored.
+        # Three or four parts as users write them, six as stored.
         head, tail, label = relation[:3]
         return head, tail, label, relation[3] if len(relation) > 3 else None
-    raise ClinieError("CIE001", index=index, problem=f"a {type(relation).__name__} is none of the known shapes")
+    raise ClinieError("CIE001", index=index, problem=f"a {type(relation).__name__} is not a known relation format")
 
 
 def _from_rel_component(spans: Sequence[Span], table: Mapping[Any, Any]) -> list[tuple[Span, Span, str, float]]:
@@ -280,13 +280,13 @@ def _from_rel_component(spans: Sequence[Span], table: Mapping[Any, Any]) -> list
     found = []
     for i, (pair, row) in enumerate(table.items()):
         if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(row, Mapping)):
-            raise ClinieError("CIE001", index=i, problem="it is no pair of tokens with scores by label")
+            raise ClinieError("CIE001", index=i, problem="it is not a pair of tokens with scores by label")
         for label, value in row.items():
             score = _score(i, value)
-            if score < 0.5:  # the threshold of that project's configs
+            if score < 0.5:  # the threshold in the configs of that project
                 continue
             for start in pair:
                 if start not in by_start:
-                    raise ClinieError("CIE001", index=i, problem="at one of its tokens no concept starts")
+                    raise ClinieError("CIE001", index=i, problem="no concept starts at one of its tokens")
             found.append((by_start[pair[0]], by_start[pair[1]], label, score))
     return found

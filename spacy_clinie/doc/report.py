@@ -1,4 +1,4 @@
-"""What a conversion carried over, and everything that it did not, by reason, with file and line."""
+"""The report of a conversion: counts, and everything that was lost or changed, by reason, with file and line."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -10,10 +10,10 @@ from .note import Note
 
 @dataclass
 class Remark:
-    """One reason, how often it occurred, and where.
+    """A reason for a loss or change, with count and places.
 
-    reason (str): In plain words, without document text.
-    count (int): How often.
+    reason (str): The reason, without document text.
+    count (int): The number of occurrences.
     examples (list[str]): All places, as `file:line`.
     """
 
@@ -25,12 +25,12 @@ class Remark:
 class Report:
     """Counts of a conversion.
 
-    Three kinds of remark: `leave_out` for what the corpus' definition leaves out on purpose (remark lines, types
-    that the schema drops), `drop` for what should have been carried over and could not be, `mend` for what was
-    carried over after a change (snapped, repaired). Only the last two are problems that `--strict` refuses.
+    There are three kinds of remarks: `leave_out` for what is left out on purpose (comments, types that the schema
+    drops), `drop` for what should have been converted but could not be, and `mend` for what was converted after a
+    change (repaired, extended to tokens). Only the last two are problems that `--strict` refuses.
 
-    root (Optional[Union[str, Path]]): Folder of the corpus: files in it are named by their path from there, other files
-        by their name alone.
+    root (Optional[Union[str, Path]]): Folder of the corpus. Files in it are shown with their relative path, others only
+        by name.
     """
 
     def __init__(self, root: Optional[Union[str, Path]] = None) -> None:
@@ -39,7 +39,7 @@ class Report:
         self.concepts: Counter[str] = Counter()
         self.relations: Counter[str] = Counter()
         self.discontinuous = 0
-        self.flat_entities: Optional[int] = None  # how many of the concepts `doc.ents` can hold, once there are Docs
+        self.flat_entities: Optional[int] = None  # number of concepts that `doc.ents` can hold, once there are Docs
         self._remarks: dict[str, dict[str, Remark]] = {"left_out": {}, "dropped": {}, "mended": {}}
 
     def leave_out(self, reason: str, file: Union[str, Path], line: Optional[int] = None, count: int = 1) -> None:
@@ -47,15 +47,15 @@ class Report:
         self._remark("left_out", reason, file, line, count)
 
     def drop(self, reason: str, file: Union[str, Path], line: Optional[int] = None, count: int = 1) -> None:
-        """Count something that could not be carried over."""
+        """Count something that could not be converted."""
         self._remark("dropped", reason, file, line, count)
 
     def mend(self, reason: str, file: Union[str, Path], line: Optional[int] = None, count: int = 1) -> None:
-        """Count something that was carried over after a change."""
+        """Count something that was converted after a change."""
         self._remark("mended", reason, file, line, count)
 
     def add(self, note: Note) -> None:
-        """Count a note that was carried over."""
+        """Count a converted note."""
         self.documents += 1
         self.concepts.update(concept.label for concept in note.concepts)
         self.relations.update(relation.label for relation in note.relations)
@@ -63,19 +63,19 @@ class Report:
 
     @property
     def problems(self) -> int:
-        """How often something was dropped or mended."""
+        """The number of dropped and mended items."""
         return sum(remark.count for kind in ("dropped", "mended") for remark in self._remarks[kind].values())
 
     def remarks(self, kind: str) -> list[Remark]:
-        """The remarks of a kind, most frequent first.
+        """Get the remarks of a kind.
 
         kind (str): `left_out`, `dropped` or `mended`.
-        RETURNS (list[Remark]): Remarks.
+        RETURNS (list[Remark]): The remarks, most frequent first.
         """
         return sorted(self._remarks[kind].values(), key=lambda remark: (-remark.count, remark.reason))
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as it is written beside a converted corpus.
+        """The report as a dictionary, as written beside a converted corpus.
 
         RETURNS (dict[str, Any]): JSON-serialisable.
         """

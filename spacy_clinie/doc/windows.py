@@ -1,5 +1,5 @@
-"""Windows over a sequence that is longer than a model reads at once. Nothing is cut off: every position lies in at
-least one window, and exactly one window answers for it."""
+"""Windows over a sequence that is too long for a model. Every position is in at least one window, and exactly one
+window predicts for it."""
 
 import re
 from collections.abc import Sequence
@@ -10,17 +10,17 @@ from spacy.tokens import Doc
 
 from ..errors import ClinieError
 
-# Where a window is best cut, too. A small letter behind a line end tells of a wrapped line.
+# Also the best places to cut windows. A lower-case letter after a line end means a wrapped line.
 SENTENCE_END = re.compile(r"(?:\n[^\S\n]*){2,}|(?:[.!?][\"')\]]*\s|\n)\s*(?![a-z\s])")
 
 
 class Window(NamedTuple):
-    """A stretch of a sequence.
+    """A window of a sequence.
 
     start (int): First position.
     stop (int): One past the last position.
-    own_start (int): First position that this window answers for.
-    own_stop (int): One past the last position that this window answers for.
+    own_start (int): First position that this window predicts for.
+    own_stop (int): One past the last position that this window predicts for.
     """
 
     start: int
@@ -32,14 +32,14 @@ class Window(NamedTuple):
 def make_windows(length: int, size: int, overlap: int, breaks: Sequence[int] = ()) -> list[Window]:
     """Cover a sequence with windows.
 
-    A window ends at the last of `breaks` in its second half, if there is one, so that most cuts fall between sentences
-    and need no overlap. Two windows that are cut elsewhere overlap, and each answers for the half nearer its middle.
+    A window ends at the last of `breaks` in its second half, if there is one, so most cuts are between sentences and
+    need no overlap. Elsewhere, two windows overlap, and each predicts for its half of the overlap.
 
     length (int): Length of the sequence.
-    size (int): Largest length of a window.
-    overlap (int): Positions that two windows share where the cut is not at a break; less than half of `size`.
-    breaks (Sequence[int]): Positions before which a cut is natural, ascending.
-    RETURNS (list[Window]): Windows in order; none for an empty sequence.
+    size (int): Maximum length of a window.
+    overlap (int): Positions that two windows share if the cut is not at a break; less than half of `size`.
+    breaks (Sequence[int]): Preferred cut positions, ascending. A cut is before the position.
+    RETURNS (list[Window]): Windows in order; empty for an empty sequence.
     RAISES (ClinieError): CIE301 if the overlap is not less than half of the size.
     """
     if not 0 <= 2 * overlap < size:
@@ -52,7 +52,7 @@ def make_windows(length: int, size: int, overlap: int, breaks: Sequence[int] = (
         if stop < length:
             while position < len(breaks) and breaks[position] <= stop:
                 position += 1
-            # Behind what the previous window answers for, or this one would add nothing.
+            # After the range of the previous window, or this one would add nothing.
             if position and breaks[position - 1] > max(start + size // 2, own_start):
                 stop, at_break = breaks[position - 1], True
         shared = 0 if at_break or stop == length else overlap
@@ -65,13 +65,14 @@ def make_windows(length: int, size: int, overlap: int, breaks: Sequence[int] = (
 
 
 def sentence_starts(doc: Doc) -> list[int]:
-    """Where sentences begin.
+    """Find the first tokens of sentences.
 
-    doc (Doc): With or without sentence boundaries of its own.
-    RETURNS (list[int]): Indexes of tokens, ascending; the first is 0 unless the Doc is empty. A sentence ends at a
-        blank line, at ".", "!" or "?" before a blank and something other than a small letter, at any line break before
-        such (a small letter there means that a line was wrapped), and where the Doc's own do, too. Not there alone: few
-        components know of lines, and one would see other sentences than in training for a sentencizer before it.
+    A sentence ends at a blank line; at ".", "!" or "?" with whitespace, or at a line break, unless a lower-case letter
+    follows (then the line was wrapped); and at the sentence boundaries of the Doc. These alone do not suffice: few
+    components respect lines, and adding a sentencizer to a pipeline would change the sentences since training.
+
+    doc (Doc): With or without sentence boundaries.
+    RETURNS (list[int]): Indexes of tokens, ascending; the first is 0 unless the Doc is empty.
     """
     if not len(doc):
         return []

@@ -397,8 +397,8 @@ def _named_split(name: str) -> str | None:
         name = Path(name).stem
     # Treat "CDR_TrainingSet" like "CDR_Training_Set".
     words = re.findall("[a-z]{2,}", _HUMP.sub("_", name).lower())
-    told = {SPLITS[word] for word in words if word in SPLITS}
-    if len(told) != 1:
+    named = {SPLITS[word] for word in words if word in SPLITS}
+    if len(named) != 1:
         return None
     of_notes = words[-1] in _OF_NOTES and words[-2] in SPLITS
-    return told.pop() if len(words) == 1 or of_notes or _UNMISTAKABLE & set(words) else None
+    return named.pop() if len(words) == 1 or of_notes or _UNMISTAKABLE & set(words) else None

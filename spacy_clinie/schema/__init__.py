@@ -1,4 +1,4 @@
-"""What can be extracted: concept types and relation types, from files that people write."""
+"""Schemas: which concept types and relation types to extract."""
 
 from .schema import BUNDLED, ConceptType, RelationType, Schema, bundled
 

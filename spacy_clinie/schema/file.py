@@ -1,7 +1,6 @@
-"""The YAML file of a schema: read, checked and filled in, so that every fault is named by file, key and remedy.
+"""Reads, validates and completes the YAML file of a schema. Errors name the file, the key and the remedy.
 
-A person writes these files, so this is stricter than YAML: a key that stands twice is a fault, and so is one that no
-schema has. `schema` makes the types of what comes out here.
+People write these files by hand, so validation is stricter than YAML: duplicate and unknown keys are errors.
 """
 
 import difflib
@@ -16,19 +15,20 @@ from ..errors import ClinieError
 
 HEAD = "{head}"
 _TOP = ("name", "description", "concepts", "relations", "drop")
-# What messages call a key that may be a line of a note, given by mistake.
-_UNKNOWN = "a key at the left margin"
+# Messages do not quote top-level keys: a note given by mistake would be read as such.
+_TOP_LEVEL_KEY = "a top-level key"
 
-# libyaml where PyYAML was built with it: the larger bundled files then load many times as fast.
+# PyYAML with libyaml loads the larger bundled files many times as fast.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_yaml(file: Path) -> Any:
-    """The content of a YAML file, in which no key stands twice.
+    """Read a YAML file and refuse duplicate keys.
 
     file (Path): The file.
-    RETURNS (Any): Its content, not checked otherwise.
-    RAISES (ClinieError): CIE102, CIE108. FileNotFoundError is left to the caller.
+    RETURNS (Any): Its content, not validated otherwise.
+    RAISES (ClinieError): CIE102 if it cannot be read, CIE108 for a duplicate key.
+    RAISES (FileNotFoundError): If it does not exist.
     """
     try:
         loader = _Loader(file.read_text(encoding="utf-8"))
@@ -40,7 +40,7 @@ def read_yaml(file: Path) -> Any:
             for key, value in node.value:
                 if key.value in _TOP:
                     _check_keys(value, file, key.value, seen)
-            _check_twice([key for key, _ in node.value if key.value in _TOP], file)
+            _check_duplicates([key for key, _ in node.value if key.value in _TOP], file)
         return loader.construct_document(node)
     except (ClinieError, FileNotFoundError):
         raise
@@ -51,39 +51,39 @@ def read_yaml(file: Path) -> Any:
     except RecursionError:
         problem = "it is nested too deeply or refers to itself"
     except ValueError:
-        problem = "a value looks like a date or a number, and is none: put it in quotes"
+        problem = "a value looks like a date or number, but is not valid: put it in quotes"
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        # What PyYAML says beyond the place quotes the file, and that may be a note given by mistake.
+        # The message of PyYAML quotes the file, which may be a note given by mistake.
         problem = f"not YAML at line {mark.line + 1}, column {mark.column + 1}" if mark else "not YAML"
     raise ClinieError("CIE102", file=file, problem=problem)
 
 
 def to_yaml(record: Mapping[str, Any]) -> str:
-    """A schema as a file to be read and edited: in order, one type after the other, lists of names in one line.
+    """A schema as YAML that is easy to edit: types in order, lists of names in one line.
 
-    record (Mapping[str, Any]): As `Schema.to_dict` gives it.
+    record (Mapping[str, Any]): The output of `Schema.to_dict`.
     RETURNS (str): YAML.
     """
     return yaml.dump(record, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=110)
 
 
-def checked(record: Any, source: str | Path) -> dict[str, Any]:
-    """Check the content of a schema file, and fill in what may be left out.
+def validate(record: Any, source: str | Path) -> dict[str, Any]:
+    """Validate the content of a schema file, and add defaults.
 
     record (Any): The content.
-    source (Union[str, Path]): What messages call the file.
+    source (Union[str, Path]): The name of the file in messages.
     RETURNS (dict[str, Any]): `name`, `description`, `concepts` (by name: `description`, `question`, `merge`),
         `relations` (the same, `pairs` and `symmetric`), `dropped_concepts` and `dropped_relations`.
     RAISES (ClinieError): CIE103 to CIE109.
     """
-    top = _Part(record, str(source)).parts(_TOP)
+    top = _Value(record, str(source)).parts(_TOP)
     for key, remedy in (("name", "Add `name: ...`."), ("concepts", "List the concept types under `concepts:`.")):
         if key not in top:
             raise ClinieError("CIE105", file=source, key=key, remedy=remedy)
     concepts = {name: _concept(name, part) for name, part in top["concepts"].parts().items()}
     if not concepts:
-        raise ClinieError("CIE105", file=source, key="concepts", remedy="List at least one concept type there.")
+        raise ClinieError("CIE105", file=source, key="concepts", remedy="List at least one concept type.")
     specs = top["relations"].parts() if "relations" in top else {}
     relations = {name: _relation(name, part, concepts) for name, part in specs.items()}
     drop = top["drop"].parts(["concepts", "relations"]) if "drop" in top else {}
@@ -101,17 +101,17 @@ def checked(record: Any, source: str | Path) -> dict[str, Any]:
 
 
 def concept_description(name: str) -> str:
-    """What stands for the description of a concept type that has none."""
+    """The default description of a concept type."""
     return f"Mentions of {_words(name)}."
 
 
 def relation_description(name: str) -> str:
-    """What stands for the description of a relation type that has none."""
+    """The default description of a relation type."""
     return f"The head has the relation {_words(name)} to the tail."
 
 
 def concept_question(name: str) -> str:
-    """The question for a concept type that has none of its own.
+    """The default question for a concept type.
 
     name (str): The type.
     RETURNS (str): A question.
@@ -120,77 +120,79 @@ def concept_question(name: str) -> str:
 
 
 def relation_question(name: str) -> str:
-    """The question for a relation type that has none of its own.
+    """The default question for a relation type.
 
     name (str): The type.
-    RETURNS (str): A question with `{head}` in it.
+    RETURNS (str): A question with the placeholder `{head}`.
     """
     return f"Which mentions does {HEAD} have the relation {_words(name)} to?"
 
 
 def did_you_mean(name: str, names: Sequence[str]) -> str:
-    """A suggestion for a name that does not exist.
+    """Suggest an existing name for an unknown one.
 
-    name (str): The name.
-    names (Sequence[str]): Names that do.
-    RETURNS (str): The most similar of them, as a part of a sentence; empty if none is similar.
+    name (str): The unknown name.
+    names (Sequence[str]): The existing names.
+    RETURNS (str): The most similar one, as part of a sentence; empty if none is similar.
     """
     by_lower = {other.lower(): other for other in names}
     found = difflib.get_close_matches(name.lower(), by_lower, n=1)
     return f" (did you mean {by_lower[found[0]]!r}?)" if found else ""
 
 
-class _Part(NamedTuple):
-    """A value of the file, and where it stands."""
+class _Value(NamedTuple):
+    """A value of the file and its location."""
 
     value: Any
     file: str
     path: str = ""
 
-    def parts(self, known: Sequence[str] = ()) -> dict[str, "_Part"]:
-        """The values of a mapping, by key. With `known`, any other key is a fault, and an empty value is as none."""
+    def parts(self, known: Sequence[str] = ()) -> dict[str, "_Value"]:
+        """The values of a mapping, by key. With `known`, other keys are errors, and empty values are ignored."""
         listed = f" with {', '.join(f'`{key}:`' for key in known)}" if known else ""
         if not isinstance(self.value, Mapping):
-            self.wrong("a mapping", f"Write it as indented lines of `key: value`{listed}.")
+            self.fail("a mapping", f"Write it as indented lines of `key: value`{listed}.")
         if known and not self.path and not set(known) & set(self.value):
-            # Something else altogether, perhaps a note: nothing of it may stand in a message.
+            # Not a schema, perhaps a note: a message must not quote it.
             raise ClinieError("CIE105", file=self.file, key="every key of a schema", remedy=f"Begin it{listed}.")
         for key in self.value:
             if not isinstance(key, str) or not key:
-                remedy = "YAML takes words such as NO and ON, and numbers, for something else: put the key in quotes."
-                _Part(key, self.file, self._below(key) if self.path else _UNKNOWN).wrong("a key in plain text", remedy)
+                remedy = "YAML does not read NO, ON and numbers as text: put the key in quotes."
+                _Value(key, self.file, self._below(key) if self.path else _TOP_LEVEL_KEY).fail(
+                    "a key in plain text", remedy
+                )
         for key in self.value:
             if known and key not in known:
                 hint = did_you_mean(key, known)
-                path = self._below(key) if self.path or hint else _UNKNOWN
+                path = self._below(key) if self.path or hint else _TOP_LEVEL_KEY
                 raise ClinieError("CIE104", file=self.file, key=path, hint=hint, known=", ".join(known))
         filled = {key: value for key, value in self.value.items() if not (known and value is None)}
-        return {key: _Part(value, self.file, self._below(key)) for key, value in filled.items()}
+        return {key: _Value(value, self.file, self._below(key)) for key, value in filled.items()}
 
     def text(self) -> str:
-        """A text that is not empty."""
+        """A non-empty text."""
         if not isinstance(self.value, str) or not self.value.strip():
-            self.wrong("text", "Write some, in quotes if YAML takes it for something else.")
+            self.fail("text", "Write some, in quotes if it looks like a number, date or boolean.")
         return self.value
 
-    def yes(self) -> bool:
-        """Yes or no."""
+    def boolean(self) -> bool:
+        """A boolean."""
         if not isinstance(self.value, bool):
-            self.wrong("yes or no", "Write true or false.")
+            self.fail("a boolean", "Write true or false.")
         return self.value
 
-    def items(self) -> list["_Part"]:
+    def items(self) -> list["_Value"]:
         """The values of a list."""
         if not isinstance(self.value, (list, tuple)):
-            self.wrong("a list", "Write it as [A, B], or as lines that begin with a hyphen.")
-        return [_Part(item, self.file, f"{self.path}[{i}]") for i, item in enumerate(self.value)]
+            self.fail("a list", "Write it as [A, B], or as lines that start with a hyphen.")
+        return [_Value(item, self.file, f"{self.path}[{i}]") for i, item in enumerate(self.value)]
 
     def names(self) -> tuple[str, ...]:
         """The values of a list of names."""
         return tuple(item.text() for item in self.items())
 
-    def wrong(self, expected: str, remedy: str) -> NoReturn:
-        """Raise for a value of the wrong kind."""
+    def fail(self, expected: str, remedy: str) -> NoReturn:
+        """Raise for a value of the wrong type."""
         key = self.path or "the whole file"
         raise ClinieError("CIE103", file=self.file, key=key, expected=expected, found=_kind(self.value), remedy=remedy)
 
@@ -198,12 +200,12 @@ class _Part(NamedTuple):
         return f"{self.path}.{key}" if self.path else str(key)
 
 
-def _prose(parts: Mapping[str, _Part], key: str, default: str) -> str:
+def _prose(parts: Mapping[str, _Value], key: str, default: str) -> str:
     return parts[key].text().strip() if key in parts else default
 
 
-def _concept(name: str, part: _Part) -> dict[str, Any]:
-    # A type may stand there as `Drug:` with nothing below it.
+def _concept(name: str, part: _Value) -> dict[str, Any]:
+    # A type may be just `Drug:` without settings.
     spec = part.parts(["description", "question", "merge"]) if part.value is not None else {}
     return {
         "description": _prose(spec, "description", default=concept_description(name)),
@@ -212,7 +214,7 @@ def _concept(name: str, part: _Part) -> dict[str, Any]:
     }
 
 
-def _relation(name: str, part: _Part, concepts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _relation(name: str, part: _Value, concepts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     known = ["description", "question", "pairs", "merge", "symmetric"]
     spec = part.parts(known) if part.value is not None else {}
     pairs = spec["pairs"].items() if "pairs" in spec else []
@@ -220,7 +222,7 @@ def _relation(name: str, part: _Part, concepts: Mapping[str, Mapping[str, Any]])
         remedy = "List the types that head and tail can have: `pairs: [[HEAD, TAIL], ...]`."
         raise ClinieError("CIE105", file=part.file, key=f"{part.path}.pairs", remedy=remedy)
     listed = [_pair(pair, concepts) for pair in pairs]
-    symmetric = spec["symmetric"].yes() if "symmetric" in spec else False
+    symmetric = spec["symmetric"].boolean() if "symmetric" in spec else False
     question = _prose(spec, "question", default=relation_question(name))
     if HEAD not in question:
         raise ClinieError("CIE109", file=part.file, key=f"{part.path}.question")
@@ -233,7 +235,7 @@ def _relation(name: str, part: _Part, concepts: Mapping[str, Mapping[str, Any]])
     }
 
 
-def _pair(part: _Part, concepts: Mapping[str, Mapping[str, Any]]) -> tuple[str, str]:
+def _pair(part: _Value, concepts: Mapping[str, Mapping[str, Any]]) -> tuple[str, str]:
     ends = part.items()
     if len(ends) != 2:
         raise ClinieError(
@@ -257,7 +259,7 @@ def _pair(part: _Part, concepts: Mapping[str, Mapping[str, Any]]) -> tuple[str, 
 def _check_names(
     types: Mapping[str, Mapping[str, Any]], dropped: Iterable[str], section: str, source: str | Path
 ) -> None:
-    """Raise where a type of the data would have to become two things."""
+    """Raise if a type of the data is mapped twice."""
     places = {name: f"{section}.{name}" for name in types}
     claims = [(raw, f"{section}.{name}.merge") for name, spec in types.items() for raw in spec["merge"] if raw != name]
     claims += [(raw, f"drop.{section}") for raw in dropped]
@@ -268,21 +270,21 @@ def _check_names(
 
 
 def _check_keys(node: yaml.Node, file: Path, path: str, seen: set[yaml.Node]) -> None:
-    """Raise for a key that stands twice in one mapping: PyYAML would keep the last one without a word. `seen` has what
-    was checked, since aliases can make of a few lines more values than could ever be gone through."""
+    """Raise for a duplicate key in a mapping, of which PyYAML would silently keep the last. `seen` holds checked nodes,
+    because aliases can expand a few lines to too many values."""
     if node in seen:
         return
     if isinstance(node, yaml.SequenceNode):
         for i, item in enumerate(node.value):
             _check_keys(item, file, f"{path}[{i}]", seen)
     if isinstance(node, yaml.MappingNode):
-        _check_twice([key for key, _ in node.value], file, f"{path}.")
+        _check_duplicates([key for key, _ in node.value], file, f"{path}.")
         for key, value in node.value:
             _check_keys(value, file, f"{path}.{key.value}", seen)
-    seen.add(node)  # not before: one that refers to itself shall end in an error
+    seen.add(node)  # at the end, so that a node that refers to itself raises
 
 
-def _check_twice(keys: Iterable[yaml.Node], file: Path, before: str = "") -> None:
+def _check_duplicates(keys: Iterable[yaml.Node], file: Path, before: str = "") -> None:
     lines: dict[str, int] = {}
     for key in keys:
         if isinstance(key, yaml.ScalarNode):
@@ -293,7 +295,7 @@ def _check_twice(keys: Iterable[yaml.Node], file: Path, before: str = "") -> Non
 
 
 class _Dumper(yaml.SafeDumper):
-    # PyYAML would set the lines of a list no deeper than its key.
+    # Indent the lines of a list below its key.
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002
         super().increase_indent(flow, False)
 
@@ -315,5 +317,5 @@ def _words(name: str) -> str:
 def _kind(value: Any) -> str:
     if value is None or value == "":
         return "empty"
-    kinds = {str: "text", bool: "yes or no", int: "a number", float: "a number", list: "a list", dict: "a mapping"}
+    kinds = {str: "text", bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "a mapping"}
     return kinds.get(type(value), f"a {type(value).__name__}")

@@ -1,4 +1,4 @@
-"""How a note of a corpus is put into the types of a schema."""
+"""Maps the types of a corpus to the types of a schema."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class NoteMapper:
-    """One note being put into the types of a schema: first every concept, then every relation. See `Schema.apply`.
+    """Maps one note to the types of a schema: first all concepts, then all relations. See `Schema.apply`.
 
     schema (Schema): The schema.
-    report (Report): Takes the counts.
-    file (str | Path): Where the note was read.
+    report (Report): Counts what does not fit.
+    file (str | Path): The file of the note.
     lines (Mapping[str, int]): Line of each concept in that file, by concept id.
     """
 
@@ -27,13 +27,13 @@ class NoteMapper:
         self.report = report
         self.file = file
         self.lines = lines
-        self.kept: dict[str, Concept] = {}  # by id in the corpus: the new concept that stands for it
-        self.left_out: set[str] = set()  # ids of concepts that went on purpose
+        self.kept: dict[str, Concept] = {}  # the new concept by id in the corpus
+        self.left_out: set[str] = set()  # ids of concepts that the schema drops
         self.first_concepts: dict[tuple, Concept] = {}
         self.first_relations: dict[tuple[str, str, str], Relation] = {}
 
     def map_concept(self, concept: Concept) -> Concept | None:
-        """A concept in the types of the schema; None if it does not go on as a concept of its own."""
+        """The concept in the types of the schema; None if it is dropped or merged into another."""
         schema, report, where = self.schema, self.report, (self.file, self.lines.get(concept.id))
         known = self._known("concept", concept.label, schema.concept_spellings, where)
         label = schema.concept_names.get(known)
@@ -59,7 +59,7 @@ class NoteMapper:
         return new
 
     def map_relation(self, relation: Relation, where: tuple[str | Path, int | None]) -> Relation | None:
-        """A relation in the types of the schema, between what stands for its ends; None if it does not go on."""
+        """The relation in the types of the schema, between the new concepts; None if it is dropped or merged."""
         schema, report = self.schema, self.report
         known = self._known("relation", relation.label, schema.relation_spellings, where)
         label = schema.relation_names.get(known)
@@ -81,7 +81,7 @@ class NoteMapper:
         if head is tail and relation.head != relation.tail:
             report.leave_out("relation of a concept to itself after merging types", *where)
             return None
-        # Of two on the same words either can be the head, but only one of them.
+        # Of two concepts with the same offsets, either can be the head, but only one of them.
         turned = (tail.id, head.id, label) in self.first_relations
         if schema.relations[label].symmetric and (turned or tail.offsets < head.offsets):
             head, tail = tail, head
@@ -99,7 +99,7 @@ class NoteMapper:
     def _known(
         self, kind: str, label: str, spellings: Mapping[str, list[str]], where: tuple[str | Path, int | None]
     ) -> str:
-        """A type as the schema spells it, if it has just one that differs in capitals or composed letters at most."""
+        """A type as the schema spells it, if exactly one of its types differs only in case or Unicode composition."""
         alike = spellings.get(_folded(label), [])
         if label in alike or len(alike) != 1:
             return label
@@ -108,7 +108,7 @@ class NoteMapper:
 
 
 def by_spelling(names: Iterable[str]) -> dict[str, list[str]]:
-    """Names by what is the same in all spellings of one."""
+    """Names by their normalized spelling."""
     found: dict[str, list[str]] = {}
     for name in names:
         found.setdefault(_folded(name), []).append(name)

@@ -1,7 +1,6 @@
-"""What can be extracted: concept types and relation types, each with a description, a question, and type pairs.
+"""Schemas: the concept types and relation types to extract, with descriptions, questions and type pairs.
 
-A schema is plain data in a YAML file. Those of the datasets come with the package, in `schemas/`; a user's own file
-works in the same way:
+A schema is a YAML file. Schemas of known corpora are bundled in `data/schemas/`; your own file looks like this:
 
     name: my-notes
     description: Drugs and the harm they did.
@@ -10,14 +9,14 @@ works in the same way:
         description: A medicine that a patient takes or took.
         question: Which medicines are named?
         merge: [Medication, Vaccine]       # types of the data that become this one
-      ADE:                                 # description and question are then made from the name
+      ADE:                                 # description and question are made from the name
     relations:
       ADE-Drug:
         description: The drug caused the adverse event.
         question: Which drug caused {head}?
         pairs: [[ADE, Drug]]               # types that head and tail can have
-        symmetric: false                   # true if it holds both ways: what the text names first is then the head
-    drop:                                  # types of the data that are left out
+        symmetric: false                   # true if it has no direction: the head then comes first in the text
+    drop:                                  # types of the data to leave out
       concepts: [Age]
       relations: [BEFORE]
 """
@@ -32,7 +31,6 @@ from typing import TYPE_CHECKING, Any
 from ..doc.note import Note
 from ..errors import ClinieError
 from .file import (
-    checked,
     concept_description,
     concept_question,
     did_you_mean,
@@ -40,6 +38,7 @@ from .file import (
     relation_description,
     relation_question,
     to_yaml,
+    validate,
 )
 from .mapping import NoteMapper, by_spelling
 
@@ -71,10 +70,10 @@ class RelationType:
 
     name (str): The label.
     description (str): What it says about head and tail.
-    question (str): The question about a head, which stands in it as `{head}`; the answers are the tails.
+    question (str): The question about a head, with the placeholder `{head}`; the answers are the tails.
     pairs (tuple[tuple[str, str], ...]): The types that head and tail can have.
     merge (tuple[str, ...]): Types of the data that become this one.
-    symmetric (bool): Whether it holds both ways. What the text names first is then the head.
+    symmetric (bool): Whether it has no direction. The head then comes first in the text.
     """
 
     name: str
@@ -110,7 +109,7 @@ class Schema:
 
         name_or_path (Union[str, Path]): A bundled name such as `phee`, or the path of a file.
         RETURNS (Schema): The schema.
-        RAISES (ClinieError): CIE101 if there is no such schema, CIE102 to CIE109 for a fault in the file.
+        RAISES (ClinieError): CIE101 if the schema does not exist, CIE102 to CIE109 for an error in the file.
         """
         names = bundled()
         file = BUNDLED / f"{name_or_path}.yml" if name_or_path in names else Path(name_or_path)
@@ -122,27 +121,27 @@ class Schema:
 
     @classmethod
     def from_dict(cls, record: Any, source: str | Path = "given as a dictionary") -> "Schema":
-        """Check and take over what a YAML file holds, or what `to_dict` gave.
+        """Make a schema from the content of a YAML file or the output of `to_dict`.
 
-        record (Any): The content of the file.
-        source (Union[str, Path]): What messages call it.
+        record (Any): The content.
+        source (Union[str, Path]): Its name in error messages.
         RETURNS (Schema): The schema.
-        RAISES (ClinieError): CIE103 to CIE109, with file, key and remedy.
+        RAISES (ClinieError): CIE103 to CIE109 for an error in the content.
         """
-        facts = checked(record, source)
-        facts["concepts"] = {name: ConceptType(name, **spec) for name, spec in facts["concepts"].items()}
-        facts["relations"] = {name: RelationType(name, **spec) for name, spec in facts["relations"].items()}
-        return cls(**facts)
+        fields = validate(record, source)
+        fields["concepts"] = {name: ConceptType(name, **spec) for name, spec in fields["concepts"].items()}
+        fields["relations"] = {name: RelationType(name, **spec) for name, spec in fields["relations"].items()}
+        return cls(**fields)
 
     @classmethod
     def draft(cls, notes: Iterable[Note], name: str) -> "Schema":
-        """A first schema from annotated notes, to be edited: every type and type pair that occurs, most frequent
-        first, with the counts in the descriptions.
+        """Draft a schema from annotated notes, to be edited: all types and type pairs, most frequent first, with counts
+        in the descriptions.
 
         notes (Iterable[Note]): The notes.
         name (str): Name of the schema.
         RETURNS (Schema): The schema.
-        RAISES (ClinieError): CIE110 if the notes hold no concept; CIE004 to CIE006 if one is not usable.
+        RAISES (ClinieError): CIE110 if the notes have no concepts; CIE004 to CIE006 for an invalid note.
         """
         documents = 0
         concepts: Counter[str] = Counter()
@@ -176,9 +175,9 @@ class Schema:
         )
 
     def without_descriptions(self) -> "Schema":
-        """The same types without their descriptions: those of a draft are for whoever edits it.
+        """Replace descriptions by the default ones. Those of a draft are only for its editor.
 
-        RETURNS (Schema): With what stands for descriptions where a file has none.
+        RETURNS (Schema): A new schema.
         """
         concepts = {name: replace(one, description=concept_description(name)) for name, one in self.concepts.items()}
         relations = {name: replace(one, description=relation_description(name)) for name, one in self.relations.items()}
@@ -186,11 +185,11 @@ class Schema:
 
     @classmethod
     def union(cls, schemas: Iterable["Schema"], name: str) -> "Schema":
-        """All types of several schemas. Types of one name become one: the first description and question stand, and a
-        relation may have the type pairs of all. What is in these types already has nothing left to merge: a type of
-        one schema may be what another merges.
+        """Combine schemas. Types with the same name become one, with the first description and question and, for
+        relations, all type pairs. `merge` is dropped, because the data already has these types, and a schema may merge
+        a type of another.
 
-        schemas (Iterable[Schema]): At least one; where it is the only one, it is returned as it is.
+        schemas (Iterable[Schema]): At least one. A single schema is returned unchanged.
         name (str): Name of the new schema.
         RETURNS (Schema): The schema.
         """
@@ -209,7 +208,7 @@ class Schema:
         return cls(name, description, concepts, relations)
 
     def allowed(self, head_label: str, tail_label: str) -> tuple[str, ...]:
-        """The relations that are possible between two types.
+        """The relation types that are allowed between two concept types.
 
         head_label (str): Concept type of the head.
         tail_label (str): Concept type of the tail.
@@ -225,15 +224,15 @@ class Schema:
         lines: Mapping[str, int] | None = None,
         relation_locations: Sequence[tuple[str | Path, int | None]] = (),
     ) -> Note:
-        """Put a note of a corpus into the types of this schema, and count everything that does not fit.
+        """Map a note of a corpus to the types of this schema, and count everything that does not fit.
 
-        What the corpus itself holds twice stays twice: only what merging made equal becomes one, with the attributes
-        of both. A type that the schema has in other capitals only, or in other Unicode composition, is taken as that
-        one. A symmetric relation begins at what the text names first, and if it is given both ways becomes one.
+        Duplicates in the corpus are kept: only concepts that become equal by merging are combined, with the attributes
+        of both. A type that differs from one of the schema only in case or Unicode composition is read as that one. The
+        head of a symmetric relation comes first in the text, and both directions become one relation.
 
         note (Note): The note; not changed.
-        report (Report): Takes the counts.
-        file (Union[str, Path]): Where the note was read.
+        report (Report): Counts what does not fit.
+        file (Union[str, Path]): The file of the note.
         lines (Optional[Mapping[str, int]]): Line of each concept in that file, by concept id.
         relation_locations (Sequence[tuple[Union[str, Path], Optional[int]]]): File and line of each relation. If empty,
             the line of its head is reported.
@@ -246,7 +245,7 @@ class Schema:
         return Note(note.id, note.text, [c for c in concepts if c], [r for r in relations if r], note.relations_known)
 
     def to_dict(self) -> dict[str, Any]:
-        """The schema as `from_dict` takes it and as a YAML file holds it.
+        """The schema as a dictionary, in the form of the YAML file.
 
         RETURNS (dict[str, Any]): JSON-serialisable.
         """
@@ -269,7 +268,7 @@ class Schema:
         return _without_empty(record)
 
     def to_yaml(self) -> str:
-        """The schema as a file to be read and edited.
+        """The schema as the text of a YAML file.
 
         RETURNS (str): YAML.
         """
@@ -285,27 +284,27 @@ class Schema:
 
     @cached_property
     def concept_names(self) -> dict[str, str]:
-        """The types of concepts by their names in the data: their own, and those that they merge."""
+        """Concept types by name in the data: their own name and merged ones."""
         return {raw: kind.name for kind in self.concepts.values() for raw in (kind.name, *kind.merge)}
 
     @cached_property
     def concept_spellings(self) -> dict[str, list[str]]:
-        """All names of concept types, by what is the same in all spellings of one."""
+        """All names of concept types, by normalized spelling."""
         return by_spelling((*self.concept_names, *self.dropped_concepts))
 
     @cached_property
     def relation_spellings(self) -> dict[str, list[str]]:
-        """All names of relation types, by what is the same in all spellings of one."""
+        """All names of relation types, by normalized spelling."""
         return by_spelling((*self.relation_names, *self.dropped_relations))
 
     @cached_property
     def relation_names(self) -> dict[str, str]:
-        """The types of relations by their names in the data: their own, and those that they merge."""
+        """Relation types by name in the data: their own name and merged ones."""
         return {raw: kind.name for kind in self.relations.values() for raw in (kind.name, *kind.merge)}
 
 
 def bundled() -> tuple[str, ...]:
-    """Names of the schemas that come with the package.
+    """Names of the bundled schemas.
 
     RETURNS (tuple[str, ...]): In alphabetical order.
     """
@@ -313,7 +312,7 @@ def bundled() -> tuple[str, ...]:
 
 
 def _without_empty(value: Any) -> Any:
-    """A nested dictionary without the keys that have nothing under them."""
+    """A nested dictionary without keys that have empty values."""
     if not isinstance(value, dict):
         return value
     return {key: kept for key, item in value.items() if (kept := _without_empty(item))}

@@ -1,4 +1,4 @@
-"""True positives, false positives and false negatives, by document and type, and the rates that follow from them."""
+"""True positives, false positives and false negatives by document and type, and precision, recall and F1."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from .match import Kind, Mode, items, match
 
 @dataclass
 class Counts:
-    """What a prediction got right and wrong in a corpus.
+    """The counts of a corpus.
 
-    documents (list[str]): Ids.
-    labels (list[str]): Types that occur in gold or prediction, sorted.
+    documents (list[str]): Ids of documents.
+    labels (list[str]): Types in gold or prediction, sorted.
     table (NDArray[np.int64]): True positives, false positives, false negatives; shape (documents, labels, 3).
     """
 
@@ -26,10 +26,10 @@ class Counts:
 
 
 def count(pairs: Sequence[tuple[Note, Note]], kind: Kind, mode: Mode) -> Counts:
-    """Match gold and prediction in every document.
+    """Match gold and predicted notes and count.
 
-    A gold relation whose concepts were never predicted is a miss like any other. Where nobody looked for relations in a
-    gold note (`Note.relations_unknown`), what was found there counts for nothing.
+    A gold relation whose concepts were not predicted counts as missed. Predicted relations are ignored for gold notes
+    without relation annotation (`Note.relations_unknown`).
 
     pairs (Sequence[tuple[Note, Note]]): The gold and the predicted note of each document.
     kind (Kind): `concepts` or `relations`.
@@ -54,7 +54,7 @@ def count(pairs: Sequence[tuple[Note, Note]], kind: Kind, mode: Mode) -> Counts:
 
 
 def rates(counts: NDArray) -> NDArray[np.float64]:
-    """Precision, recall and F1. What is undefined (nothing predicted, nothing in gold) is 0.
+    """Precision, recall and F1. Undefined rates are 0.
 
     counts (NDArray): True positives, false positives, false negatives; shape (..., 3).
     RETURNS (NDArray[np.float64]): Precision, recall, F1; shape (..., 3).

@@ -1,4 +1,4 @@
-"""Score files against files, for the command line."""
+"""Scores files of predictions against gold files, for the command line."""
 
 from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
@@ -22,19 +22,19 @@ def evaluate(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
-    """Score predictions in files. The two sides need not have the same format.
+    """Score predictions in files. The two sides may have different formats.
 
     gold (Path): A DocBin (`.spacy`), a brat folder or a `.jsonl` file.
-    predicted (Path): The same for the predictions.
-    schema (Optional[Union[str, Path]]): Name or file of a schema that both sides are put into first: its merged types,
-        and symmetric relations, which have one direction then. None to take both as they are.
+    predicted (Path): The predictions, in any of these formats.
+    schema (Optional[Union[str, Path]]): Name or file of a schema to map both sides to first, with merged types and one
+        direction for symmetric relations. None to score both sides unchanged.
     seed (int): Seed of the bootstrap.
-    resamples (int): How often to resample for the intervals; 0 for none.
-    RETURNS (dict[str, Any]): What `score` gives, and `reading`: for `gold` and `predicted` a list of what could not
-        be read, was changed in reading or is left out on purpose, each with `kind` (`dropped`, `mended`, `left_out`),
+    resamples (int): Number of bootstrap samples for the intervals; 0 for none.
+    RETURNS (dict[str, Any]): The result of `score`, and `reading`: for `gold` and `predicted` a list of what could not
+        be read, was changed in reading or was left out on purpose, each with `kind` (`dropped`, `mended`, `left_out`),
         `reason`, `count` and `examples` (file and line).
-    RAISES (ClinieError): CIE403 if a path is none of these, CIE405 if the two sides have no note in common, what
-        `score` raises, and what the readers raise.
+    RAISES (ClinieError): CIE403 for any other path, CIE405 if the two sides have no note in common, and the errors of
+        `score` and of the readers.
     """
     types = None if schema is None else Schema.load(schema)
     gold_notes, gold_problems = _read(Path(gold), types)
@@ -58,19 +58,20 @@ def evaluate(
 
 
 def _name_and_text(note: Note) -> tuple[str, str]:
-    """A folder of files keeps no folders of notes whose names are unique in it."""
+    """Files of notes lose the folder in the note id if their names are unique."""
     return note.id.rpartition("/")[2], note.text
 
 
 def _text(note: Note) -> str:
-    """Docs of other tools have no ids."""
+    """Docs from other tools have no ids."""
     return note.text
 
 
 def _pair(gold: list[Note], predicted: list[Note], alike: Callable[[Note], Hashable]) -> list[str]:
-    """Give predicted notes without a partner the id of the one gold note without one that is like them.
+    """Pair unmatched predicted notes with unmatched gold notes by a key that is unique on both sides, and give them the
+    gold id.
 
-    RETURNS (list[str]): The ids that they had.
+    RETURNS (list[str]): The old ids.
     """
     known = {note.id for note in gold} & {note.id for note in predicted}
     sides = []
@@ -100,7 +101,7 @@ def _read(path: Path, schema: Optional[Schema]) -> tuple[list[Note], list[dict[s
     elif path.suffix.lower() == ".jsonl":
         read = jsonl.read
     else:
-        raise ClinieError("CIE403", path=str(path), problem=f"files ending in {path.suffix!r} are not known")
+        raise ClinieError("CIE403", path=str(path), problem=f"files ending in {path.suffix!r} are not supported")
     report = Report(path)
     notes = [
         sourced.note

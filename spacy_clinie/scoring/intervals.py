@@ -1,7 +1,7 @@
-"""How sure a score is: percentile bootstrap over documents.
+"""Confidence intervals: percentile bootstrap over documents (Efron and Tibshirani 1993, chapter 13).
 
-Documents are drawn, not annotations: those of one note stand and fall together, and intervals that take them as
-independent come out too narrow. (Efron and Tibshirani 1993, chapters 13 and 16.)
+Documents are resampled, not annotations: those of one note are correlated, and treating them as independent would make
+intervals too narrow.
 """
 
 import numpy as np
@@ -12,11 +12,11 @@ RESAMPLES = 1000
 
 
 def resample(columns: NDArray, *, seed: int, resamples: int) -> NDArray[np.float64]:
-    """Draw as many documents as there are, with replacement, again and again.
+    """Draw bootstrap samples of documents and sum their values.
 
-    columns (NDArray): What is to be summed over documents; shape (documents, columns).
-    seed (int): The same seed draws the same documents, whatever the columns.
-    resamples (int): How often.
+    columns (NDArray): Values per document; shape (documents, columns).
+    seed (int): Seed. It determines the samples, independent of the values.
+    resamples (int): Number of samples.
     RETURNS (NDArray[np.float64]): The sums; shape (resamples, columns).
     """
     documents = len(columns)
@@ -29,7 +29,7 @@ def resample(columns: NDArray, *, seed: int, resamples: int) -> NDArray[np.float
 
 
 def interval(samples: NDArray) -> NDArray[np.float64]:
-    """The middle 95 % of some samples.
+    """The central 95 % of samples.
 
     samples (NDArray): Shape (resamples, ...).
     RETURNS (NDArray[np.float64]): Lower and upper bound; shape (2, ...).

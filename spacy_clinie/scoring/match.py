@@ -1,11 +1,11 @@
-"""Which gold concepts and relations a prediction got right, within one note.
+"""Matches gold and predicted concepts and relations within a note.
 
-- *Strict*: same type, same offsets; for a relation, of both ends.
-- *Lenient*: same type, any overlap; for a relation, of both ends. One gold item matches at most one prediction and the
-  other way round, and the matching is a largest possible one, so that the score does not hang on an order.
+- *Strict*: same type and same offsets; for a relation, of both ends.
+- *Lenient*: same type and any overlap; for a relation, of both ends. Matching is one-to-one and maximum, so that scores
+  do not depend on the order of items.
 
-Offsets are those of the whole stretch: fragments of a discontinuous concept are not compared. Items of a note that do
-not differ in type and offsets are one item, on both sides, as the shared tasks count them.
+Fragments of discontinuous concepts are not compared, only start and end. Items with the same type and offsets count
+once, on both sides, as in the shared tasks.
 """
 
 from collections import defaultdict, deque
@@ -24,7 +24,7 @@ MODES: tuple[Mode, ...] = ("strict", "lenient")
 
 
 class Item(NamedTuple):
-    """What is matched: a concept or a relation, by nothing but types and offsets.
+    """A concept or relation to match, reduced to types and offsets.
 
     label (str): Type of the concept or of the relation.
     ends (tuple[tuple[str, int, int], ...]): Type, first character and one past the last: of the concept, or of the
@@ -36,9 +36,9 @@ class Item(NamedTuple):
 
 
 def items(note: Note, kind: Kind) -> list[Item]:
-    """The concepts or the relations of a note as items to match, duplicates included.
+    """The concepts or relations of a note as items to match, with duplicates.
 
-    note (Note): A note that passes `Note.check`.
+    note (Note): A valid note (see `Note.check`).
     kind (Kind): `concepts` or `relations`.
     RETURNS (list[Item]): In the order of the note.
     """
@@ -49,15 +49,15 @@ def items(note: Note, kind: Kind) -> list[Item]:
 
 
 def match(gold: Iterable[Item], predicted: Iterable[Item], mode: Mode) -> list[tuple[Item, Item]]:
-    """Pair the items of a note.
+    """Match the items of a note.
 
-    Items that are paired in strict mode are paired in lenient mode as well, though not always with each other: where
-    that makes room for one more pair, an exact prediction goes to another gold item that it overlaps.
+    Items that match in strict mode also match in lenient mode, but not always with each other: an exact prediction may
+    match another gold item that it overlaps if that makes room for one more pair.
 
     gold (Iterable[Item]): Gold items; duplicates count once.
     predicted (Iterable[Item]): Predicted items; duplicates count once.
     mode (Mode): `strict` or `lenient`.
-    RETURNS (list[tuple[Item, Item]]): Pairs of gold and predicted items, sorted; no item stands in two pairs.
+    RETURNS (list[tuple[Item, Item]]): Pairs of gold and predicted items, sorted. No item is in two pairs.
     """
     gold, predicted = set(gold), set(predicted)
     if mode == "strict":
@@ -68,23 +68,26 @@ def match(gold: Iterable[Item], predicted: Iterable[Item], mode: Mode) -> list[t
             types = tuple(end[0] for end in item.ends)
             groups[item.label, types][side].append(item)
     return sorted(
-        (ours[i], theirs[j]) for ours, theirs in groups.values() if ours and theirs for i, j in _largest(ours, theirs)
+        (ours[i], theirs[j])
+        for ours, theirs in groups.values()
+        if ours and theirs
+        for i, j in _maximum_matching(ours, theirs)
     )
 
 
 def _by_end(item: Item) -> tuple[tuple[int, int], ...]:
-    # With both sides in the order in which they end, taking the first free partner rarely takes a wrong one.
+    # With both sides sorted by end, the first free partner is rarely a wrong one.
     return tuple((end, start) for _, start, end in item.ends)
 
 
-def _largest(gold: list[Item], predicted: list[Item]) -> list[tuple[int, int]]:
+def _maximum_matching(gold: list[Item], predicted: list[Item]) -> list[tuple[int, int]]:
     """A maximum matching of items of one type, by overlap of all ends.
 
-    It starts from the exact pairs and grows along augmenting paths; these never leave an item without a partner that
-    had one, and where there are none left the matching is maximum (Berge 1957).
+    It starts from exact pairs and grows along augmenting paths, which keep matched items matched. Without augmenting
+    paths, the matching is maximum (Berge 1957).
 
-    gold (list[Item]): Distinct items.
-    predicted (list[Item]): Distinct items.
+    gold (list[Item]): Unique items.
+    predicted (list[Item]): Unique items.
     RETURNS (list[tuple[int, int]]): Pairs of indexes.
     """
     index = {item: j for j, item in enumerate(predicted)}
@@ -101,27 +104,27 @@ def _largest(gold: list[Item], predicted: list[Item]) -> list[tuple[int, int]]:
 
 
 def _augment(gold: list[Item], offsets: NDArray[np.int64], partner: list[int], owner: NDArray[np.int64]) -> bool:
-    """One pass: grow a tree of alternating paths from every gold item without a partner, breadth first and all at
-    once, each up to its first free prediction, and turn the path to that one round.
+    """One pass: grow trees of alternating paths from all unmatched gold items at once, breadth first, each up to its
+    first free prediction, and flip the path to it.
 
-    Trees share no prediction, so the paths do not meet. Overlaps are computed when an item is reached and not kept:
-    thousands of concepts that overlap each other have millions.
+    Trees share no predictions, so the paths are disjoint. Overlaps are computed on demand and not stored: thousands of
+    overlapping concepts have millions.
 
     gold (list[Item]): The gold items.
-    offsets (NDArray[np.int64]): Of the predictions, shape (ends of an item, 2, predictions).
+    offsets (NDArray[np.int64]): Offsets of the predictions, shape (ends of an item, 2, predictions).
     partner (list[int]): Prediction of each gold item, or -1; changed in place.
     owner (NDArray[np.int64]): Gold item of each prediction, or -1; changed in place.
-    RETURNS (bool): Whether a pair was gained.
+    RETURNS (bool): Whether there are more pairs than before.
     """
     gained = False
     unseen = np.ones(len(owner), dtype=bool)
     parent: dict[int, int] = {}
     root = {i: i for i, j in enumerate(partner) if j < 0}
-    served = set()
+    matched_roots = set()
     frontier = deque(root)
     while frontier:
         i = frontier.popleft()
-        if root[i] in served:
+        if root[i] in matched_roots:
             continue
         near = unseen.copy()
         for (starts, ends), (_, start, end) in zip(offsets, gold[i].ends, strict=True):
@@ -130,7 +133,7 @@ def _augment(gold: list[Item], offsets: NDArray[np.int64], partner: list[int], o
         free = near & (owner < 0)
         j = int(free.argmax())
         if free[j]:
-            served.add(root[i])
+            matched_roots.add(root[i])
             gained = True
             unseen[j] = False
             parent[j] = i

@@ -1,4 +1,4 @@
-"""The scorers that `spacy train` and `spacy evaluate` call. Without intervals: they run at every evaluation."""
+"""Scorers for `spacy train` and `spacy evaluate`, without intervals, which would slow down every evaluation."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ Scorer = Callable[..., dict[str, Any]]
 
 
 def make_concept_scorer() -> Scorer:
-    """Registered as `spacy_clinie.concept_scorer.v1`.
+    """Make the scorer of concepts. Registered as `spacy_clinie.concept_scorer.v1`.
 
     RETURNS (Scorer): `score_concepts`.
     """
@@ -25,22 +25,22 @@ def make_concept_scorer() -> Scorer:
 
 
 def make_relation_scorer() -> Scorer:
-    """Registered as `spacy_clinie.relation_scorer.v1`.
+    """Make the scorer of relations. Registered as `spacy_clinie.relation_scorer.v1`.
 
-    RETURNS (Scorer): `score_relations` end to end: on whatever concepts the prediction has.
+    RETURNS (Scorer): `score_relations` end to end, on predicted concepts.
     """
     return _score_end_to_end
 
 
 def make_scorer() -> Scorer:
-    """Registered as `spacy_clinie.scorer.v1`.
+    """Make the scorer of concepts and relations. Registered as `spacy_clinie.scorer.v1`.
 
-    RETURNS (Scorer): Concepts and relations end to end, what both of the others give.
+    RETURNS (Scorer): The scores of both other scorers.
     """
     return _score_both
 
 
-# Not within the functions above: a pipeline whose scorers are closures cannot be pickled.
+# Not closures of the functions above: a pipeline with those cannot be pickled.
 def _score_end_to_end(examples: Iterable[Example], symmetric: Collection[str] = (), **_cfg: Any) -> dict[str, Any]:
     return score_relations(((eg.reference, eg.predicted) for eg in examples), symmetric=symmetric)
 
@@ -51,19 +51,19 @@ def _score_both(examples: Iterable[Example], **cfg: Any) -> dict[str, Any]:
 
 
 def score_concepts(examples: Iterable[Example], **_cfg: Any) -> dict[str, Any]:
-    """Score all concepts, overlapping ones included.
+    """Score all concepts, including overlapping ones.
 
-    As in spaCy's own scorers, documents whose reference has no annotation (neither `doc.spans["clinie"]` nor
-    `doc.ents`) are passed over, and every value is None if there is nothing to score.
+    As in spaCy's scorers, documents whose reference has no annotation (neither `doc.spans["clinie"]` nor `doc.ents`)
+    are skipped, and all values are None if there is nothing to score.
 
     examples (Iterable[Example]): References and predictions.
-    **_cfg (Any): What spaCy passes to every scorer; not used.
+    **_cfg (Any): Arguments that spaCy passes to every scorer; unused.
     RETURNS (dict[str, Any]): `concepts_p`, `_r`, `_f` and `concepts_per_type` (strict), `concepts_lenient_p`, `_r`,
         `_f`; the strict ones again as `spans_clinie_*`, which `spacy evaluate --spans-key clinie` prints.
     RAISES (ClinieError): CIE400 if the texts of a reference and a prediction differ.
     """
     docs = [(eg.reference, eg.predicted) for eg in examples if has_concepts(eg.reference)]
-    scores = _flat(_notes(docs), "concepts", "concepts")
+    scores = _spacy_scores(_notes(docs), "concepts", "concepts")
     for part in ("p", "r", "f", "per_type"):
         scores[f"spans_{SPANS_KEY}_{part}"] = scores[f"concepts_{part}"]
     return scores
@@ -72,14 +72,14 @@ def score_concepts(examples: Iterable[Example], **_cfg: Any) -> dict[str, Any]:
 def score_relations(
     docs: Iterable[tuple[Doc, Doc]], prefix: str = "relations", symmetric: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Score relations, by type and by the types and offsets of both ends.
+    """Score relations by their type and the types and offsets of both ends.
 
-    Documents whose reference has no relation annotation (`doc._.rel` was never set) are passed over, and every value
-    is None if there is nothing to score.
+    Documents whose reference has no relation annotation (`doc._.rel` was never set) are skipped, and all values are
+    None if there is nothing to score.
 
-    docs (Iterable[tuple[Doc, Doc]]): References and predictions; on gold concepts, predictions made on these.
+    docs (Iterable[tuple[Doc, Doc]]): References and predictions. For scores on gold concepts, predict on these.
     prefix (str): Start of the keys: `relations` end to end, `relations_gold` on gold concepts.
-    symmetric (Collection[str]): Types whose relations are the same whichever end they begin at.
+    symmetric (Collection[str]): Relation types without a direction.
     RETURNS (dict[str, Any]): `{prefix}_p`, `_r`, `_f`, `_per_type` (strict), `{prefix}_lenient_p`, `_r`, `_f`.
     RAISES (ClinieError): CIE400 if the texts of a reference and a prediction differ.
     """
@@ -89,7 +89,7 @@ def score_relations(
         for one in note.relations:
             if one.label in symmetric and places[one.head] > places[one.tail]:
                 one.head, one.tail = one.tail, one.head
-    return _flat(pairs, "relations", prefix)
+    return _spacy_scores(pairs, "relations", prefix)
 
 
 def _notes(docs: Iterable[tuple[Doc, Doc]]) -> list[tuple[Note, Note]]:
@@ -99,7 +99,7 @@ def _notes(docs: Iterable[tuple[Doc, Doc]]) -> list[tuple[Note, Note]]:
     return pairs
 
 
-def _flat(pairs: Sequence[tuple[Note, Note]], kind: Kind, prefix: str) -> dict[str, Any]:
+def _spacy_scores(pairs: Sequence[tuple[Note, Note]], kind: Kind, prefix: str) -> dict[str, Any]:
     strict, lenient = count(pairs, kind, "strict"), count(pairs, kind, "lenient")
     scores: dict[str, Any] = {**_micro(strict, prefix), **_micro(lenient, f"{prefix}_lenient")}
     per_type = {label: _prf(total) for label, total in zip(strict.labels, strict.table.sum(axis=0), strict=True)}

@@ -1,4 +1,4 @@
-"""The scores of a corpus: concepts and relations, strict and lenient, micro, per type and macro, with intervals."""
+"""Scores of a corpus: concepts and relations, strict and lenient, micro, macro and per type, with intervals."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,20 +18,20 @@ def score(
 ) -> dict[str, Any]:
     """Score predicted notes against gold notes of the same ids.
 
-    A gold note without a prediction counts as one in which nothing was found, a predicted note without gold as one in
-    which everything is wrong: the score then errs on the low side, and a warning says so. Gold notes in which nobody
-    looked for relations are passed over for these; `without_relations` says how many. Concepts of a note with equal
-    type and offsets count once, and so do relations between equal ends; `duplicates` says how many went.
+    In a gold note without a prediction, everything counts as missed; in a predicted note without gold, everything
+    counts as wrong. A warning (CIE402) counts both. Relation scores skip gold notes without relation annotation,
+    counted by `without_relations`. Concepts of a note with the same type and offsets count once, and so do relations between
+    the same ends; `duplicates` counts the others.
 
     gold (Sequence[Note]): Gold notes.
-    predicted (Sequence[Note]): Predicted notes. For relations on gold concepts: notes with the gold concepts.
+    predicted (Sequence[Note]): Predicted notes. To score relations on gold concepts: notes with the gold concepts.
     seed (int): Seed of the bootstrap.
-    resamples (int): How often to resample for the intervals; 0 for none.
+    resamples (int): Number of bootstrap samples for the intervals; 0 for none.
     RETURNS (dict[str, Any]): JSON-serialisable: `documents`, `missing_documents` (in gold only), `extra_documents`
         (in the prediction only), `without_relations`, `duplicates`, `bootstrap`; `concepts` and `relations`, each with
-        `strict` and `lenient`, each as `summarize` gives it.
-    RAISES (ClinieError): CIE400 if the texts of a document differ, CIE401 for two notes with one id, CIE004 to
-        CIE006 if a note is not sound.
+        `strict` and `lenient` results of `summarize`.
+    RAISES (ClinieError): CIE400 if the texts of a document differ, CIE401 for a duplicate id, CIE004 to CIE006 for an
+        invalid note.
     """
     pairs = pair_notes(gold, predicted)
     gold_ids, predicted_ids = {note.id for note in gold}, {note.id for note in predicted}
@@ -52,7 +52,7 @@ def score(
 
 
 def pair_notes(gold: Sequence[Note], predicted: Sequence[Note]) -> list[tuple[Note, Note]]:
-    """Put the notes of two sides together by id. A note that one side lacks is there an empty one.
+    """Pair gold and predicted notes by id. A missing note is replaced by one without annotation.
 
     gold (Sequence[Note]): Gold notes.
     predicted (Sequence[Note]): Predicted notes.
@@ -70,7 +70,7 @@ def pair_notes(gold: Sequence[Note], predicted: Sequence[Note]) -> list[tuple[No
 
 
 def check_texts(gold: Note, predicted: Note) -> None:
-    """Raise if offsets into two notes do not mean the same place.
+    """Raise if two notes have different texts, so that their offsets cannot be compared.
 
     gold (Note): Gold note.
     predicted (Note): Predicted note.
@@ -84,17 +84,17 @@ def summarize(counts: Counts, *, seed: int = 0, resamples: int = RESAMPLES) -> d
     """Rates and intervals of counts.
 
     - `micro`: over all annotations of the corpus.
-    - `per_type`: the same for each type that gold or prediction has.
-    - `macro_documents`: means over documents, what the official n2c2 scripts call macro. Documents with nothing in
-      gold and nothing predicted have no rates; they are left out of the mean and counted as `empty_documents`.
-    - `macro_types`: means over types.
+    - `per_type`: the same for each type in gold or prediction.
+    - `macro_documents`: mean over documents, called macro in the official n2c2 scripts. Documents with nothing in gold
+      and nothing predicted have no rates; they are left out of the mean and counted as `empty_documents`.
+    - `macro_types`: mean over types.
 
     counts (Counts): The counts.
     seed (int): Seed of the bootstrap.
-    resamples (int): How often to resample; 0 for no intervals.
-    RETURNS (dict[str, Any]): Each of the four with `p`, `r`, `f1` (0 where undefined) and `p_interval`,
-        `r_interval`, `interval` (of F1; [low, high], or None if fewer than two documents have anything to score, of
-        the type in question); the first two with `tp`, `fp`, `fn` and `support` (tp + fn) as well.
+    resamples (int): Number of bootstrap samples; 0 for no intervals.
+    RETURNS (dict[str, Any]): The four results, with `p`, `r`, `f1` (0 if undefined) and their intervals `p_interval`,
+        `r_interval`, `interval` ([low, high], or None if fewer than two documents have anything to score); the first
+        two also with `tp`, `fp`, `fn` and `support` (tp + fn).
     """
     documents, types = counts.table.shape[:2]
     by_document = counts.table.sum(axis=1)
@@ -106,7 +106,7 @@ def summarize(counts: Counts, *, seed: int = 0, resamples: int = RESAMPLES) -> d
     if documents > 1 and resamples:
         samples, occurs = _measures(resample(columns, seed=seed, resamples=resamples), types)
         for i, row in enumerate(rows):
-            # What does not occur in a resample has no rate there, which is not a rate of 0.
+            # A type that does not occur in a sample has no rate there, which is not a rate of 0.
             usable = samples[occurs[:, i], i]
             if held_by[i] > 1 and len(usable):
                 row["p_interval"], row["r_interval"], row["interval"] = interval(usable).T.tolist()

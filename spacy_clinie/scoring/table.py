@@ -1,4 +1,4 @@
-"""Scores as text to read."""
+"""Scores as text tables."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,11 +15,11 @@ _PLACES = 2
 
 
 def format_table(result: Mapping[str, Any]) -> str:
-    """Lay out what `score` or `evaluate` gives: a table for each of concepts and relations, strict and lenient, then
-    everything about the documents that a reader of the figures must know.
+    """Format the result of `score` or `evaluate`: tables for concepts and relations, strict and lenient, and remarks on
+    the documents.
 
-    result (Mapping[str, Any]): The scores.
-    RETURNS (str): Several lines.
+    result (Mapping[str, Any]): The result.
+    RETURNS (str): The tables and remarks.
     """
     blocks = []
     for kind in KINDS:
@@ -50,7 +50,7 @@ def _remarks(result: Mapping[str, Any]) -> list[str]:
     if result["extra_documents"]:
         lines.append(f"predicted documents without gold, all wrong: {result['extra_documents']}")
     if result["without_relations"]:
-        lines.append(f"gold documents in which nobody looked for relations, passed over: {result['without_relations']}")
+        lines.append(f"gold documents without relation annotation, skipped: {result['without_relations']}")
     for side, counts in result["duplicates"].items():
         if any(counts.values()):
             what = ", ".join(f"{n} {kind}" for kind, n in counts.items())

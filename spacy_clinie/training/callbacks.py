@@ -1,4 +1,4 @@
-"""Callbacks of `spacy train`: what a config's `[initialize.before_init]` and `[training.before_to_disk]` name."""
+"""Callbacks for `[initialize.before_init]` and `[training.before_to_disk]` of a training config."""
 
 from collections.abc import Callable
 from copy import copy
@@ -11,16 +11,16 @@ from ..errors import warn
 
 
 def before_init() -> Callable[[Language], Language]:
-    """Write out the variables in the optimizer's settings: `nlp.resume_training` and `spacy debug data` make an
-    optimizer of them without looking further. And warn where training would end before its second evaluation (CIE479).
-    Registered as `spacy_clinie.before_init.v1`, for `[initialize.before_init]`.
+    """Resolve variables in the settings of the optimizer, because `nlp.resume_training` and `spacy debug data` do not,
+    and warn if training would end before its second evaluation (CIE479). Registered as `spacy_clinie.before_init.v1`,
+    for `[initialize.before_init]`.
 
-    RETURNS (Callable[[Language], Language]): Changes the pipeline's config in place.
+    RETURNS (Callable[[Language], Language]): Changes the config of the pipeline in place.
     """
-    return _write_out
+    return _resolve_optimizer
 
 
-def _write_out(nlp: Language) -> Language:
+def _resolve_optimizer(nlp: Language) -> Language:
     settings = nlp.config.interpolate()["training"]
     nlp.config["training"]["optimizer"] = settings["optimizer"]
     patience, steps, every = (int(settings.get(name) or 0) for name in ("patience", "max_steps", "eval_frequency"))
@@ -30,31 +30,30 @@ def _write_out(nlp: Language) -> Language:
 
 
 def before_to_disk() -> Callable[[Language], Language]:
-    """Make a trained pipeline one to be saved: without the words of the notes that it was trained on, which spaCy's
-    vocabulary holds, names of patients among them. Registered as `spacy_clinie.before_to_disk.v1`, for
-    `[training.before_to_disk]`.
+    """Remove the words of the training notes, including names of patients, from spaCy's vocabulary before a pipeline is
+    saved. Registered as `spacy_clinie.before_to_disk.v1`, for `[training.before_to_disk]`.
 
-    RETURNS (Callable[[Language], Language]): Makes a copy, whose vocabulary has labels and words with vectors.
+    RETURNS (Callable[[Language], Language]): Makes a copy. Its vocabulary only has labels and words with vectors.
     """
-    return _to_be_saved
+    return _without_training_words
 
 
-def _to_be_saved(nlp: Language) -> Language:
+def _without_training_words(nlp: Language) -> Language:
     kept = copy(nlp)
     held = nlp.vocab
     kept.vocab = create_vocab(nlp.lang, nlp.Defaults, vectors_name=held.vectors.name)
     kept.vocab.lookups = held.lookups
-    if len(held.vectors):  # not assigned: that would take all words along
+    if len(held.vectors):  # assigning the vectors would also copy all words
         kept.vocab.vectors.from_bytes(held.vectors.to_bytes(exclude=["strings"]))
     for key in held.vectors.keys():  # noqa: SIM118
         kept.vocab.strings.add(held.strings[key])
     for name, pipe in nlp.components:
-        if hasattr(pipe, "kb"):  # an entity linker, whose knowledge base is saved with a vocabulary of its own
+        if hasattr(pipe, "kb"):  # an entity linker, whose knowledge base is saved with its own vocabulary
             warn("CIE475", component=name)
         for label in getattr(pipe, "labels", ()):
             if isinstance(label, str):
                 kept.vocab.strings.add(label)
-        # What spaCy's trainable lemmatizer, whose labels are numbers, takes off words and puts in its place.
+        # The affixes of spaCy's trainable lemmatizer, whose labels are numbers.
         trees = srsly.msgpack_loads(pipe.trees.to_bytes())["trees"] if hasattr(pipe, "trees") else []
         for ends in ((tree.get("orig"), tree.get("subst")) for tree in trees):
             for end in filter(None, ends):

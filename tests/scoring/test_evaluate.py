@@ -68,7 +68,9 @@ def test_suffixes_in_capitals(tmp_path):
     assert evaluate(tmp_path / "GOLD.JSONL", tmp_path / "PREDICTED.SPACY")["missing_documents"] == 0
 
 
-@pytest.mark.parametrize("name, problem", [("nowhere.jsonl", "no such file"), ("notes.txt", r"'\.txt' are not known")])
+@pytest.mark.parametrize(
+    "name, problem", [("nowhere.jsonl", "no such file"), ("notes.txt", r"'\.txt' are not supported")]
+)
 def test_what_cannot_be_scored(name, problem, tmp_path):
     gold = store(make_notes(0), "jsonl", tmp_path / "gold")
     (tmp_path / "notes.txt").write_text("rash")

@@ -56,7 +56,7 @@ def test_everything_about_the_documents_is_said():
         "documents: 3",
         "gold documents without prediction, all missed: 1",
         "predicted documents without gold, all wrong: 1",
-        "gold documents in which nobody looked for relations, passed over: 1",
+        "gold documents without relation annotation, skipped: 1",
         "duplicates in gold, counted once: 1 concepts, 0 relations",
         "not read in gold: line is not JSON (3: g:1, g:2, …)",
         "changed in predicted: offset mended (1: p.jsonl:1)",
