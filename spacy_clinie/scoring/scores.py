@@ -20,8 +20,8 @@ def score(
 
     In a gold note without a prediction, everything counts as missed; in a predicted note without gold, everything
     counts as wrong. A warning (CIE402) counts both. Relation scores skip gold notes without relation annotation,
-    counted by `without_relations`. Concepts of a note with the same type and offsets count once, and so do relations between
-    the same ends; `duplicates` counts the others.
+    counted by `without_relations`. Concepts of a note with the same type and offsets count once, and so do relations
+    between the same ends; `duplicates` counts the others.
 
     gold (Sequence[Note]): Gold notes.
     predicted (Sequence[Note]): Predicted notes. To score relations on gold concepts: notes with the gold concepts.
