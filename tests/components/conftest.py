@@ -8,15 +8,8 @@ from spacy.training import Example
 from spacy.util import fix_random_seed
 
 from spacy_clinie.conversion import doc_from_note
-from spacy_clinie.models.causal import CausalModule
 from spacy_clinie.notes import Concept, Note, Relation
-from tests.scripted import babble, learn_by_heart
-
-
-@pytest.fixture
-def babbling(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Language models answer at random, and the same to the same question."""
-    monkeypatch.setattr(CausalModule, "answer", babble)
+from tests.scripted import learn_by_heart
 
 
 @pytest.fixture(scope="session")
