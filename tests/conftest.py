@@ -15,6 +15,8 @@ from spacy.util import fix_random_seed
 
 from spacy_clinie.doc.interchange import doc_from_note
 from spacy_clinie.doc.note import Concept, Note, Relation
+from spacy_clinie.models.causal import CausalModule
+from tests.scripted import babble
 from tests.tiny import make_decoder, make_encoder
 
 SmallDisk = Callable[[int], AbstractContextManager[None]]
@@ -50,6 +52,12 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> str:
 def tiny_decoder(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Folder of a tiny random Llama."""
     return make_decoder(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture
+def babbling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Language models answer at random, and the same to the same question."""
+    monkeypatch.setattr(CausalModule, "answer", babble)
 
 
 @pytest.fixture(scope="session")

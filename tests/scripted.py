@@ -34,14 +34,19 @@ def recite(pipe: Any, examples: Sequence[Example]) -> None:
     pipe (DecoderPrompt): Its component. A question that is none about the examples is a KeyError.
     examples (Sequence[Example]): The examples.
     """
-    asks, answers = pipe.batch(examples)
-    right = {_key(ask): answer for ask, answer in zip(asks, answers, strict=True)}
+    right = right_answers(pipe, examples)
 
     def answer(asks: Asks, machines: Machines) -> None:
         for ask, machine in zip(asks, machines, strict=True):
             write(machine, right[_key(ask)])
 
     module_of(pipe).answer = answer
+
+
+def right_answers(pipe: Any, examples: Sequence[Example]) -> dict[Any, list[int]]:
+    """The ids of the right answers about examples, by question."""
+    asks, answers = pipe.batch(examples)
+    return {_key(ask): list(answer) for ask, answer in zip(asks, answers, strict=True)}
 
 
 def write(machine: Any, answer: Sequence[int], log: float = -0.01) -> None:

@@ -39,6 +39,7 @@ def schema_file(tmp_path: Path, *types: str) -> str:
     return str(tmp_path / "mine.yml")
 
 
+@pytest.mark.usefixtures("babbling")
 def test_a_decoder_looks_for_the_types_of_any_schema(tiny_decoder: str, tmp_path: Path) -> None:
     path = save(build_decoder(tiny_decoder, "i2b2_2010"), tmp_path / "model")
     mine = schema_file(tmp_path, "Planet")
@@ -53,6 +54,7 @@ def test_a_decoder_looks_for_the_types_of_any_schema(tiny_decoder: str, tmp_path
         assert {concept.label for concept in found.note.concepts} == labels
 
 
+@pytest.mark.usefixtures("babbling")
 def test_a_job_for_one_schema_does_not_go_on_with_another(
     tiny_decoder: str,
     tmp_path: Path,
@@ -117,9 +119,10 @@ def test_texts_of_over_a_million_characters_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", bundled())
 def test_a_bundled_pipeline_reads_a_note(name: str) -> None:
     nlp = spacy_clinie.load(name)
-    text = "Admitted for pneumonia and treated with ceftriaxone.\nChest X-ray showed pleural effusion; no rash."
+    text = "She has pneumonia. She was treated with ceftriaxone. No rash."
+    # It is sure of these: with a probability above 0.9.
     found = {(span.text, span.label_) for span in get_spans(nlp(text))}
-    assert {("pneumonia", "problem"), ("ceftriaxone", "treatment"), ("pleural effusion", "problem")} <= found
+    assert {("pneumonia", "problem"), ("ceftriaxone", "treatment"), ("rash", "problem")} <= found
     drugs = {(span.text, span.label_) for span in get_spans(spacy_clinie.load(name, schema="phee")(text))}
     assert ("ceftriaxone", "Drug") in drugs
     assert not {label for _, label in drugs} & {"problem", "treatment", "test"}
@@ -128,12 +131,10 @@ def test_a_bundled_pipeline_reads_a_note(name: str) -> None:
 
 def test_a_pipeline_is_loaded_with_other_settings() -> None:
     """As `spacy.load` takes them."""
-    settings = {"components.clinie_ner_encoder.model.threshold": 0.99}
-    text = "Admitted for pneumonia, perhaps with some effusion, and treated with ceftriaxone for a while."
-    few, usual = (
-        len(get_spans(spacy_clinie.load("open-minilm", **options)(text))) for options in ({"config": settings}, {})
-    )
-    assert few < usual
+    settings = {"components.clinie_ner_encoder.model.threshold": 1.0}
+    text = "She has pneumonia. She was treated with ceftriaxone."
+    assert get_spans(spacy_clinie.load("open-minilm")(text))
+    assert not get_spans(spacy_clinie.load("open-minilm", config=settings)(text))
     assert spacy_clinie.load("open-minilm", "phee", disable=["clinie_ner_encoder"]).pipe_names == []
 
 
@@ -162,15 +163,14 @@ def test_a_pipeline_without_words_keeps_labels_and_vectors(tmp_path: Path) -> No
     tagger = nlp.add_pipe("tagger")
     words = ["Mr", "Quux", "rests"]
     doc = Doc(nlp.vocab, words, tags=["NOUN-X", "NAME-X", "VERB-X"])
-    sgd = nlp.initialize(lambda: [Example(Doc(nlp.vocab, words), doc)])
-    for _ in range(20):
-        nlp.update([Example(Doc(nlp.vocab, words), doc)], sgd=sgd)
+    nlp.initialize(lambda: [Example(Doc(nlp.vocab, words), doc)])
     before_to_disk()(nlp).to_disk(tmp_path / "kept")
     assert "Quux" in nlp.vocab.strings
     again = spacy.load(tmp_path / "kept")
     assert "Quux" not in again.vocab.strings
     assert again.vocab.has_vector("ibuprofen")
-    assert [token.tag_ for token in again("Mr Quux rests")] == [token.tag_ for token in nlp("Mr Quux rests")]
+    scores = [pipeline.get_pipe("tagger").model.predict([pipeline("Mr Quux rests")])[0] for pipeline in (nlp, again)]
+    assert np.allclose(*scores)
     assert set(tagger.labels) <= set(again.vocab.strings)
 
 
@@ -180,8 +180,8 @@ def test_a_lemmatizer_that_was_trained_keeps_what_it_puts_in_place(tmp_path: Pat
     words = ["Rashes", "quuxed"]
     examples = [Example(Doc(nlp.vocab, words), Doc(nlp.vocab, words, lemmas=["rash", "quux"]))]
     sgd = nlp.initialize(lambda: examples)
-    for _ in range(30):
-        nlp.update(examples, sgd=sgd)
+    losses = [nlp.update(examples, sgd=sgd)["trainable_lemmatizer"] for _ in range(30)]
+    assert losses[-1] < 0.001  # it is sure of both words
     before_to_disk()(nlp).to_disk(tmp_path / "kept")
     again = spacy.load(tmp_path / "kept")
     assert "quuxed" not in again.vocab.strings

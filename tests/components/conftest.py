@@ -9,14 +9,7 @@ from spacy.util import fix_random_seed
 
 from spacy_clinie.doc.interchange import doc_from_note
 from spacy_clinie.doc.note import Concept, Note, Relation
-from spacy_clinie.models.causal import CausalModule
-from tests.scripted import babble, learn_by_heart
-
-
-@pytest.fixture
-def babbling(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Language models answer at random, and the same to the same question."""
-    monkeypatch.setattr(CausalModule, "answer", babble)
+from tests.scripted import learn_by_heart
 
 
 @pytest.fixture(scope="session")
