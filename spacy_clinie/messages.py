@@ -249,7 +249,8 @@ MESSAGES = {
         "this one again."
     ),
     "CIE442": (
-        "The pipeline {pipeline} cannot be loaded: {file}: {problem}. Copy or install it again with all its files."
+        "The pipeline {pipeline} cannot be loaded: {problem}. If files of it are missing or damaged, copy or install "
+        "it again with all its files."
     ),
     "CIE443": (
         "All notes are annotated, but {target} cannot be written: {problem} What was done stays in {part}, one note a "
