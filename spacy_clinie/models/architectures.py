@@ -14,6 +14,7 @@ from typing import Any, Optional, Union, cast
 from thinc.api import Model, Shim
 
 from ..errors import ClinieError
+from .forks import begin_computing
 from .shim import TorchShim
 
 HEADS = ("crf", "softmax")
@@ -285,6 +286,7 @@ class _Place:
     @property
     def kind(self) -> Any:
         """The class, whose import brings torch in."""
+        begin_computing()
         return getattr(import_module(f".{self.file}", __package__), self.name)
 
     def restore(self, folder: Path) -> Any:

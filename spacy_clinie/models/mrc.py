@@ -15,7 +15,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from .encoder import EncoderModule, gather
 from .tagger import GoldSpan, to_units
-from .wordpieces import PiecedDoc, Sought, make_pieces, pad, thin_out
+from .wordpieces import PiecedDoc, Sought, encode_each, make_pieces, pad, thin_out
 
 # Weights of the three losses: starts, ends, spans.
 _WEIGHTS = (1.0, 1.0, 0.1)
@@ -157,7 +157,7 @@ class EncoderMRC(EncoderModule):
 
     def _asks(self, items: Sequence[Sought], pieced: Sequence[PiecedDoc]) -> list[_Ask]:
         asked = sorted({question for item in items for question in item.questions})
-        encoded = self.tokenizer.backend_tokenizer.encode_batch(asked, add_special_tokens=False)
+        encoded = encode_each(self.tokenizer.backend_tokenizer, asked)
         ids_of = {text: np.asarray(one.ids, dtype=np.int64) for text, one in zip(asked, encoded, strict=True)}
         asks = []
         for number, (item, doc) in enumerate(zip(items, pieced, strict=True)):
