@@ -270,7 +270,10 @@ MESSAGES = {
         "{part} is in use by another run, or its content has changed. Wait until the other run ends, then start this "
         "one again."
     ),
-    "CIE442": "Cannot load the pipeline {pipeline}: {file}: {problem}. Copy or install it again with all its files.",
+    "CIE442": (
+        "Cannot load the pipeline {pipeline}: {problem}. If files are missing or damaged, copy or install it again with "
+        "all its files."
+    ),
     "CIE443": (
         "All notes are annotated, but {target} cannot be written: {problem} The results are kept in {part}, one note "
         "per line. Rename that file to end in .jsonl to use them."

@@ -1,16 +1,24 @@
 """Trained pipelines that come with the package, and the loading of any pipeline."""
 
-import re
 import sys
-from json import JSONDecodeError
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Optional, Union
 
 import spacy
 from safetensors import SafetensorError
 from spacy.language import Language
 from spacy.pipeline.transition_parser import Parser
-from spacy.util import import_file
+from spacy.util import (
+    dict_to_dot,
+    get_model_meta,
+    get_package_path,
+    import_file,
+    is_package,
+    load_config,
+    registry,
+)
 from thinc.api import ConfigValidationError
 
 from .components.trainable import ClinieComponent
@@ -18,10 +26,6 @@ from .errors import ClinieError
 from .schema import Schema
 
 _FOLDER = Path(__file__).parent / "data" / "pipelines"
-# How spaCy and srsly name a file that is not there.
-_MISSING = re.compile(r"(?:\[E053\] .* from|Can't read file:) (.*)")
-# How spaCy names a factory or a registered function that it does not know.
-_UNKNOWN = re.compile(r"\[E(?:002|893)\] .*? (?:for|function) '([^']*)'")
 
 
 def bundled() -> tuple[str, ...]:
@@ -68,21 +72,70 @@ def load(
 
 
 def _load(pipeline: Union[str, Path], options: dict[str, Any]) -> Language:
+    folder = _folder(pipeline)
     try:
+        for name in _unknown(folder, **options):
+            raise ClinieError("CIE448", pipeline=pipeline, name=name)
         return spacy.load(pipeline, **options)
+    except ClinieError:
+        raise
     except ConfigValidationError as error:
         rows = [f"{' -> '.join(map(str, row['loc']))}: {row['msg']}" for row in error.errors]
         raise ClinieError("CIE446", pipeline=pipeline, problems="; ".join(rows) or error.desc) from error
-    except (OSError, ValueError, SafetensorError) as error:
-        is_there = any(Path(pipeline, name).is_file() for name in ("config.cfg", "meta.json"))
-        if str(error).startswith(("[E050]", "[E052]", "[E053]")) and not is_there:
-            raise ClinieError("CIE430", pipeline=pipeline, bundled=", ".join(bundled()) or "none yet") from error
-        unknown = _UNKNOWN.match(str(error))
-        if unknown:
-            raise ClinieError("CIE448", pipeline=pipeline, name=unknown[1]) from error
-        named = _MISSING.match(str(error))
-        if isinstance(error, ValueError) and not isinstance(error, JSONDecodeError) and not named:
-            raise
-        file = named[1] if named else getattr(error, "filename", None) or "one of its files"
-        problem = getattr(error, "strerror", None) or "cannot be read"
-        raise ClinieError("CIE442", pipeline=pipeline, file=file, problem=problem) from error
+    except OSError as error:
+        problem = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        raise ClinieError("CIE442", pipeline=pipeline, problem=problem.rstrip(".")) from error
+    except (ValueError, SafetensorError) as error:
+        raise ClinieError("CIE442", pipeline=pipeline, problem=str(error).rstrip(".")) from error
+
+
+def _folder(pipeline: Union[str, Path]) -> Path:
+    """Where the files of a pipeline lie.
+
+    pipeline (Union[str, Path]): What `spacy.load` takes.
+    RETURNS (Path): The folder, which has a `config.cfg` or a `meta.json` at least.
+    RAISES (ClinieError): CIE430 if there is no such pipeline.
+    """
+    folder = Path(pipeline)
+    if isinstance(pipeline, str) and is_package(pipeline):
+        root = get_package_path(pipeline)  # imports it, and with it what it registers
+        if (root / "meta.json").is_file():
+            meta = get_model_meta(root)
+            folder = root / f"{meta['lang']}_{meta['name']}-{meta['version']}"
+    if not any((folder / name).is_file() for name in ("config.cfg", "meta.json")):
+        raise ClinieError("CIE430", pipeline=pipeline, bundled=", ".join(bundled()) or "none yet")
+    return folder
+
+
+def _unknown(
+    folder: Path, config: Mapping[str, Any] = MappingProxyType({}), exclude: Union[str, Iterable[str]] = (), **_: Any
+) -> Iterator[str]:
+    """The factories and registered functions that a pipeline needs and that nobody has registered.
+
+    folder (Path): The folder of the pipeline.
+    config (Mapping[str, Any]): See `spacy.load`.
+    exclude (Union[str, Iterable[str]]): See `spacy.load`.
+    YIELDS (str): Their names.
+    """
+    settings = load_config(
+        folder / "config.cfg", overrides=dict_to_dot(dict(config), for_overrides=True), interpolate=True
+    )
+    if not settings.get("nlp", {}).get("lang"):  # spaCy says what such a file lacks
+        return
+    left_out = {exclude} if isinstance(exclude, str) else set(exclude)
+    names = [name for name in settings["nlp"].get("pipeline", []) if name not in left_out]
+    sections = settings.get("components", {})
+    components = [sections[name] for name in names if name in sections]
+    has_factory = spacy.blank(settings["nlp"]["lang"]).has_factory  # a pipeline imports those of other packages
+    yield from (one["factory"] for one in components if "factory" in one and not has_factory(one["factory"]))
+    named = _functions([settings["nlp"], *components])
+    yield from (name for kind, name in named if not registry.has(kind, name))
+
+
+def _functions(settings: Any) -> Iterator[tuple[str, str]]:
+    """The registered functions that settings name, each with its registry."""
+    for key, value in settings.items() if isinstance(settings, dict) else enumerate(settings):
+        if isinstance(value, (dict, list)):
+            yield from _functions(value)
+        elif isinstance(key, str) and key.startswith("@"):
+            yield key[1:], value

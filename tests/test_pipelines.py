@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -102,6 +103,55 @@ def test_pipelines_that_look_for_nothing_or_are_not_there(tmp_path: Path) -> Non
     with pytest.raises(ClinieError, match="CIE430") as caught:
         spacy_clinie.load("no-such-pipeline")
     assert all(name in str(caught.value) for name in bundled())
+
+
+@pytest.mark.parametrize("packaged", [False, True])
+@pytest.mark.parametrize(
+    ("setting", "known"), [("factory", "clinie_ner_encoder"), ("@architectures", "spacy_clinie.EncoderTagger.v1")]
+)
+def test_a_pipeline_that_needs_what_nobody_registered(
+    setting: str, known: str, packaged: bool, tiny_bert: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "en_mine").mkdir()
+    path = save(build("crf", tiny_bert, label_schema="n2c2_2018"), tmp_path / "en_mine" / "en_mine-0.1")
+    config = (path / "config.cfg").read_text()
+    assert f'{setting} = "{known}"' in config
+    (path / "config.cfg").write_text(config.replace(f'{setting} = "{known}"', f'{setting} = "own.v1"'))
+    use: str | Path = path
+    if packaged:
+        (path / "meta.json").write_text(json.dumps(spacy.blank("en").meta | {"name": "mine", "version": "0.1"}))
+        shutil.copy(path / "meta.json", path.parent)
+        code = "import spacy\ndef load(**more): return spacy.util.load_model_from_init_py(__file__, **more)"
+        (path.parent / "__init__.py").write_text(code)
+        (tmp_path / "en_mine-0.1.dist-info").mkdir()
+        (tmp_path / "en_mine-0.1.dist-info" / "METADATA").write_text("Name: en_mine\nVersion: 0.1\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        use = "en_mine"
+    with pytest.raises(ClinieError, match=r"CIE448.*'own.v1'"):
+        spacy_clinie.load(use)
+    assert not spacy_clinie.load(use, exclude=["clinie_ner_encoder"]).pipe_names
+    assert not spacy_clinie.load(use, exclude="clinie_ner_encoder").pipe_names
+    sys.modules.pop("en_mine", None)
+
+
+def test_a_function_that_another_takes_the_place_of_need_not_be_there(tiny_bert: str, tmp_path: Path) -> None:
+    path = save(build("crf", tiny_bert, label_schema="n2c2_2018"), tmp_path / "model")
+    config = spacy.util.load_config(path / "config.cfg")
+    tokenizer = config["nlp"]["tokenizer"]["@tokenizers"]
+    config["nlp"]["tokenizer"]["@tokenizers"] = "own.Tokenizer.v1"
+    config.to_disk(path / "config.cfg")
+    with pytest.raises(ClinieError, match=r"CIE448.*'own.Tokenizer.v1'"):
+        spacy_clinie.load(path)
+    for settings in ({"nlp": {"tokenizer": {"@tokenizers": tokenizer}}}, {"nlp.tokenizer.@tokenizers": tokenizer}):
+        assert spacy_clinie.load(path, config=settings).pipe_names == ["clinie_ner_encoder"]
+
+
+def test_a_config_without_a_language_is_told(tmp_path: Path) -> None:
+    path = save(spacy.blank("en"), tmp_path / "blank")
+    for text in ("", "[nlp]\n"):
+        (path / "config.cfg").write_text(text)
+        with pytest.raises(ClinieError, match=r"CIE44[26]"):
+            spacy_clinie.load(path)
 
 
 def test_texts_of_over_a_million_characters_are_read(tmp_path: Path) -> None:

@@ -135,6 +135,26 @@ class AskingComponent(ClinieComponent):
         if "templates" in facts:
             self._hold_templates(facts["templates"])
 
+    def relations_only(self) -> "AskingComponent":
+        """A component with the same model, schemas and examples that asks for relations alone, between the concepts
+        that Docs carry.
+
+        RETURNS (AskingComponent): The component; this one stays as it is.
+        """
+        other = type(self)(
+            self.vocab,
+            self.model,
+            self.name,
+            concepts=None,
+            relations=self.relations,
+            examples=self.examples,
+            label_schema=None,
+            scorer=self.scorer,
+        )
+        other.take_facts(self.facts())
+        other.reader = self.reader
+        return other
+
     def _tasks(self) -> Iterator[tuple[str, Union[ConceptPrompt, RelationPrompt]]]:
         if self.concepts:
             yield "concepts", self.concepts

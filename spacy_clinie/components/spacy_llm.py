@@ -20,6 +20,7 @@ from thinc.api import Model
 
 from ..doc.concepts import get_all_spans
 from ..doc.windows import sentence_starts
+from ..models.forks import begin_computing
 from ..models.wordpieces import PiecedDoc
 from ..prompts.codec import Codec
 from ..prompts.concept_prompt import ConceptPrompt, concept_prompt
@@ -274,6 +275,7 @@ class LocalModel:
     ) -> None:
         from ..models.causal import CausalModule
 
+        begin_computing()
         options = {"base": base, "adapter": adapter, "guess": 0, "batch_pieces": batch_pieces}
         options |= {"four_bit": False, "checkpoint": False}
         self._module = CausalModule.create({}, {**options, "device": device, "precision": precision})
@@ -290,6 +292,7 @@ class LocalModel:
         prompts (Iterable[Iterable[Any]]): Prompts for each Doc.
         RETURNS (Iterable[Iterable[Any]]): Answers to them.
         """
+        begin_computing()
         codec = self._module.reader.codec
         before, behind = codec.prompt(only_the_window())
         groups = [[str(prompt) for prompt in own] for own in prompts]

@@ -12,14 +12,12 @@
 - `doc.user_data["clinie_schema"]` names the schema that the Doc is to be read with, where that is not the component's.
 """
 
-import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional
 
 import numpy as np
-import srsly
 from spacy.attrs import ENT_IOB, ENT_TYPE
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc, Span, SpanGroup
 from spacy.util import filter_spans
 
 SPANS_KEY = "clinie"
@@ -27,10 +25,6 @@ ID_KEY = "clinie_id"
 SCHEMA_KEY = "clinie_schema"
 REJECTED_KEY = "clinie_rejected"
 UNANSWERED = "unanswered"
-
-# How spaCy packs a span of a group: id, id in a knowledge base, label, first token, one past the last, the same of
-# characters.
-_SPAN = struct.Struct(">QQQllll")
 
 # `Token.ent_iob` of one that begins an entity.
 _BEGINS = 3
@@ -54,11 +48,10 @@ def get_spans(doc: Doc) -> list[Span]:
     except IndexError:  # one lies behind the last token
         pass
     # spaCy moves entities along where tokens are merged or split, and leaves the spans of a group at their old numbers.
-    # Their characters stand nowhere else than in what is saved of it.
-    packed = srsly.msgpack_loads(doc.spans[SPANS_KEY].to_bytes())["spans"]
-    name = doc.vocab.strings.as_string
-    moved = [_SPAN.unpack(one) for one in packed]
-    return [cover(doc, start, end, name(label), name(key)) for key, _, label, _, _, start, end in moved]
+    # They know their characters, and can be asked for them where there are as many tokens as there ever were.
+    tokens = Doc(doc.vocab, words=["-"] * len(doc.text))
+    held = SpanGroup(tokens).from_bytes(doc.spans[SPANS_KEY].to_bytes())
+    return [cover(doc, span.start_char, span.end_char, span.label_, span.id_) for span in held]
 
 
 def foreign_entities(doc: Doc) -> list[Span]:

@@ -66,9 +66,12 @@ def add_adapter(model: "PreTrainedModel", settings: dict[str, Any]) -> Any:
     """
     from peft import PEFT_TYPE_TO_CONFIG_MAPPING, get_peft_model
 
+    from .lora import register
+
     kind = settings.get("peft_type", "LORA")
     try:
         config = PEFT_TYPE_TO_CONFIG_MAPPING[kind](**{k: v for k, v in settings.items() if k != "peft_type"})
+        register(config, model)
         return _in_fp32(get_peft_model(model, config))
     except KeyError as error:
         raise ClinieError("CIE305", problem=f"there is no peft_type {kind!r}") from error
@@ -137,6 +140,8 @@ def load_adapter(model: "PreTrainedModel", tokenizer: Any, folder: Path) -> tupl
     """
     from peft import PeftConfig, PeftModel, load_peft_weights, set_peft_model_state_dict
 
+    from .lora import register
+
     found = fingerprint(model, tokenizer)
     if (folder / _BASE).exists():
         name, expected = _base_of(folder)
@@ -148,9 +153,10 @@ def load_adapter(model: "PreTrainedModel", tokenizer: Any, folder: Path) -> tupl
         # What p-tuning and prompt tuning saved is the outcome: the layers that led to it cannot go on learning.
         config = PeftConfig.from_pretrained(str(folder))
         trainable = not config.is_prompt_learning
+        register(config, model)
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="Found missing adapter keys")
-            adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
+            adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable, config=config)
         # peft is silent about weights that it has no place for.
         weights = load_peft_weights(str(folder), device="cpu") if trainable else {}
         result: Any = set_peft_model_state_dict(adapted, weights) if weights else None

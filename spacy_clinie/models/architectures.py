@@ -14,6 +14,7 @@ import numpy as np
 from thinc.api import Model, Shim
 
 from ..errors import ClinieError
+from .forks import begin_computing
 from .shim import TorchShim
 
 HEADS = ("crf", "softmax")
@@ -261,6 +262,7 @@ class _Place:
     @property
     def kind(self) -> Any:
         """The class, whose import brings torch in."""
+        begin_computing()
         return getattr(import_module(f".{self.file}", __package__), self.name)
 
     def restore(self, folder: Path) -> Any:

@@ -5,14 +5,12 @@ prediction. Answers are generated in batches; what a machine can guess is checke
 it, so that copied text and forced labels cost no passes of their own.
 """
 
-import functools
-import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Optional, TypeVar, cast
+from typing import Any, Optional
 
 import numpy as np
 import torch
@@ -24,7 +22,6 @@ from . import adapters, kv_cache, pretrained
 from .decoding import Rows, choose
 from .kv_cache import KeyValues
 from .lm_tokenizer import Reader
-from .lora import lean_lora
 from .wordpieces import by_budget, draw
 
 # How many times more is read in one pass where nothing is learnt: one of few long rows takes nearly as long as one of
@@ -32,31 +29,8 @@ from .wordpieces import by_budget, draw
 _UNLEARNT = 4
 _SHORTEST = 96
 
-_Method = TypeVar("_Method", bound=Callable[..., Any])
-
-
-def _alone(method: _Method) -> _Method:
-    """Let one thread at a time compute: scores are picked by a hook on a layer that all share."""
-
-    @functools.wraps(method)
-    def run(*args: Any) -> Any:
-        with _Lock.of_process:
-            return method(*args)
-
-    return cast(_Method, run)
-
-
-class _Lock:
-    of_process = threading.RLock()
-
-    @classmethod
-    def renew(cls) -> None:
-        """A fork has the lock as it was, and not the thread that had it."""
-        cls.of_process = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_Lock.renew)
+# Which of the last positions of each row get scores of the vocabulary, shape (rows, positions), in this thread.
+_WANTED: ContextVar[Optional[torch.Tensor]] = ContextVar("wanted", default=None)
 
 
 class CausalModule(nn.Module):
@@ -88,6 +62,7 @@ class CausalModule(nn.Module):
         if argument is None:
             raise ClinieError("CIE318", kind=model.config.model_type)
         self._cache_argument = argument
+        self.plain.get_output_embeddings().register_forward_pre_hook(_pick)
         if options["checkpoint"]:
             self.plain.gradient_checkpointing_enable({"use_reentrant": False})
         if not options["four_bit"]:  # such a base is put on its device when it is loaded
@@ -148,7 +123,6 @@ class CausalModule(nn.Module):
         """The model that transformers loaded; LoRA lies within it."""
         return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
 
-    @_alone
     def learn(self, asks: Sequence[Ask], answers: Sequence[Sequence[int]]) -> float:
         """Add the gradient of a batch.
 
@@ -197,14 +171,9 @@ class CausalModule(nn.Module):
         if self.training != learning:  # going through all layers takes longer than computing some of them
             self.train(learning)
 
-    @contextmanager
-    def _computing(self) -> Iterator[None]:
-        """Compute in the precision of the settings, and of adapters no more than has to be."""
-        # Layers that are computed once more at going back have to be computed the same way then.
-        again = self.options["checkpoint"] and torch.is_grad_enabled()
-        lean = nullcontext() if again else lean_lora(self.model, self.precision)
-        with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None), lean:
-            yield
+    def _computing(self) -> torch.autocast:
+        """Compute in the precision of the settings."""
+        return torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None)
 
     def _groups(self, asks: Sequence[Ask], lengths: Sequence[int]) -> Iterator[tuple[tuple[int, ...], list[int]]]:
         """Indexes of prompts, grouped by how they begin, without those that are longer than the model reads.
@@ -235,7 +204,6 @@ class CausalModule(nn.Module):
         target = torch.tensor([one for answer in answers for one in answer], device=self.device)
         return nn.functional.cross_entropy(logits.float(), target, reduction="sum")
 
-    @_alone
     def answer(self, asks: Sequence[Ask], machines: Sequence[Any]) -> None:
         """Answer prompts, each within its machine.
 
@@ -292,7 +260,7 @@ class CausalModule(nn.Module):
         if virtual is not None:
             embedded = torch.cat([virtual.to(embedded.dtype), embedded], 1)
         cache = kv_cache.to_cache(None, 1)
-        with self._scored(torch.zeros(1, 0, dtype=torch.bool, device=self.device)):
+        with _scored(torch.zeros(1, 0, dtype=torch.bool, device=self.device)):
             self.plain(inputs_embeds=embedded, use_cache=True, **{self._cache_argument: cache})
         return kv_cache.from_cache(cache)
 
@@ -305,21 +273,6 @@ class CausalModule(nn.Module):
 
     def _embed(self, ids: torch.Tensor) -> torch.Tensor:
         return self.plain.get_input_embeddings()(ids)
-
-    @contextmanager
-    def _scored(self, wanted: torch.Tensor) -> Iterator[None]:
-        """Within this, the model computes scores of the vocabulary, a great part of all its work, for some positions
-        only, and gives them as one row of positions.
-
-        wanted (torch.Tensor): Which of the last positions of each row get scores, shape (rows, positions).
-        """
-
-        # A copy: given a slice of all positions, torch would copy the weights of the whole vocabulary for each row.
-        def pick(layer: nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:  # noqa: ARG001
-            return (inputs[0][:, inputs[0].shape[1] - wanted.shape[1] :][wanted],)
-
-        with self.plain.get_output_embeddings().register_forward_pre_hook(pick):
-            yield
 
     def _read_on(
         self, sequences: Sequence[Sequence[int]], read: KeyValues, rows: Rows, wanted: Sequence[int]
@@ -335,7 +288,7 @@ class CausalModule(nn.Module):
         ids, real, scored = self._filled(sequences, wanted)
         positions = rows.append(real)
         cache = kv_cache.to_cache(read, len(sequences))
-        with self._scored(scored):
+        with _scored(scored):
             done = self.plain(
                 inputs_embeds=self._embed(ids),
                 attention_mask=rows.counts.long(),
@@ -362,7 +315,7 @@ class CausalModule(nn.Module):
             embedded = torch.cat([virtual.to(embedded.dtype).expand(len(sequences), -1, -1), embedded], 1)
             first = torch.arange(ahead, device=self.device).expand(len(sequences), -1)
             positions = torch.cat([first, positions], 1)
-        with self._scored(scored):
+        with _scored(scored):
             done = self.plain(
                 inputs_embeds=embedded, attention_mask=rows.counts.long(), position_ids=positions, use_cache=False
             )
@@ -379,6 +332,27 @@ class CausalModule(nn.Module):
         real = place < lengths
         scored = real & (place >= lengths - np.array(wanted)[:, None])
         return tuple(torch.from_numpy(one).to(self.device) for one in (table, real, scored))
+
+
+@contextmanager
+def _scored(wanted: torch.Tensor) -> Iterator[None]:
+    """Within this, models of this thread compute scores of the vocabulary, a great part of all their work, for some
+    positions only, and give them as one row of positions.
+
+    wanted (torch.Tensor): Which of the last positions of each row get scores, shape (rows, positions).
+    """
+    before = _WANTED.set(wanted)
+    try:
+        yield
+    finally:
+        _WANTED.reset(before)
+
+
+def _pick(layer: nn.Module, inputs: tuple[torch.Tensor]) -> Optional[tuple[torch.Tensor]]:  # noqa: ARG001
+    """What the layer that scores the vocabulary is given of the positions that were read: a copy. Given a slice of
+    them, torch would copy the weights of the whole vocabulary for each row."""
+    wanted = _WANTED.get()
+    return None if wanted is None else (inputs[0][:, inputs[0].shape[1] - wanted.shape[1] :][wanted],)
 
 
 def _unread(tuned: Any) -> Optional[str]:

@@ -3,7 +3,6 @@
 import copy
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple, Optional, TypeVar
@@ -247,12 +246,7 @@ class EncoderModule(nn.Module):
         """The last hidden states of the encoder, fp32."""
         encoder = self.encoder if torch.is_grad_enabled() or self.precision is None else self._at_precision()
         autocast = torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None)
-        adapted: Any = nullcontext()
-        if self.fingerprint:
-            from .lora import lean_lora  # peft, which takes a while to import
-
-            adapted = lean_lora(encoder, self.precision)
-        with adapted, autocast:
+        with autocast:
             return encoder(**inputs).last_hidden_state.float()
 
     def _at_precision(self) -> Any:

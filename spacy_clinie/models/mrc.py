@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from .encoder import EncoderModule, gather
-from .wordpieces import Sought, make_pieces, pad
+from .wordpieces import Sought, encode_each, make_pieces, pad
 
 # Weights of the three losses: starts, ends, spans.
 _WEIGHTS = (1.0, 1.0, 0.1)
@@ -127,7 +127,7 @@ class EncoderMRC(EncoderModule):
         """
         pieced = make_pieces([item.doc for item in items], self.tokenizer)
         asked = sorted({question for item in items for question in item.questions})
-        encoded = self.tokenizer.backend_tokenizer.encode_batch(asked, add_special_tokens=False)
+        encoded = encode_each(self.tokenizer.backend_tokenizer, asked)
         ids_of = {text: np.asarray(one.ids, dtype=np.int64) for text, one in zip(asked, encoded, strict=True)}
         questions = []
         for number, (item, doc) in enumerate(zip(items, pieced, strict=True)):

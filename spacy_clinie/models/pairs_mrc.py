@@ -9,7 +9,7 @@ from torch import nn
 from .encoder import gather
 from .excerpts import Excerpt, PairInput, Ranges, shared
 from .pairs import PairModule, Read
-from .wordpieces import pad
+from .wordpieces import encode_each, pad
 
 # Of a head that is longer, the question names so many pieces.
 _NAMED = 24
@@ -87,7 +87,7 @@ class PairMRC(PairModule):
         asked = tuple(relation.question for relation in item.schema.relations.values())
         if asked not in self._encoded:
             halves = [half for question in asked for half in (question.partition("{head}")[0::2])]
-            encoded = self.tokenizer.backend_tokenizer.encode_batch(halves, add_special_tokens=False)
+            encoded = encode_each(self.tokenizer.backend_tokenizer, halves)
             ids = [np.asarray(one.ids, dtype=np.int64) for one in encoded]
             self._encoded[asked] = list(zip(ids[0::2], ids[1::2], strict=True))
         return self._encoded[asked]

@@ -1,7 +1,5 @@
 """How a torch module lives inside a thinc Model: trained by spaCy's optimizer, saved as a folder of standard files."""
 
-import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +11,7 @@ import srsly
 from thinc.api import Optimizer, Shim
 
 from ..errors import ClinieError
+from .forks import begin_computing
 
 if TYPE_CHECKING:
     import torch
@@ -23,38 +22,6 @@ _RATES = ("dropout", "dropout_prob", "attention_dropout")
 _UNTRAINED = "untrained"
 # One msgpack value cannot hold more.
 _LARGEST_FILE = 2**32 - 1
-
-
-def _after_fork() -> None:
-    """The thread pools of a process do not live on in its forks (`nlp.pipe(n_process=2)`), and a fork that used them
-    would wait for ever. One thread needs no pool."""
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)
-    os.environ[_Quiet.name] = "false"
-
-
-class _Quiet:
-    """tokenizers' pool is one of them: it is not used where a variable says so. In a fork where the variable was not
-    set before, tokenizers warns, earlier than anything of ours could run there."""
-
-    name = "TOKENIZERS_PARALLELISM"
-    ours = False
-
-    @classmethod
-    def before(cls) -> None:
-        cls.ours = cls.name not in os.environ
-        if cls.ours:
-            os.environ[cls.name] = "false"
-
-    @classmethod
-    def after_in_parent(cls) -> None:
-        if cls.ours:
-            os.environ.pop(cls.name, None)
-
-
-# Here, where every model of ours comes by.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_Quiet.before, after_in_parent=_Quiet.after_in_parent, after_in_child=_after_fork)
 
 
 class TorchShim(Shim):
@@ -78,6 +45,7 @@ class TorchShim(Shim):
         """
         if self._model is None:
             raise ClinieError("CIE308")
+        begin_computing()
         return self._model
 
     @module.setter

@@ -63,9 +63,20 @@ def make_pieces(docs: Sequence[Doc], tokenizer: Any) -> list[PiecedDoc]:
     """
     backend = tokenizer.backend_tokenizer
     texts = [doc.text for doc in docs]
-    encodings = backend.encode_batch(texts, add_special_tokens=False)
     segments = _Segments(backend)
-    return [_align(*one, segments) for one in zip(docs, texts, encodings, strict=True)]
+    return [_align(*one, segments) for one in zip(docs, texts, encode_each(backend, texts), strict=True)]
+
+
+def encode_each(backend: Any, texts: Iterable[str]) -> list[Any]:
+    """Cut texts into word pieces, one by one. `encode_batch` uses a pool of threads, of which tokenizers warns at every
+    fork, and for which a fork may wait for ever. One text after the other takes no more time on one core, and less
+    than a fiftieth of the encoder's.
+
+    backend (tokenizers.Tokenizer): The tokenizer.
+    texts (Iterable[str]): The texts.
+    RETURNS (list[tokenizers.Encoding]): One for each, without special pieces.
+    """
+    return [backend.encode(text, add_special_tokens=False) for text in texts]
 
 
 class _Segments:
@@ -77,7 +88,7 @@ class _Segments:
 
     def __init__(self, backend: Any) -> None:
         self.backend = backend
-        alone, behind, self.mark = (self._encode([text])[0].ids for text in ("a", "\na", "\n"))
+        alone, behind, self.mark = (one.ids for one in encode_each(backend, ("a", "\na", "\n")))
         self.marked = bool(self.mark) and behind[: len(self.mark)] == self.mark and behind[len(self.mark) :] != alone
 
     def read(self, text: str, begins: list[int]) -> tuple[list[int], list[tuple[int, int]]]:
@@ -87,8 +98,8 @@ class _Segments:
         begins (list[int]): Where its segments begin.
         """
         parts = [text[a:b] for a, b in zip(begins, [*begins[1:], len(text)], strict=True)]
-        alone = self._encode(parts)
-        behind = self._encode([f"\n{part}" for part in parts[1:]]) if self.marked else []
+        alone = encode_each(self.backend, parts)
+        behind = encode_each(self.backend, [f"\n{part}" for part in parts[1:]]) if self.marked else []
         ids, offsets = list(alone[0].ids), list(alone[0].offsets)
         for i, begin in enumerate(begins[1:], start=1):
             read, skipped, first = alone[i], 0, begin
@@ -97,10 +108,6 @@ class _Segments:
             ids += read.ids[skipped:]
             offsets += [(first + start, first + stop) for start, stop in read.offsets[skipped:]]
         return ids, offsets
-
-    def _encode(self, texts: list[str]) -> list[Any]:
-        found: list[Any] = self.backend.encode_batch(texts, add_special_tokens=False)
-        return found
 
 
 def _align(doc: Doc, text: str, encoding: Any, segments: _Segments) -> PiecedDoc:

@@ -77,7 +77,7 @@ def run_fold(fold: Fold, space: Workspace, key: str, stem_key: Optional[str]) ->
         if not offered:
             names = fold.others if fold.stage == "multi" else (fold.corpus,)
             raise ClinieError("CIE486", corpora=", ".join(names), corpus=fold.corpus, words=SHARED_WORDS)
-        nlp, record["training"] = _train(config, learnt)
+        nlp, learnt, record["training"] = _train(config)
         shown |= learnt.notes
         nlp.to_disk(folder / "pipeline", exclude=["vocab"])  # which holds the words of the notes
         record["training"]["disk_bytes"] = sum(
@@ -154,46 +154,54 @@ def _keyed(doc: Doc) -> tuple[NoteKey, Note]:
 
 
 class _Learnt:
-    """What steps of training read: few steps end before the last note of a corpus. Of a long note they may have read a
-    part (`step_pieces`)."""
+    """A component that takes down what steps of training read, and changes nothing: few steps end before the last note
+    of a corpus. Of a long note they may have read a part (`step_pieces`)."""
+
+    name = "clinie_study_learnt"
 
     def __init__(self) -> None:
         self.notes: dict[NoteKey, Note] = {}
         self.steps = 0
 
-    def watch(self, nlp: Language) -> None:
-        """Take down what a pipeline is updated with; the loop of spaCy has no hook that tells."""
-        update = nlp.update
+    def __call__(self, doc: Doc) -> Doc:
+        return doc
 
-        def watched(examples: Iterable[Example], *args: Any, **kwargs: Any) -> Any:
-            held = list(examples)
-            self.steps += 1
-            self.notes.update(_keyed(example.reference) for example in held)
-            return update(held, *args, **kwargs)
-
-        nlp.update = watched  # type: ignore[method-assign]
+    def update(self, examples: Iterable[Example], **_: Any) -> None:
+        """What `nlp.update` calls for each step."""
+        self.steps += 1
+        self.notes.update(_keyed(example.reference) for example in examples)
 
 
-def _train(config: Config, learnt: _Learnt) -> tuple[Language, dict[str, Any]]:
+@Language.factory(_Learnt.name)
+def _make_learnt(nlp: Language, name: str) -> _Learnt:  # noqa: ARG001
+    return _Learnt()
+
+
+def _train(config: Config) -> tuple[Language, _Learnt, dict[str, Any]]:
     nlp = init_nlp(config)
-    learnt.watch(nlp)
+    learnt = cast(_Learnt, nlp.add_pipe(_Learnt.name, first=True))
     begin = time.perf_counter()
     nlp, _ = train(nlp, None, stdout=sys.stdout, stderr=sys.stderr)
     seconds = time.perf_counter() - begin
+    nlp.remove_pipe(_Learnt.name)
     weights = [
         weight
         for _, pipe in nlp.pipeline
         for shim in cast(Any, pipe).model.shims
         for weight in shim.module.parameters()
     ]
-    return nlp, {
-        "steps": learnt.steps,
-        "seconds": seconds,
-        "seconds_per_step": seconds / learnt.steps,
-        "trainable": sum(weight.numel() for weight in weights if weight.requires_grad),
-        "parameters": sum(weight.numel() for weight in weights),
-        "peak_bytes": _peak(),
-    }
+    return (
+        nlp,
+        learnt,
+        {
+            "steps": learnt.steps,
+            "seconds": seconds,
+            "seconds_per_step": seconds / learnt.steps,
+            "trainable": sum(weight.numel() for weight in weights if weight.requires_grad),
+            "parameters": sum(weight.numel() for weight in weights),
+            "peak_bytes": _peak(),
+        },
+    )
 
 
 def _tested(nlp: Language, test: Sequence[Note], shown: Sequence[Note], schema: str) -> dict[str, Any]:
@@ -236,17 +244,13 @@ def _found(nlp: Language, notes: Sequence[Note], schema: str, *, gold: bool) -> 
         set_relations(doc, [])
         doc.user_data[SCHEMA_KEY] = schema
         docs.append(doc)
-    asking = [pipe for _, pipe in nlp.pipeline if isinstance(pipe, AskingComponent)]
-    prompts = [pipe.concepts for pipe in asking]
-    taggers = [name for name in nlp.pipe_names if name == "clinie_ner_encoder"]
-    try:
-        for pipe in asking if gold else ():
-            pipe.concepts = None
-        with nlp.select_pipes(disable=taggers if gold else []):
-            return [note_from_doc(doc) for doc in nlp.pipe(docs, batch_size=256)]
-    finally:
-        for pipe, prompt in zip(asking, prompts, strict=True):
-            pipe.concepts = prompt
+    asking = [(name, pipe) for name, pipe in nlp.pipeline if isinstance(pipe, AskingComponent)] if gold else []
+    taggers = [name for name in nlp.pipe_names if name == "clinie_ner_encoder"] if gold else []
+    with nlp.select_pipes(disable=[*taggers, *(name for name, _ in asking)]):
+        found: Iterable[Doc] = nlp.pipe(docs, batch_size=256)
+        for _, pipe in asking:
+            found = pipe.relations_only().pipe(found, batch_size=256)
+        return [note_from_doc(doc) for doc in found]
 
 
 def _peak() -> int:

@@ -222,10 +222,9 @@ def test_two_processes_do_not_hang_and_agree(
     learnt: Learnt,
     tiny_bert: str,
     make_examples: Examples,
-    capfd: pytest.CaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Forks inherit torch's and tokenizers' dead thread pools; see `models.shim._after_fork`."""
+    """Forks inherit torch's dead thread pool; see `models.forks`."""
     nlp = spacy.load(learnt("crf")[0])
     nlp.add_pipe("clinie_rel", config={"model": tiny_settings(tiny_bert, **MODELS["one_pass"][1])})
     examples = make_examples(nlp)
@@ -236,7 +235,6 @@ def test_two_processes_do_not_hang_and_agree(
         monkeypatch.setenv("TOKENIZERS_PARALLELISM", parallel)
     for alone, doc in zip(nlp.pipe(texts), nlp.pipe(texts, n_process=2, batch_size=2), strict=True):
         assert_same(doc, alone)
-    assert "forked" not in capfd.readouterr().err  # tokenizers would say so
     assert os.environ.get("TOKENIZERS_PARALLELISM") == parallel
 
 

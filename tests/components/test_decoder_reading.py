@@ -5,14 +5,12 @@ import shutil
 import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Optional
 from unittest.mock import patch
 
 import pytest
 import torch
-from peft.tuners.lora import Linear
 from spacy.training import Example
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -169,29 +167,3 @@ def test_virtual_tokens_take_their_room_once(tiny_decoder: str) -> None:
     with pytest.warns(UserWarning, match="CIE326"):
         module.answer([Ask((5,) * 100, [6] * 50)], [machine])
     assert 300 - 64 - 150 - module.options["guess"] <= len(machine.found) <= 300 - 64 - 150
-
-
-def test_lora_answers_without_what_it_needs_for_learning(tiny_decoder: str, make_examples: Examples) -> None:
-    """The same answers with peft's own layers, before and after, and layers that learn as before."""
-    nlp = build(tiny_decoder, model={"adapter": LORA})
-    examples = make_examples(nlp)
-    sgd = nlp.initialize(lambda: examples)
-    module: Any = nlp.get_pipe("clinie_decoder_prompt").model.shims[0].module  # type: ignore[attr-defined]
-    layers = [layer for layer in module.model.modules() if type(layer) is Linear]
-    texts = [HOSTILE, "aspirin po bid and rash " * 4]
-    answer, reads = module.answer, list[Any]()
-    for _ in range(2):
-        written: dict[Any, list[int]] = {}
-        with patch("spacy_clinie.models.causal.lean_lora", lambda *_: nullcontext()):
-            expected = follow(module, written)
-            list(nlp.pipe(texts))
-        module.answer = answer
-        with patch.object(Linear, "forward", lambda *_: reads.append(1)):
-            found = follow(module, written)
-            list(nlp.pipe(texts))
-        module.answer = answer
-        assert_as_likely(expected, found)
-        assert layers
-        assert not reads
-        assert not any("forward" in vars(layer) for layer in layers)
-        nlp.update(examples, sgd=sgd)

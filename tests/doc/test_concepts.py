@@ -247,6 +247,22 @@ def test_adding_concepts_behind_merged_tokens_moves_none(nlp: spacy.Language) ->
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("merged", [(0, 3), (7, 11), (2, 9)], ids=["before", "behind", "across"])
+def test_spans_of_others_stand_where_they_stood(merged: tuple[int, int], nlp: spacy.Language) -> None:
+    doc = nlp.make_doc("Type 2 diabetes was treated with metformin later that same day")
+    doc.spans["clinie"] = [Span(doc, i, i + 1, label=token.text, span_id=f"T{i}") for i, token in enumerate(doc)]
+    places = [(token.idx, token.idx + len(token)) for token in doc]
+    with doc.retokenize() as retokenizer:
+        retokenizer.merge(doc[slice(*merged)])
+    spans = get_spans(doc)
+    assert [(span.label_, span.id_) for span in spans] == [
+        (doc.text[start:end], f"T{i}") for i, (start, end) in enumerate(places)
+    ]
+    for span, (start, end) in zip(spans, places, strict=True):
+        assert span.start_char <= start < end <= span.end_char
+        assert len(span) == 1
+
+
 def test_what_a_linker_found_is_kept_and_written(nlp: spacy.Language) -> None:
     doc = nlp.make_doc("Took aspirin for pain.")
     add_concepts(doc, [(1, 2, "Drug", 0.9)])
