@@ -230,7 +230,7 @@ MESSAGES = {
         "{target} is the input or lies among its files, which would be overwritten or mixed up. Write somewhere else."
     ),
     "CIE435": (
-        "{part} was left by a job with another pipeline, or has no {part}.json that tells: it was thrown away, and "
+        "{part} was left by a job with another pipeline, or its journal does not tell which: it was thrown away, and "
         "this job starts over."
     ),
     "CIE436": "{failed} note(s), file(s) or line(s) could not be annotated, or not in full. See {errors}.",
@@ -252,8 +252,9 @@ MESSAGES = {
         "The pipeline {pipeline} cannot be loaded: {file}: {problem}. Copy or install it again with all its files."
     ),
     "CIE443": (
-        "All notes are annotated, but {target} cannot be written: {problem} What was done stays in {part}, one note a "
-        "line: give that file a name that ends in .jsonl, and take it from there."
+        "All notes are annotated, but {target} cannot be written: {problem} What was done stays in {part}. Give the "
+        "same command again once that is mended; or rename {part} to other.jsonl.part, and give the command with "
+        "other.jsonl as its output. Neither annotates again."
     ),
     "CIE444": (
         "{target} holds files already, and those of this job would be mixed with them. Name a new folder, or empty "
@@ -280,6 +281,22 @@ MESSAGES = {
     "CIE451": (
         "None of the {count} Docs that {component} is scored on is annotated with what it finds, so its scores tell "
         "nothing. Give a dev set that is (`convert` writes one)."
+    ),
+    "CIE452": (
+        "No extension {name!r} is registered that could be read as an attribute of concepts. Registered: {known}. "
+        "Correct the name, or add the component that sets it to the pipeline."
+    ),
+    "CIE453": (
+        "The extension {name!r} holds a {kind}, which has no text to write as an attribute. Name another one, or "
+        "register one with a getter that gives text or a number."
+    ),
+    "CIE454": (
+        "The attributes of note {note!r} rest on an extension whose value cannot be stored, so they would be lost. "
+        "Store text, numbers, lists or dictionaries in extensions, or leave --attributes out."
+    ),
+    "CIE455": (
+        "{part} is in the way: this job keeps what is done in a folder of that name, and what is there holds something "
+        "else. Move it, or name another output."
     ),
     "CIE461": (
         '{component} has no types to look for. Name a schema (label_schema = "n2c2_2018" or a file), or initialize '

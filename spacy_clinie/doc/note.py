@@ -120,7 +120,8 @@ class Note:
         return not (self.relations_known or self.relations)
 
     def check(self) -> None:
-        """Raise for what no reader can mend: offsets outside the text, and relations to missing concepts.
+        """Raise for what no reader can mend: offsets outside the text, concepts without a type, and relations to
+        missing concepts.
 
         RAISES (ClinieError): CIE004, CIE005, CIE006.
         """
@@ -140,6 +141,10 @@ class Note:
                     "CIE005", kind="concept", note=self.id, problem=f"id {concept.id!r} twice", expected="unique ids"
                 )
             ids.add(concept.id)
+            if not concept.label:
+                raise ClinieError(
+                    "CIE005", kind="concept", note=self.id, problem="label is missing", expected=EXPECTED["concept"]
+                )
         for relation in self.relations:
             for end in (relation.head, relation.tail):
                 if end not in ids:
