@@ -98,11 +98,12 @@ class Engine:
         return ASKED_CHARACTERS if asking else BATCH_CHARACTERS
 
     def make_vocab(self) -> Vocab:
-        """A vocabulary for Docs of this pipeline that are read again. It knows the language, and no word yet.
+        """A vocabulary for Docs of this pipeline that are read again.
 
-        RETURNS (Vocab): The vocabulary.
+        RETURNS (Vocab): The vocabulary, without words. It knows the language where extensions are read, whose getters
+            may ask whether a word is like a number.
         """
-        return create_vocab(self.nlp.lang, self.nlp.Defaults)
+        return create_vocab(self.nlp.lang, self.nlp.Defaults) if self.attributes else Vocab()
 
     def annotate(self, texts: Sequence[Text]) -> Annotated:
         """Annotate a batch, and if that fails each of its notes alone.
@@ -140,11 +141,12 @@ class Engine:
         annotated = {text.id: doc for text, doc in zip(worded, found, strict=True)}
         docs = [annotated[text.id] if text.id in annotated else self._wordless(text) for text in texts]
         for text, doc in zip(texts, docs, strict=True):
-            if doc.text != text.text:
-                raise ClinieError("CIE432", note=text.id, expected=len(text.text), found=len(doc.text))
             doc.user_data[ID_KEY] = text.id
             doc.user_data.pop(_VECTORS, None)
-            self._note(doc).check()  # or the output could not be written in the end
+            note = self._note(doc)
+            if note.text != text.text:
+                raise ClinieError("CIE432", note=text.id, expected=len(text.text), found=len(note.text))
+            note.check()  # or the output could not be written in the end
         return docs
 
     def _tokenized(self, text: Text) -> Doc:

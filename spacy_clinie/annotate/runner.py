@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from ..doc.report import Report
 from ..errors import ClinieError, warn
+from ..formats.docbin import codecs_found_once
 from .engine import Engine, batches
 from .failures import Failures
 from .journal import Journal, check_free, holds_files
@@ -92,7 +93,7 @@ def annotate(
     texts = open_source(source, failures)
     engine = Engine(pipeline, schema, code, attributes)
     sink.check_types(engine.nlp)
-    with closing(Journal(sink.path, engine.fingerprint)) as journal:
+    with codecs_found_once(), closing(Journal(sink.path, engine.fingerprint)) as journal:
         earlier = len(journal)
         _look_ahead(texts, sink, journal)
         failures.begin()

@@ -105,12 +105,11 @@ def pack(docs: Sequence[Doc]) -> tuple[bytes, list[int], Counter[str]]:
     def write() -> bytes:
         return DocBin(attrs=attrs, store_user_data=True, docs=docs).to_bytes()
 
-    with codecs_found_once():
-        try:
-            return write(), attrs, Counter()
-        except _UNSTORABLE:
-            lost = sum(map(_make_storable, docs), Counter[str]())
-            return write(), attrs, lost
+    try:
+        return write(), attrs, Counter()
+    except _UNSTORABLE:
+        lost = sum(map(_make_storable, docs), Counter[str]())
+        return write(), attrs, lost
 
 
 def unpack(data: bytes, vocab: Vocab) -> Iterator[Doc]:
@@ -121,8 +120,7 @@ def unpack(data: bytes, vocab: Vocab) -> Iterator[Doc]:
     YIELDS (Doc): The Docs.
     RAISES (Exception): Anything, if the bytes are damaged.
     """
-    with codecs_found_once():
-        yield from DocBin().from_bytes(data).get_docs(vocab)
+    yield from DocBin().from_bytes(data).get_docs(vocab)
 
 
 def _make_storable(doc: Doc) -> Counter[str]:
