@@ -163,11 +163,12 @@ class Engine:
         return doc
 
     def _pack(self, texts: Sequence[Text], docs: Sequence[Doc]) -> Annotated:
+        notes = [self._note(doc) for doc in docs] if self.attributes else []
         data, attrs, lost = docbin.pack(docs)
-        if lost and self.attributes:
-            for doc, stored in zip(docs, docbin.unpack(data, self.make_vocab()), strict=True):
-                if self._note(doc) != self._note(stored):
-                    raise ClinieError("CIE454", note=doc.user_data[ID_KEY])
+        if lost:
+            for note, stored in zip(notes, docbin.unpack(data, self.make_vocab()), strict=False):
+                if self._note(stored) != note:
+                    raise ClinieError("CIE454", note=note.id)
         rejected = {text.id: doc.user_data.get(REJECTED_KEY) for text, doc in zip(texts, docs, strict=True)}
         kept = {note_id: dict(counts) for note_id, counts in rejected.items() if counts}
         return Annotated(list(texts), data, attrs, kept, lost)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import spacy
 from spacy.language import Language
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span, Token
 
 from spacy_clinie import set_relations
 from spacy_clinie.annotate.engine import Annotated, Engine
@@ -122,3 +122,28 @@ def interrupted(pipeline: Path, source: Path, target: Path, *, batches: int | No
             patch.setattr(Engine, "annotate", lambda *both: interrupt() if next(done, None) is None else call(*both))
         with pytest.raises(KeyboardInterrupt):
             annotate(pipeline, source, target, batch_size=2 if batches is None else 1)
+
+
+@Language.component("clinie_test_context")
+def find_context(doc: Doc) -> Doc:
+    """What negation detectors and sectionizers leave on a Doc."""
+    for ent in doc.ents:
+        ent._.negex = "no " in doc.text[: ent.start_char].lower()
+    half = len(doc) // 2
+    doc.spans["sections"] = [Span(doc, 0, half, "past"), Span(doc, half, len(doc), "present")]
+    for token in doc:
+        token._.section_category = "past" if token.i < half else "present"
+        token.lemma_ = token.lower_
+    doc.cats = {"discharge": 0.5}
+    if "GRAPH" in doc.text:
+        doc._.graph = object()
+    return doc
+
+
+for _kind, _name, _default in (
+    (Span, "negex", False),
+    (Token, "section_category", None),
+    (Doc, "graph", None),
+):
+    if not _kind.has_extension(_name):
+        _kind.set_extension(_name, default=_default)
