@@ -248,6 +248,14 @@ def annotate(
         Optional[Path],
         typer.Option(metavar="FILE.py", help="Python file with components of the pipeline's own; it is imported."),
     ] = None,
+    attributes: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,...",
+            help="Extensions of other components to write as attributes of concepts, such as negex for ent._.negex. A "
+            ".spacy file holds them all.",
+        ),
+    ] = "",
     strict: Strict = False,
 ) -> None:
     """Find concepts and relations in notes with a trained pipeline.
@@ -262,13 +270,17 @@ def annotate(
     """
     from .annotate.runner import annotate as run
 
-    summary = run(pipeline, source, target, schema=schema, code=code, strict=strict)
+    names = [name.strip() for name in attributes.split(",") if name.strip()]
+    summary = run(pipeline, source, target, schema=schema, code=code, attributes=names, strict=strict)
     typer.echo(f"{summary.notes:,} notes, {summary.concepts:,} concepts, {summary.relations:,} relations")
     if summary.resumed:
         typer.echo(f"{summary.resumed:,} of the notes had been done by an earlier job")
     if summary.rejected:
         counts = ", ".join(f"{reason} {count:,}" for reason, count in sorted(summary.rejected.items()))
         typer.echo(f"Not taken of what the model answered: {counts}")
+    if summary.extensions:
+        found = ",".join(summary.extensions)
+        typer.echo(f"Extensions of other components that are not in the output; to write them: --attributes {found}")
     for title, kind in _TITLES:
         for line in _remarks(title, summary.report.remarks(kind)):
             typer.echo(line)

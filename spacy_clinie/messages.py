@@ -252,8 +252,8 @@ MESSAGES = {
         "Write somewhere else."
     ),
     "CIE435": (
-        "{part} was left by a run of another pipeline, or its {part}.json is missing. It was discarded, and this run "
-        "starts over."
+        "{part} was left by a run of another pipeline, or its journal does not say which. It was discarded, and this "
+        "run starts over."
     ),
     "CIE436": "{failed} note(s), file(s) or line(s) could not be annotated, or only in part. See {errors}.",
     "CIE437": (
@@ -271,12 +271,13 @@ MESSAGES = {
         "one again."
     ),
     "CIE442": (
-        "Cannot load the pipeline {pipeline}: {problem}. If files are missing or damaged, copy or install it again with "
-        "all its files."
+        "Cannot load the pipeline {pipeline}: {problem}. If files are missing or damaged, copy or install it again "
+        "with all its files."
     ),
     "CIE443": (
-        "All notes are annotated, but {target} cannot be written: {problem} The results are kept in {part}, one note "
-        "per line. Rename that file to end in .jsonl to use them."
+        "All notes are annotated, but {target} cannot be written: {problem} The results are kept in {part}. Solve the "
+        "problem and run the same command again; or rename {part} to other.jsonl.part and run the command with "
+        "other.jsonl as its output. Neither annotates again."
     ),
     "CIE444": (
         "{target} already contains files, which would be mixed with the new ones. Name a new folder, or empty this one."
@@ -302,6 +303,22 @@ MESSAGES = {
     "CIE451": (
         "None of the {count} Docs that {component} is scored on has gold annotation, so there are no scores. Give an "
         "annotated dev set (`convert` writes one)."
+    ),
+    "CIE452": (
+        "No extension {name!r} is registered that could be read as an attribute of concepts. Registered: {known}. "
+        "Correct the name, or add the component that sets it to the pipeline."
+    ),
+    "CIE453": (
+        "The extension {name!r} holds a {kind}, which has no text to write as an attribute. Name another one, or "
+        "register one with a getter that gives text or a number."
+    ),
+    "CIE454": (
+        "The attributes of note {note!r} rest on an extension whose value cannot be stored, so they would be lost. "
+        "Store text, numbers, lists or dictionaries in extensions, or leave --attributes out."
+    ),
+    "CIE455": (
+        "{part} is in the way: this job keeps what is done in a folder of that name, and what is there holds something "
+        "else. Move it, or name another output."
     ),
     "CIE461": (
         '{component} has no types to predict. Name a schema (label_schema = "n2c2_2018" or a file), or initialize it '

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import spacy
 from spacy.language import Language
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 from typer.testing import CliRunner
 
 from spacy_clinie import cli
@@ -361,6 +361,30 @@ def test_annotate_tells_what_a_model_said_in_vain(tmp_path: Path, notes: Path, p
     nlp.to_disk(tmp_path / "rejecting")
     status, output = run("annotate", tmp_path / "rejecting", notes, tmp_path / "out.jsonl", "--strict")
     assert (status, "Not taken of what the model answered: text 2, unlikely 4\n" in output) == (0, True), output
+
+
+@Language.component("clinie_test_negating")
+def negate(doc: Doc) -> Doc:
+    for ent in doc.ents:
+        ent._.set("clinie_test_negated", True)
+    return doc
+
+
+def test_annotate_tells_of_extensions_and_writes_them_when_asked(tmp_path: Path, notes: Path, pipeline: Path) -> None:
+    Span.set_extension("clinie_test_negated", default=False, force=True)
+    nlp = spacy.load(pipeline)
+    nlp.add_pipe("clinie_test_negating")
+    nlp.to_disk(tmp_path / "negating")
+    command = ["annotate", tmp_path / "negating", notes, tmp_path / "out.jsonl"]
+    status, output = run(*command)
+    assert (status, "to write them: --attributes " in output, "clinie_test_negated" in output) == (0, True, True)
+    assert "clinie_test_negated" not in (tmp_path / "out.jsonl").read_text()
+    status, output = run(*command, "--attributes", "clinie_test_negated, ")
+    assert (status, "clinie_test_negated" in output) == (0, False), output
+    assert (tmp_path / "out.jsonl").read_text().count('"clinie_test_negated": "true"') == 2
+    status, output = run(*command, "--attributes", "negated")
+    assert (status, "[CIE452]" in output) == (1, True)
+    Span.remove_extension("clinie_test_negated")
 
 
 def test_a_full_disk_is_told_with_the_file_and_nothing_half_written_stays(

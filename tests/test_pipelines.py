@@ -15,8 +15,8 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 import spacy_clinie
-from spacy_clinie.annotate import runner
 from spacy_clinie.annotate.runner import annotate
+from spacy_clinie.annotate.sinks import Sink
 from spacy_clinie.doc.concepts import get_spans
 from spacy_clinie.doc.report import Report
 from spacy_clinie.errors import ClinieError, ClinieWarning
@@ -69,7 +69,7 @@ def test_a_job_for_one_schema_does_not_go_on_with_another(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "_writer", lambda *_: full)
+        patch.setattr(Sink, "write", full)
         with pytest.raises(ClinieError, match="CIE443"):
             annotate(*job)
     with pytest.warns(ClinieWarning, match="CIE435"):

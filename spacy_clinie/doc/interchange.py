@@ -8,6 +8,7 @@ from spacy.tokens import Doc
 
 from ..errors import ClinieError
 from .concepts import ID_KEY, cover, foreign_entities, get_details, get_links, get_scores, get_spans, set_concepts
+from .extensions import attributes_from
 from .note import Concept, Note, Relation
 from .relations import get_relations, has_relations, relation_indexes, set_relations
 
@@ -48,14 +49,17 @@ def doc_from_note(make_doc: Callable[[str], Doc], note: Note) -> tuple[Doc, list
     return doc, snapped
 
 
-def note_from_doc(doc: Doc, note_id: str = "", *, entities: bool = False) -> Note:
+def note_from_doc(doc: Doc, note_id: str = "", *, entities: bool = False, extensions: Sequence[str] = ()) -> Note:
     """Convert a Doc to a note, with the exact offsets of concepts that were extended to tokens.
 
     doc (Doc): The Doc.
     note_id (str): The id, if the Doc has none.
     entities (bool): Whether to include entities that other components wrote to `doc.ents`.
+    extensions (Sequence[str]): Extensions of other components to read as attributes of concepts, see `extensions`.
     RETURNS (Note): Text, concepts and relations.
+    RAISES (ClinieError): CIE453 for an extension whose value has no text.
     """
+    flat = {(ent.start, ent.end) for ent in doc.ents} if extensions else set()
     spans = get_spans(doc)
     details = get_details(doc)
     note = Note(id=str(doc.user_data.get(ID_KEY, note_id)), text=doc.text, relations_known=has_relations(doc))
@@ -72,7 +76,7 @@ def note_from_doc(doc: Doc, note_id: str = "", *, entities: bool = False) -> Not
                 label=span.label_,
                 score=score,
                 fragments=[(first, last) for first, last in detail.get("fragments", ())],
-                attributes=_attributes(link, detail),
+                attributes=_attributes(link, detail) | attributes_from(span, extensions, flat),
             )
         )
     detached: dict[tuple[int, int, str], str] = {}
@@ -80,7 +84,8 @@ def note_from_doc(doc: Doc, note_id: str = "", *, entities: bool = False) -> Not
     for ent in foreign_entities(doc) if entities else ():
         place = ent.start_char, ent.end_char, ent.label_
         detached[place] = _free(taken)
-        note.concepts.append(Concept(detached[place], *place, attributes=_attributes(ent.kb_id_, {})))
+        attributes = _attributes(ent.kb_id_, {}) | attributes_from(ent, extensions, flat)
+        note.concepts.append(Concept(detached[place], *place, attributes=attributes))
     for head, tail, label, score in relation_indexes(doc):
         ends = []
         for end in (head, tail):

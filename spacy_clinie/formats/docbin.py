@@ -5,12 +5,16 @@ DocBin that was stored without user data holds concepts alone, and nothing in it
 """
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import NoneType, SimpleNamespace
 from typing import Any
 
+import numpy as np
+import srsly
+from spacy.attrs import ORTH
 from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 from srsly.msgpack import msgpack_decoders, msgpack_encoders
@@ -31,6 +35,9 @@ _FOREIGN_KEY: Any = ("._.", "rel", None, None)
 _ATTRS = ("ORTH", "ENT_IOB", "ENT_TYPE")
 # What damaged data raises, from decompression to the building of a Doc; our own errors are ValueErrors.
 _DAMAGED = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, zlib.error)
+
+# What msgpack raises for what it cannot write.
+_UNSTORABLE = (TypeError, ValueError, OverflowError, RecursionError)
 
 
 @contextmanager
@@ -71,14 +78,72 @@ def write(notes: Iterable[Note], path: Path) -> None:
     save((doc_from_note(tokenizer, note)[0] for note in notes), path)
 
 
-def save(docs: Iterable[Doc], path: Path) -> None:
-    """Write Docs with everything that they carry of our annotation.
+def save(docs: Iterable[Doc], path: Path, attrs: Iterable[Any] = _ATTRS) -> None:
+    """Write Docs with their spans and user data.
 
     docs (Iterable[Doc]): The Docs.
     path (Path): The file, replaced once all of it is written.
+    attrs (Iterable[Any]): What is kept of tokens, as names or numbers; what our annotation needs by default.
     """
     with atomic_write(path) as temporary, codecs_found_once():
-        DocBin(attrs=_ATTRS, store_user_data=True, docs=docs).to_disk(temporary)
+        DocBin(attrs=attrs, store_user_data=True, docs=docs).to_disk(temporary)
+
+
+def pack(docs: Sequence[Doc]) -> tuple[bytes, list[int], Counter[str]]:
+    """Write Docs to bytes with everything that a DocBin can hold.
+
+    docs (Sequence[Doc]): The Docs. What cannot be stored is taken off them.
+    RETURNS (tuple[bytes, list[int], Counter[str]]): The bytes, the attributes of tokens that are set anywhere, and how
+        often something was taken off, by name.
+    """
+    known: list[Any] = DocBin().attrs
+    used = np.zeros(len(known), dtype=bool)
+    for doc in docs:
+        used |= doc.to_array(known).any(axis=0)
+    attrs = [ORTH, *(attr for attr, is_used in zip(known, used, strict=True) if is_used and attr != ORTH)]
+    lost: Counter[str] = Counter()
+
+    def write() -> bytes:
+        return DocBin(attrs=attrs, store_user_data=True, docs=docs).to_bytes()
+
+    try:
+        return write(), attrs, Counter()
+    except _UNSTORABLE:
+        lost = sum(map(_make_storable, docs), Counter[str]())
+        return write(), attrs, lost
+
+
+def unpack(data: bytes, vocab: Vocab) -> Iterator[Doc]:
+    """Read the Docs that `pack` wrote, or that are in any `.spacy` file.
+
+    data (bytes): The bytes.
+    vocab (Vocab): For the Docs.
+    YIELDS (Doc): The Docs.
+    RAISES (Exception): Anything, if the bytes are damaged.
+    """
+    yield from DocBin().from_bytes(data).get_docs(vocab)
+
+
+def _make_storable(doc: Doc) -> Counter[str]:
+    """Take off a Doc what msgpack cannot write: objects in its user data and beside groups of spans.
+
+    RETURNS (Counter[str]): How often, by name and kind.
+    """
+    lost: Counter[str] = Counter()
+    holders = [doc.user_data, doc.cats, *(group.attrs for group in doc.spans.values())]
+    for holder in holders:
+        for key in [key for key, value in holder.items() if not _is_storable({key: value})]:
+            name = key[1] if isinstance(key, tuple) and key[:1] == ("._.",) else key
+            lost[f"{field_name(str(name))} ({type(holder.pop(key)).__name__})"] += 1
+    return lost
+
+
+def _is_storable(value: Any) -> bool:
+    try:
+        srsly.msgpack_dumps(value)
+    except _UNSTORABLE:
+        return False
+    return True
 
 
 def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
