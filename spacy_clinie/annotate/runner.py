@@ -264,9 +264,8 @@ def _read_lines(source: Path, _: list[NoteFile], report: Report) -> Iterator[tup
 
 def _read_docs(source: Path, _: list[NoteFile], __: Report) -> Iterator[tuple[Note, Path, Optional[int]]]:
     try:
-        with docbin.codecs_found_once():
-            for number, doc in enumerate(DocBin().from_disk(source).get_docs(Vocab()), start=1):
-                yield Note(str(doc.user_data.get(ID_KEY, f"{source.stem}-{number}")), doc.text), source, None
+        for number, doc in enumerate(DocBin().from_disk(source).get_docs(Vocab()), start=1):
+            yield Note(str(doc.user_data.get(ID_KEY, f"{source.stem}-{number}")), doc.text), source, None
     except Exception as error:  # a damaged file can raise anything
         raise ClinieError("CIE439", file=source.name, problem=type(error).__name__) from error
 
