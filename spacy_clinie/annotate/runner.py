@@ -19,7 +19,6 @@ from tqdm import tqdm
 
 from ..doc.report import Report
 from ..errors import ClinieError, warn
-from ..formats.docbin import codecs_found_once
 from .engine import Engine, batches
 from .failures import Failures
 from .journal import Journal, check_free, holds_files
@@ -93,7 +92,7 @@ def annotate(
     texts = open_source(source, failures)
     engine = Engine(pipeline, schema, code, attributes)
     sink.check_types(engine.nlp)
-    with codecs_found_once(), closing(Journal(sink.path, engine.fingerprint)) as journal:
+    with closing(Journal(sink.path, engine.fingerprint)) as journal:
         earlier = len(journal)
         _look_ahead(texts, sink, journal)
         failures.begin()

@@ -15,7 +15,6 @@ from spacy.vocab import Vocab
 from ..doc.concepts import ID_KEY, SCHEMA_KEY
 from ..doc.report import Report
 from ..errors import ClinieError, warn
-from ..formats.docbin import codecs_found_once
 from ..formats.reading import find_corpus_files
 from .splits import overlapping, ranked
 
@@ -117,8 +116,7 @@ def _docs(files: Iterable[_Stamp], vocab: Vocab) -> list[Doc]:
     docs: list[Doc] = []
     for file, *_ in files:
         try:
-            with codecs_found_once():
-                docs += DocBin().from_disk(file).get_docs(vocab)
+            docs += DocBin().from_disk(file).get_docs(vocab)
         except Exception as error:  # a damaged file can raise anything
             raise ClinieError("CIE439", file=file.name, problem=type(error).__name__) from error
     return docs

@@ -7,7 +7,6 @@ DocBin that was stored without user data holds concepts alone, and nothing in it
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from types import NoneType, SimpleNamespace
 from typing import Any
@@ -17,7 +16,6 @@ import srsly
 from spacy.attrs import ORTH
 from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
-from srsly.msgpack import msgpack_decoders, msgpack_encoders
 
 from ..doc.concepts import ENTS_KEY, SPANS_KEY, get_spans
 from ..doc.interchange import doc_from_note, note_from_doc
@@ -38,21 +36,6 @@ _DAMAGED = (ValueError, KeyError, TypeError, IndexError, AttributeError, Overflo
 
 # What msgpack raises for what it cannot write.
 _UNSTORABLE = (TypeError, ValueError, OverflowError, RecursionError)
-
-
-@contextmanager
-def codecs_found_once() -> Iterator[None]:
-    """Within this, srsly looks once for what packages have registered to read and write objects with. Otherwise it goes
-    through the entry points of all packages for each of the three objects that a Doc keeps, which takes nearly all of
-    the time that Docs are read in (docs/benchmarks.md)."""
-    registries: list[Any] = [msgpack_decoders, msgpack_encoders]
-    for registry in registries:
-        registry.get_all = dict(registry.get_all()).copy
-    try:
-        yield
-    finally:
-        for registry in registries:
-            vars(registry).pop("get_all", None)  # what is in use elsewhere, too, is gone
 
 
 def read(path: Path, report: Report) -> Iterator[SourcedNote]:
@@ -85,7 +68,7 @@ def save(docs: Iterable[Doc], path: Path, attrs: Iterable[Any] = _ATTRS) -> None
     path (Path): The file, replaced once all of it is written.
     attrs (Iterable[Any]): What is kept of tokens, as names or numbers; what our annotation needs by default.
     """
-    with atomic_write(path) as temporary, codecs_found_once():
+    with atomic_write(path) as temporary:
         DocBin(attrs=attrs, store_user_data=True, docs=docs).to_disk(temporary)
 
 
@@ -168,8 +151,7 @@ def _docs(file: Path, report: Report) -> Iterator[Doc]:
         bundle = DocBin().from_disk(file)
         if len(bundle) and not any(bundle.user_data):
             report.leave_out("user data, which hold relations and ids: the file was stored without", file)
-        with codecs_found_once():
-            yield from bundle.get_docs(Vocab())
+        yield from bundle.get_docs(Vocab())
     except OSError:
         report.drop("file cannot be opened", file)
     except _DAMAGED:

@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 import spacy
-import srsly
-from catalogue import Registry
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy.tokens import Doc, DocBin, Span
@@ -206,26 +204,6 @@ def test_notes_without_relations_that_nobody_looked_for_stay_so(tmp_path: Path) 
     docbin.write(notes, tmp_path / "a.spacy")
     assert [has_relations(doc) for doc in DocBin().from_disk(tmp_path / "a.spacy").get_docs(Vocab())] == [False, True]
     assert [one.note.relations_known for one in docbin.read(tmp_path / "a.spacy", Report())] == [False, True]
-
-
-def test_packages_are_searched_once_for_a_file_and_not_for_each_note(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    notes = [Note(f"n{i}", "Took aspirin.", [Concept("C1", 5, 12, "Drug")]) for i in range(20)]
-    searched: list[str] = []
-    search = Registry.get_all
-
-    def count(self: Registry) -> dict[str, Any]:
-        searched.append(self.namespace[-1])
-        return search(self)
-
-    monkeypatch.setattr(Registry, "get_all", count)
-    docbin.write(notes, tmp_path / "notes.spacy")
-    assert [note.id for note in read(tmp_path)[0]] == [f"n{i}" for i in range(20)]
-    assert len([one for one in searched if one.startswith("msgpack")]) < 10
-    before = len(searched)
-    srsly.msgpack_dumps({})
-    assert searched[before:] == ["msgpack_encoders"]
 
 
 def test_relations_of_the_doc_that_one_was_cut_out_of_are_counted(tmp_path: Path) -> None:
