@@ -22,7 +22,7 @@ from ..components.prompting import AskingComponent
 from ..doc.concepts import ID_KEY, REJECTED_KEY, set_concepts
 from ..doc.extensions import check_registered
 from ..doc.interchange import note_from_doc
-from ..doc.note import Note
+from ..doc.note import EXPECTED, Note
 from ..doc.relations import set_relations
 from ..errors import ClinieError
 from ..formats import docbin
@@ -147,6 +147,14 @@ class Engine:
             if note.text != text.text:
                 raise ClinieError("CIE432", note=text.id, expected=len(text.text), found=len(note.text))
             note.check()  # or the output could not be written in the end
+            if not all(concept.label for concept in note.concepts):
+                raise ClinieError(
+                    "CIE005",
+                    kind="concept",
+                    note=text.id,
+                    problem="label is missing",
+                    expected=EXPECTED["concept"],
+                )
         return docs
 
     def _tokenized(self, text: Text) -> Doc:

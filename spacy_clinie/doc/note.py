@@ -120,8 +120,8 @@ class Note:
         return not (self.relations_known or self.relations)
 
     def check(self) -> None:
-        """Raise for what no reader can mend: offsets outside the text, concepts without a type, and relations to
-        missing concepts.
+        """Raise for what no reader can mend: offsets outside the text, duplicate ids, and relations to missing
+        concepts.
 
         RAISES (ClinieError): CIE004 for offsets outside the text, CIE005 for a duplicate concept id, CIE006 for a
             relation to a missing concept.
@@ -146,10 +146,6 @@ class Note:
                     expected="unique ids",
                 )
             ids.add(concept.id)
-            if not concept.label:
-                raise ClinieError(
-                    "CIE005", kind="concept", note=self.id, problem="label is missing", expected=EXPECTED["concept"]
-                )
         for relation in self.relations:
             for end in (relation.head, relation.tail):
                 if end not in ids:

@@ -113,7 +113,7 @@ def test_a_pipeline_without_one_of_its_files_is_not_called_missing(
 ) -> None:
     (pipeline / missing).unlink()
     source = write_lines(tmp_path / "in.jsonl", {"a": TEXT})
-    with pytest.raises(ClinieError, match=f"CIE442.*{missing}: "):
+    with pytest.raises(ClinieError, match=f"CIE442.*{missing}"):
         annotate(pipeline, source, tmp_path / "out.jsonl")
     with pytest.raises(ClinieError, match="CIE430"):
         annotate(tmp_path, source, tmp_path / "out.jsonl")

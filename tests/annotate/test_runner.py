@@ -59,7 +59,7 @@ def test_odd_notes(pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         text = long if key == "long" else texts["bell"] if key == "bell" else TEXT
         assert notes[key]["text"] == text
         assert [text[c["start"] : c["end"]] for c in notes[key]["concepts"]] == ["Aspirin", "headache"]
-    with pytest.raises(ClinieError, match=r"CIE437.*2 changed.*; two notes with one id"):
+    with pytest.raises(ClinieError, match=r"CIE437.*2 changed.*; duplicate note id"):
         annotate(pipeline, source, tmp_path / "out.jsonl", strict=True)
 
 

@@ -39,7 +39,7 @@ def make(kind: str, encoder: str) -> Language:
     nlp = spacy.blank("en")
     tok2vec = {"@architectures": "spacy.HashEmbedCNN.v2", "pretrained_vectors": None, "width": 32, "depth": 1}
     tok2vec |= {"embed_size": 200, "window_size": 1, "maxout_pieces": 2, "subword_features": True}
-    model = {"@architectures": "spacy_clinie.Tok2VecTagger.v1", "tok2vec": tok2vec, "dropout": 0.0}
+    model = {"@architectures": "spacy_clinie.Tok2VecTagger.v1", "tok2vec": tok2vec}
     nlp.add_pipe("clinie_ner_encoder", config={"model": model})
     return nlp
 
@@ -101,7 +101,8 @@ def test_what_a_corpus_does_not_annotate_is_not_learnt_as_absent(
     pipe: Any = nlp.get_pipe("clinie_ner_encoder")
     for name, types in TYPES.items():
         own = [one for one in examples if one.reference.user_data[SCHEMA_KEY] == named[name]]
-        items, gold = pipe.batch(own)
+        items = [pipe._item(one) for one in own]
+        gold = [pipe._gold(one, item) for one, item in zip(own, items, strict=True)]
         assert {item.labels for item in items} == {types}
         assert {kind for spans in gold for *_, kind in spans} == {0, 1}
         if kind == "mrc":  # and no question is asked about other types
@@ -204,7 +205,7 @@ def test_relations_are_learnt_and_looked_for_by_the_schema_that_a_doc_names(
     output = module_of(pipe).head["output"][-1]
     for label in ("ADE-Drug", "Reason-Drug"):
         own = [one for one in examples if one.reference.user_data[SCHEMA_KEY] == files[label]]
-        items, gold = pipe.batch(own)
+        items, gold = zip(*map(pipe.gold, own), strict=True)
         assert {tuple(item.schema.relations) for item in items} == {(label,)}
         assert {answer for answers in gold for answer in answers.tolist()} == {1}
         if kind != "pair_mrc":  # which asks about these only

@@ -230,7 +230,7 @@ def test_without_its_packages_nothing_is_written(
     maker: StudyMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ClinieError, match=rf"CIE481.*needs {name} .*spacy_clinie\[study\]"):
+    with pytest.raises(ClinieError, match=rf"CIE481.*requires {name}.*spacy_clinie\[study\]"):
         write_report(full_study(maker), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
