@@ -16,6 +16,7 @@ from spacy_clinie.training.optimizer import AdamW
 PASSES, WORDS, DROPOUT = 4, 400, 0.1
 # Learning rates of ours, chosen on dev.
 CONCEPTS = 5e-4
+SHARED = 5e-4
 RELATIONS = {"one pass": 3e-4, "marked pairs": 3e-4}
 
 

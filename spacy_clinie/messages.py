@@ -195,6 +195,19 @@ MESSAGES = {
         "A language model has no begin_update: its loss is computed with its gradients. Train it as part of "
         "clinie_decoder_prompt."
     ),
+    "CIE336": (
+        "The component {encoder!r} has read another batch than the one that a component listening to it now learns "
+        "from. Update both with the same examples, as nlp.update does."
+    ),
+    "CIE337": (
+        "A Doc of {tokens} tokens has token vectors of shape {shape}, but the model needs ({tokens}, {width}). Put the "
+        "encoder before the components that listen to it, and nothing in between that writes doc.tensor. If the "
+        "encoder is frozen in training, add it to training.annotating_components."
+    ),
+    "CIE338": (
+        "The model listens to a component {encoder!r}, but there is none before it in the pipeline. Add a "
+        "clinie_encoder of that name first, or use spacy_clinie.Encoder.v1 in place of the listener."
+    ),
     "CIE316": (
         "A base in 4 bits requires the package bitsandbytes. Install it (`pip install bitsandbytes`), or set four_bit "
         "= false."

@@ -95,6 +95,16 @@ def tiny_settings(encoder: str, **more: Any) -> dict[str, Any]:
     return {"encoder": encoder, "device": "cpu", "precision": "fp32", **more}
 
 
+def modules_of(pipe: Any) -> list[Any]:
+    """The torch modules of a component: first that of its head, then that of its encoder where this is another."""
+    return [shim.module for node in pipe.model.walk() for shim in node.shims]
+
+
+def weights_of(pipe: Any) -> list[Any]:
+    """All weights of a component."""
+    return [weight for module in modules_of(pipe) for weight in module.parameters()]
+
+
 @pytest.fixture
 def small_disk() -> SmallDisk:
     """Makes a disk on which files have so many bytes at most, for a while."""

@@ -47,6 +47,7 @@ def test_every_entry_point_loads_and_is_registered(group: str, name: str, target
 def test_nothing_registered_is_missing_from_the_entry_points() -> None:
     assert {name for group, name, _ in ENTRY_POINTS if group == "spacy_factories"} == {
         "clinie_decoder_prompt",
+        "clinie_encoder",
         "clinie_ner_encoder",
         "clinie_rel",
     }

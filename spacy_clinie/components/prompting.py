@@ -293,7 +293,7 @@ class AskingComponent(ClinieComponent):
         item = candidates(doc, spans, self.schema_of(doc), task.max_distance, MOST_ASKED)
         if not item.pairs or not len(pieced.ids):
             return
-        ranges = Ranges(item, pieced)
+        ranges = Ranges(item, pieced.starts, pieced.ends)
         named = [(span.text, span.label_) for span in spans]
         for excerpt in shared(number, item, ranges, task.window):
             places = mark_places(excerpt, ranges, [item.kinds[concept] for concept in excerpt.concepts])

@@ -165,7 +165,7 @@ class RelationClassifier(ClinieComponent):
         options = self.module.options
         if "unanswered" in options:
             return [asked(item, right, options["unanswered"]) for item, right in zip(items, gold, strict=True)]
-        if options["step_pieces"] is not None and self.module.one_each:
+        if self.module.one_each and options["step_pieces"] is not None:
             return in_turns(items, gold)
         return items
 

@@ -278,7 +278,7 @@ class LocalModel:
         begin_computing()
         options = {"base": base, "adapter": adapter, "guess": 0, "batch_pieces": batch_pieces}
         options |= {"four_bit": False, "checkpoint": False}
-        self._module = CausalModule.create({}, {**options, "device": device, "precision": precision})
+        self._module = CausalModule.create({**options, "device": device, "precision": precision})
         self._most = max_new_tokens
 
     @property

@@ -3,15 +3,11 @@
 import math
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, Optional, Union, cast
 
 import numpy as np
-import srsly
-from spacy import util
 from spacy.language import Language
-from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
@@ -23,9 +19,10 @@ from ..doc.relations import register_extension
 from ..errors import ClinieError, warn
 from ..models.shim import TorchShim
 from ..schema import Schema
+from .saving import FolderComponent
 
 
-class ClinieComponent(TrainablePipe):
+class ClinieComponent(FolderComponent):
     """Base class of the components around a model of `models.architectures`.
 
     vocab (Vocab): The shared vocabulary.
@@ -79,15 +76,10 @@ class ClinieComponent(TrainablePipe):
         return self.schema.to_dict() if self.schema else None
 
     def facts(self) -> dict[str, Any]:
-        """What is saved beside the model: values that JSON can hold, by name."""
         named = {name: schema.to_dict() for name, schema in self.schemas.items()}
         return {"schema": self.label_data, "schemas": named}
 
     def take_facts(self, facts: dict[str, Any]) -> None:
-        """Go on with what `facts` gave.
-
-        facts (dict[str, Any]): All of it, or a part.
-        """
         if "schema" in facts:
             record = facts["schema"]
             self.schema = Schema.from_dict(record, source=self.name) if record else None
@@ -138,7 +130,7 @@ class ClinieComponent(TrainablePipe):
         """
         held, self.schema = self.schema, schema
         try:
-            self.predict([Doc(self.vocab, words=["a"])])
+            self.predict([Doc(self.vocab, words=[] if self.listens else ["a"])])
         except ClinieError:
             self.schema = held
             raise
@@ -227,8 +219,8 @@ class ClinieComponent(TrainablePipe):
         examples = list(examples)
         validate_examples(examples, f"{type(self).__name__}.update")
         annotated = self.only_annotated([example for example in examples if len(example.predicted)])
-        # A `tok2vec` that components share has read all of the batch, and wants the gradient of all.
-        examples = examples if self.model.layers else annotated
+        # An encoder that components share has read all of the batch, and wants the gradient of all.
+        examples = examples if self.listens else annotated
         if not examples:
             return losses
         if not self._told:  # it was loaded, and goes on learning without being initialized
@@ -319,6 +311,11 @@ class ClinieComponent(TrainablePipe):
             raise ClinieError(code, component=self.name, types=", ".join(unknown), **facts)
 
     @property
+    def listens(self) -> bool:
+        """Whether the model reads vectors of an encoder that components share."""
+        return any(hasattr(node, "upstream_name") for node in self.model.walk())
+
+    @property
     def module(self) -> Any:
         """The torch module of the model.
 
@@ -344,115 +341,3 @@ class ClinieComponent(TrainablePipe):
         RETURNS (tuple[float, Any]): The loss, and a gradient like `scores`.
         """
         raise NotImplementedError
-
-    def to_disk(self, path: Union[str, Path], *, exclude: Iterable[str] = ()) -> None:
-        """Write the component as a folder.
-
-        path (Union[str, Path]): The folder.
-        exclude (Iterable[str]): `model`, `vocab`, or names of `facts`.
-        """
-        util.to_disk(
-            path,
-            {
-                **{name: _json_writer(fact) for name, fact in self.facts().items()},
-                "vocab": lambda p: self.vocab.to_disk(p, exclude=exclude),
-                "model": self._save_model,
-            },
-            exclude,
-        )
-
-    def from_disk(self, path: Union[str, Path], *, exclude: Iterable[str] = ()) -> "ClinieComponent":
-        """Load what `to_disk` wrote.
-
-        path (Union[str, Path]): The folder.
-        exclude (Iterable[str]): `model`, `vocab`, or names of `facts`.
-        RETURNS (ClinieComponent): Itself.
-        RAISES (ClinieError): CIE477 if a file is missing or damaged.
-        """
-        util.from_disk(
-            path,
-            {
-                **{name: self._json_reader(name) for name in self.facts()},
-                "vocab": lambda p: self.vocab.from_disk(p, exclude=exclude),  # type: ignore[dict-item, return-value]
-                "model": self._load_model,
-            },
-            exclude,
-        )
-        return self
-
-    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
-        """The component as bytes.
-
-        exclude (Iterable[str]): `model`, `vocab`, or names of `facts`.
-        RETURNS (bytes): For `from_bytes`.
-        RAISES (ClinieError): CIE309 if a file of weights is too large for bytes.
-        """
-        return util.to_bytes(
-            {
-                **{name: partial(_as_bytes, fact) for name, fact in self.facts().items()},
-                "vocab": lambda: self.vocab.to_bytes(exclude=exclude),
-                "model": self.model.to_bytes,
-            },
-            exclude,
-        )
-
-    def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> "ClinieComponent":
-        """Load what `to_bytes` gave.
-
-        data (bytes): The bytes.
-        exclude (Iterable[str]): `model`, `vocab`, or names of `facts`.
-        RETURNS (ClinieComponent): Itself.
-        """
-        util.from_bytes(
-            data,
-            {
-                **{name: self._bytes_reader(name) for name in self.facts()},
-                "vocab": lambda b: self.vocab.from_bytes(b, exclude=exclude),
-                "model": self.model.from_bytes,
-            },
-            exclude,
-        )
-        return self
-
-    def _json_reader(self, name: str) -> Callable[[Path], None]:
-        def read(path: Path) -> None:
-            file = path.with_suffix(".json")
-            try:
-                fact = srsly.read_json(file)
-            except ValueError:  # srsly's where there is no file, too
-                raise ClinieError("CIE477", file=file.name, component=self.name) from None
-            self.take_facts({name: fact})
-
-        return read
-
-    def _bytes_reader(self, name: str) -> Callable[[bytes], None]:
-        return lambda data: self.take_facts({name: srsly.json_loads(data)})
-
-    def _save_model(self, path: Path) -> None:
-        self.model.shims[0].to_disk(path / "torch")
-        for layer in self.model.layers:
-            layer.to_disk(path / "tok2vec")
-
-    def _load_model(self, path: Path) -> None:
-        try:
-            for layer in self.model.layers:
-                layer.from_disk(path / "tok2vec")
-            self.model.shims[0].from_disk(path / "torch")
-        except ClinieError as error:
-            # A base model that cannot be loaded may be what was saved here, and not one to be named otherwise.
-            if error.code != "CIE303" or not Path(error.facts["name"]).is_relative_to(path):
-                raise
-            raise ClinieError("CIE477", file=path.name, component=self.name) from error
-        except RuntimeError:  # of the device, such as too little memory
-            raise
-        except Exception as error:  # a damaged file can raise anything
-            file = Path(getattr(error, "filename", None) or path).name
-            raise ClinieError("CIE477", file=file, component=self.name) from error
-
-
-def _json_writer(fact: Any) -> Callable[[Path], None]:
-    return lambda path: srsly.write_json(path.with_suffix(".json"), fact)
-
-
-def _as_bytes(fact: Any) -> bytes:
-    return srsly.json_dumps(fact).encode("utf8")

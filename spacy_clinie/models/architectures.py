@@ -15,10 +15,51 @@ from thinc.api import Model, Shim
 
 from ..errors import ClinieError
 from .forks import begin_computing
+from .listener import EncoderListener
 from .shim import TorchShim
 
 HEADS = ("crf", "softmax")
 PRECISIONS = ("auto", "fp32", "bf16")
+BATCH_PIECES = 1024
+
+
+def token_encoder(
+    *,
+    encoder: str = "minilm",
+    lora: Optional[dict[str, Any]] = None,
+    window: int = 256,
+    overlap: int = 32,
+    batch_pieces: int = BATCH_PIECES,
+    step_pieces: Optional[int] = None,
+    device: str = "auto",
+    precision: str = "auto",
+) -> Model:
+    """Vectors of tokens by an encoder, which is a `tok2vec` for any model of thinc. Registered as
+    `spacy_clinie.Encoder.v1`.
+
+    encoder (str): A folder, a model of the hub, `minilm`, or `package:folder`.
+    lora (Optional[dict[str, Any]]): Arguments of peft's LoraConfig; None tunes every weight.
+    window (int): Word pieces that the encoder reads at once, special ones included.
+    overlap (int): Word pieces that two windows share where a cut falls inside a sentence.
+    batch_pieces (int): Padded word pieces that the encoder reads at once in training; twice as many in prediction.
+    step_pieces (Optional[int]): Word pieces that a step of training reads at most; bounds its time and memory, where
+        notes are long. Of more, windows are drawn by chance; None learns from all.
+    device (str): `auto` or a torch device, see `pretrained.pick_device`.
+    precision (str): `auto`, `fp32` or `bf16`.
+    RETURNS (Model): Docs to vectors of their tokens, shape (tokens, width) for each: that of the first word piece, and
+        zeros for a token without word pieces.
+    RAISES (ClinieError): CIE307 for a setting that makes no sense.
+    """
+    return _torch_model("clinie_encoder", None, "token_vectors", "TokenVectors", dict(locals()))
+
+
+def encoder_listener(*, upstream: str = "clinie_encoder") -> Model:
+    """The vectors of a `clinie_encoder` further up in the pipeline. Registered as `spacy_clinie.EncoderListener.v1`.
+
+    upstream (str): Name of that component.
+    RETURNS (Model): Docs to vectors of their tokens, shape (tokens, width) for each.
+    """
+    return EncoderListener(upstream)
 
 
 def encoder_tagger(
@@ -29,29 +70,16 @@ def encoder_tagger(
     lora: Optional[dict[str, Any]] = None,
     window: int = 256,
     overlap: int = 32,
-    batch_pieces: int = 1024,
+    batch_pieces: int = BATCH_PIECES,
     step_pieces: Optional[int] = None,
     device: str = "auto",
     precision: str = "auto",
 ) -> Model:
-    """Concepts by tagging tokens. Registered as `spacy_clinie.EncoderTagger.v1`.
-
-    encoder (str): A folder, a model of the hub, `minilm`, or `package:folder`.
-    head (str): `crf` or `softmax`.
-    threshold (float): Probability that a concept must surpass, between 0 and 1: lower finds more, higher errs less.
-    lora (Optional[dict[str, Any]]): Arguments of peft's LoraConfig; None tunes every weight.
-    window (int): Word pieces that the encoder reads at once, special ones included.
-    overlap (int): Word pieces that two windows share where a cut falls inside a sentence.
-    batch_pieces (int): Padded word pieces that the encoder reads at once in training; twice as many in prediction.
-    step_pieces (Optional[int]): Word pieces that a step of training reads at most; bounds its time and memory, where
-        notes are long. Of more, windows are drawn by chance; None learns from all.
-    device (str): `auto` or a torch device, see `pretrained.pick_device`.
-    precision (str): `auto`, `fp32` or `bf16`.
-    RETURNS (Model): `Sought`s to scores of tags, shape (tokens, types that are looked for, 5) for each; see
-        `tag_chain`.
-    RAISES (ClinieError): CIE307 for a setting that makes no sense.
-    """
-    return _torch_model("clinie_encoder_tagger", "concepts", "tagger", "EncoderTagger", dict(locals()))
+    """Concepts by tagging tokens: `tok2vec_tagger` on top of `token_encoder`, whose arguments it takes. Registered as
+    `spacy_clinie.EncoderTagger.v1`."""
+    settings = dict(locals())
+    tagger = {name: settings.pop(name) for name in ("head", "threshold")}
+    return tok2vec_tagger(tok2vec=token_encoder(**settings), **tagger)
 
 
 def encoder_mrc(
@@ -62,7 +90,7 @@ def encoder_mrc(
     window: int = 192,
     overlap: int = 32,
     unanswered: Optional[float] = 1.0,
-    batch_pieces: int = 1024,
+    batch_pieces: int = BATCH_PIECES,
     step_pieces: Optional[int] = None,
     device: str = "auto",
     precision: str = "auto",
@@ -70,7 +98,7 @@ def encoder_mrc(
     """Concepts by asking: one question of the schema for each concept type and window, nested answers allowed
     (Li et al. 2020, arXiv 1910.11476). Registered as `spacy_clinie.EncoderMRC.v1`.
 
-    The arguments are those of `encoder_tagger`, where `window` and `step_pieces` hold the questions too, and:
+    The arguments are those of `token_encoder`, where `window` and `step_pieces` hold the questions too, and:
 
     unanswered (Optional[float]): Questions without an answer that training asks for each one that has one, drawn by
         chance; most have none, and a model that is asked them all learns for long to answer nothing. None asks all.
@@ -80,24 +108,17 @@ def encoder_mrc(
 
 
 def tok2vec_tagger(*, tok2vec: Model, head: str = "crf", threshold: float = 0.45) -> Model:
-    """Concepts by tagging the vectors of any `tok2vec`, a listener to a shared transformer included. Registered as
-    `spacy_clinie.Tok2VecTagger.v1`.
+    """Concepts by tagging the vectors of any `tok2vec`: an encoder, or a listener to one that components share.
+    Registered as `spacy_clinie.Tok2VecTagger.v1`.
 
     tok2vec (Model): docs to an array of shape (tokens, width) for each.
     head (str): `crf` or `softmax`.
-    threshold (float): See `encoder_tagger`.
+    threshold (float): Probability that a concept must surpass, between 0 and 1: lower finds more, higher errs less.
     RETURNS (Model): `Sought`s to scores of tags, shape (tokens, types that are looked for, 5) for each; see
         `tag_chain`.
     RAISES (ClinieError): CIE307 for a setting that makes no sense.
     """
-    options = _checked({"head": head, "threshold": threshold})
-    place = _Place("tok2vec_tagger", "VectorTagger", options)
-    attrs = {"finds": "concepts", "dropout_rate": 0.0}
-    layers: list[Model] = [tok2vec]
-    shims: list[Shim] = [TorchShim(place.restore)]
-    return Model(
-        "clinie_tok2vec_tagger", _vectors_forward, init=place.init_on_vectors, layers=layers, shims=shims, attrs=attrs
-    )
+    return _on_vectors("clinie_tok2vec_tagger", "concepts", "tagger", "Tagger", dict(locals()))
 
 
 def marked_pairs(
@@ -105,7 +126,7 @@ def marked_pairs(
     encoder: str = "minilm",
     lora: Optional[dict[str, Any]] = None,
     window: int = 192,
-    batch_pieces: int = 1024,
+    batch_pieces: int = BATCH_PIECES,
     step_pieces: Optional[int] = None,
     device: str = "auto",
     precision: str = "auto",
@@ -133,7 +154,7 @@ def one_pass(
     encoder: str = "minilm",
     lora: Optional[dict[str, Any]] = None,
     window: int = 192,
-    batch_pieces: int = 1024,
+    batch_pieces: int = BATCH_PIECES,
     step_pieces: Optional[int] = None,
     device: str = "auto",
     precision: str = "auto",
@@ -150,13 +171,23 @@ def one_pass(
     return _torch_model("clinie_one_pass", "relations", "pairs", "OnePass", dict(locals()))
 
 
+def tok2vec_pairs(*, tok2vec: Model) -> Model:
+    """Relations over the vectors of any `tok2vec`: an encoder, or a listener to one that components share. Registered
+    as `spacy_clinie.Tok2VecPairs.v1`.
+
+    tok2vec (Model): docs to an array of shape (tokens, width) for each.
+    RETURNS (Model): `PairInput`s to scores of shape (candidates, 1 + relations) for each, first "none".
+    """
+    return _on_vectors("clinie_tok2vec_pairs", "relations", "vector_pairs", "VectorPairs", dict(locals()))
+
+
 def pair_mrc(
     *,
     encoder: str = "minilm",
     lora: Optional[dict[str, Any]] = None,
     window: int = 256,
     unanswered: Optional[float] = 1.0,
-    batch_pieces: int = 1024,
+    batch_pieces: int = BATCH_PIECES,
     step_pieces: Optional[int] = None,
     device: str = "auto",
     precision: str = "auto",
@@ -179,7 +210,7 @@ def causal_lm(
     guess: int = 8,
     four_bit: bool = False,
     checkpoint: bool = False,
-    batch_pieces: int = 1024,
+    batch_pieces: int = BATCH_PIECES,
     step_pieces: Optional[int] = None,
     device: str = "auto",
     precision: str = "auto",
@@ -272,7 +303,11 @@ class _Place:
     def init(self, model: Model, X: Any = None, Y: Any = None) -> None:
         """Build it around a base model. Initialized once more, it begins anew: of what it learnt before, nothing may be
         left in the next fold of a cross-validation."""
-        _shim(model).module = self.kind.create(model.attrs["schema"], self.options)
+        has_head = model.attrs["finds"] in ("concepts", "relations")
+        module = self.kind.create(self.options, **({"schema": model.attrs["schema"]} if has_head else {}))
+        _shim(model).module = module
+        if model.attrs["finds"] is None:
+            model.set_dim("nO", module.width, force=True)
 
     def init_on_vectors(self, model: Model, X: Any = None, Y: Any = None) -> None:
         """Build it on top of the vectors of a `tok2vec`."""
@@ -297,21 +332,29 @@ def _no_gradient(gradient: Any) -> list:
 def _vectors_forward(model: Model, items: Any, is_train: bool) -> tuple[Any, Callable]:
     shim, (tok2vec,) = _shim(model), model.layers
     docs = [item.doc for item in items]
+    width = shim.module.width
     if not any(map(len, docs)):  # which no transformer takes
-        return shim.module.predict(
-            items, [np.zeros((0, shim.module.width), dtype=np.float32) for _ in docs]
-        ), _no_gradient
+        return shim.module.predict(items, [np.zeros((0, width), dtype=np.float32) for _ in docs]), _no_gradient
     if not is_train:
-        return shim.module.predict(items, tok2vec.predict(docs)), _no_gradient
+        return shim.module.predict(items, _fitting(tok2vec.predict(docs), docs, width)), _no_gradient
     shim.set_dropout(model.attrs["dropout_rate"])
     vectors, backprop_vectors = tok2vec.begin_update(docs)
-    scores, backprop = shim.module.begin_update(items, vectors)
+    scores, backprop = shim.module.begin_update(items, _fitting(vectors, docs, width))
 
     def finish(gradients: Any) -> list:
         backprop_vectors(backprop(gradients))
         return []
 
     return scores, finish
+
+
+def _fitting(vectors: Any, docs: list[Any], width: int) -> Any:
+    """Vectors of Docs, or CIE337 if a Doc has none or others: the encoder has not read it, or another component has
+    written `doc.tensor` since."""
+    for rows, doc in zip(vectors, docs, strict=True):
+        if len(doc) and tuple(rows.shape) != (len(doc), width):
+            raise ClinieError("CIE337", shape=tuple(rows.shape), tokens=len(doc), width=width)
+    return vectors
 
 
 def _answers_forward(model: Model, asked: Any, is_train: bool) -> tuple[Any, Callable]:
@@ -321,10 +364,18 @@ def _answers_forward(model: Model, asked: Any, is_train: bool) -> tuple[Any, Cal
 
 
 def _torch_model(
-    name: str, finds: str, file: str, module_name: str, options: dict[str, Any], forward: Callable = _forward
+    name: str, finds: Optional[str], file: str, module_name: str, options: dict[str, Any], forward: Callable = _forward
 ) -> Model:
     """A thinc Model around one of our torch modules."""
     place = _Place(file, module_name, _checked(options))
-    return Model(
-        name, forward, init=place.init, shims=[TorchShim(place.restore)], attrs={"finds": finds, "dropout_rate": 0.0}
-    )
+    attrs = {"finds": finds, "dropout_rate": 0.0}
+    return Model(name, forward, init=place.init, dims={"nO": None}, shims=[TorchShim(place.restore)], attrs=attrs)
+
+
+def _on_vectors(name: str, finds: str, file: str, module_name: str, options: dict[str, Any]) -> Model:
+    """A thinc Model around a head of ours, on top of a `tok2vec`."""
+    layers: list[Model] = [options.pop("tok2vec")]
+    place = _Place(file, module_name, _checked(options))
+    attrs = {"finds": finds, "dropout_rate": 0.0}
+    shims: list[Shim] = [TorchShim(place.restore)]
+    return Model(name, _vectors_forward, init=place.init_on_vectors, layers=layers, shims=shims, attrs=attrs)

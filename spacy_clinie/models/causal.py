@@ -70,10 +70,9 @@ class CausalModule(nn.Module):
         self.eval()  # transformers' part is, and `_turn` asks for the whole
 
     @classmethod
-    def create(cls, schema: dict[str, Any], options: dict[str, Any]) -> "CausalModule":  # noqa: ARG003
+    def create(cls, options: dict[str, Any]) -> "CausalModule":
         """Build it around a pretrained base.
 
-        schema (dict[str, Any]): Not used: prompts hold it.
         options (dict[str, Any]): See the class; `base` names the base and `adapter` holds the adapters' settings, or
             names their folder.
         RETURNS (CausalModule): The module.

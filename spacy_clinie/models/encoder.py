@@ -1,4 +1,4 @@
-"""An encoder with a head, as a torch module that reads Docs: what all our encoder models share."""
+"""Encoders as torch modules that read Docs: what all our encoder models share."""
 
 import copy
 import json
@@ -60,21 +60,18 @@ class Part(NamedTuple):
 
 
 class EncoderModule(nn.Module):
-    """Base class: an encoder, its tokenizer, and what runs and saves them. A subclass adds its head in `build_head`.
+    """Base class: an encoder, its tokenizer, and what runs and saves them.
 
     encoder (PreTrainedModel | PeftModel): The encoder.
     tokenizer (PreTrainedTokenizerFast): Its tokenizer.
     fingerprint (str): Fingerprint of the base model, where the encoder carries adapters.
-    schema (dict[str, Any]): The schema that it answers in, as `Schema.to_dict` gives it.
     options (dict[str, Any]): The settings of the architecture, see `architectures`.
     """
 
-    def __init__(
-        self, encoder: Any, tokenizer: Any, fingerprint: str, schema: dict[str, Any], options: dict[str, Any]
-    ) -> None:
+    def __init__(self, encoder: Any, tokenizer: Any, fingerprint: str, options: dict[str, Any]) -> None:
         super().__init__()
         self.encoder, self.tokenizer, self.fingerprint = encoder, tokenizer, fingerprint
-        self.schema, self.options = schema, options
+        self.options = options
         self.specials = Specials(tokenizer)
         self.width: int = encoder.config.hidden_size
         accepted = signature(self.plain.forward).parameters
@@ -86,8 +83,6 @@ class EncoderModule(nn.Module):
         self.precision = pretrained.pick_precision(options["precision"], self.device)
         # State of the weights, and what was made of them: in a tuple, so that it is no part of the module.
         self._cast: Optional[tuple[list[int], Any]] = None
-        self.prepare()
-        self.head: Any = self.build_head()
         self.to(self.device)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -100,11 +95,11 @@ class EncoderModule(nn.Module):
         return self.encoder.get_base_model() if hasattr(self.encoder, "get_base_model") else self.encoder
 
     @classmethod
-    def create(cls, schema: dict[str, Any], options: dict[str, Any]) -> "EncoderModule":
-        """Build it around a pretrained base, with an untrained head.
+    def create(cls, options: dict[str, Any], **more: Any) -> Any:
+        """Build it around a pretrained base.
 
-        schema (dict[str, Any]): See the class.
         options (dict[str, Any]): See the class; `encoder` names the base and `lora` holds the adapters' settings.
+        **more (Any): Further arguments of the class.
         RETURNS (EncoderModule): The module.
         """
         encoder, tokenizer = pretrained.load_encoder(options["encoder"]), pretrained.load_tokenizer(options["encoder"])
@@ -112,23 +107,21 @@ class EncoderModule(nn.Module):
         if options["lora"] is not None:
             fingerprint = adapters.fingerprint(encoder, tokenizer)
             encoder = adapters.add_adapter(encoder, options["lora"])
-        return cls(encoder, tokenizer, fingerprint, schema, options)
+        return cls(encoder, tokenizer, fingerprint, options, **more)
 
     @classmethod
-    def restore(cls, folder: Path, options: dict[str, Any]) -> "EncoderModule":
+    def restore(cls, folder: Path, options: dict[str, Any], **more: Any) -> Any:
         """Build it from what `save` wrote.
 
         folder (Path): The folder.
         options (dict[str, Any]): See the class.
+        **more (Any): Further arguments of the class.
         RETURNS (EncoderModule): The trained module.
         """
-        schema = json.loads((folder / "schema.json").read_text(encoding="utf8"))
         encoder, tokenizer, fingerprint = adapters.restore_model(
             folder / "encoder", options["encoder"], pretrained.load_encoder
         )
-        module = cls(encoder, tokenizer, fingerprint, schema, options)
-        module.head.load_state_dict(load_file(folder / "head.safetensors"))
-        return module.eval()
+        return cls(encoder, tokenizer, fingerprint, options, **more).eval()
 
     def save(self, folder: Path) -> None:
         """Write everything that `restore` needs.
@@ -137,21 +130,10 @@ class EncoderModule(nn.Module):
         """
         (folder / "encoder").mkdir(exist_ok=True)
         adapters.save_model(self.encoder, self.tokenizer, self.options["encoder"], self.fingerprint, folder / "encoder")
-        save_file({k: v.contiguous() for k, v in self.head.state_dict().items()}, folder / "head.safetensors")
-        (folder / "schema.json").write_text(json.dumps(self.schema, ensure_ascii=False), encoding="utf8")
-
-    def prepare(self) -> None:
-        """Change the encoder or the tokenizer before the head is built."""
-
-    def build_head(self) -> nn.Module:
-        """The layers on top of the encoder."""
-        raise NotImplementedError
 
     def layers(self) -> list[tuple[list[nn.Parameter], Optional[int]]]:
-        """Parameters, and how many layers of the encoder lie above theirs; None for the head's."""
-        layers: list[tuple[list[nn.Parameter], Optional[int]]] = []
-        layers += [(own, above) for above, own in enumerate(_from_the_top(self.plain))]
-        return [*layers, (list(self.head.parameters()), None)]
+        """Parameters, and how many layers of the encoder lie above theirs; None for a head's."""
+        return [(own, above) for above, own in enumerate(_from_the_top(self.plain))]
 
     def window_size(self, specials: int) -> int:
         """Pieces of a text in one window.
@@ -306,6 +288,61 @@ class EncoderModule(nn.Module):
             return []
 
         return outputs, backprop
+
+
+class EncoderWithHead(EncoderModule):
+    """Base class: an encoder that is read in a way of its own, with a head that no other component uses. A subclass
+    adds the head in `build_head`.
+
+    schema (dict[str, Any]): The schema that it answers in, as `Schema.to_dict` gives it.
+    """
+
+    def __init__(
+        self, encoder: Any, tokenizer: Any, fingerprint: str, options: dict[str, Any], *, schema: dict[str, Any]
+    ) -> None:
+        super().__init__(encoder, tokenizer, fingerprint, options)
+        self.schema = schema
+        self.prepare()
+        self.head: Any = self.build_head()
+        self.to(self.device)
+
+    @classmethod
+    def restore(cls, folder: Path, options: dict[str, Any], **more: Any) -> Any:
+        module = super().restore(folder, options, schema=load_schema(folder), **more)
+        module.head.load_state_dict(load_file(folder / "head.safetensors"))
+        return module
+
+    def save(self, folder: Path) -> None:
+        super().save(folder)
+        save_head(self.head, self.schema, folder)
+
+    def prepare(self) -> None:
+        """Change the encoder or the tokenizer before the head is built."""
+
+    def build_head(self) -> nn.Module:
+        """The layers on top of the encoder."""
+        raise NotImplementedError
+
+    def layers(self) -> list[tuple[list[nn.Parameter], Optional[int]]]:
+        return [*super().layers(), (list(self.head.parameters()), None)]
+
+
+def save_head(head: nn.Module, schema: dict[str, Any], folder: Path, **facts: Any) -> None:
+    """Write a head.
+
+    head (nn.Module): The head.
+    schema (dict[str, Any]): The schema that it answers in.
+    folder (Path): An existing folder.
+    **facts (Any): What else stands in the file of weights.
+    """
+    weights = {name: weight.contiguous() for name, weight in head.state_dict().items()}
+    save_file(weights, folder / "head.safetensors", {name: str(fact) for name, fact in facts.items()})
+    (folder / "schema.json").write_text(json.dumps(schema, ensure_ascii=False), encoding="utf8")
+
+
+def load_schema(folder: Path) -> dict[str, Any]:
+    """The schema that `save_head` wrote."""
+    return dict(json.loads((folder / "schema.json").read_text(encoding="utf8")))
 
 
 def gather(vectors: torch.Tensor, index: torch.Tensor) -> torch.Tensor:

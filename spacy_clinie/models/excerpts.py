@@ -2,14 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Optional
+from typing import TYPE_CHECKING, NamedTuple, Optional
 
 import numpy as np
+from spacy.attrs import IDX, LENGTH
 from spacy.tokens import Doc, Span
 
 from ..doc.windows import sentence_starts
+from ..errors import ClinieError
 from ..schema import Schema
-from .wordpieces import PiecedDoc
+
+if TYPE_CHECKING:
+    import torch
+
+# More rivals than these are counted as so many.
+MOST_RIVALS = 3
+_NEVER = -1e4
 
 
 class PairInput(NamedTuple):
@@ -50,21 +58,66 @@ class Excerpt:
     concepts: list[int] = field(default_factory=list)
 
 
+def in_types(item: PairInput, kinds: list[str], relations: list[str]) -> tuple[PairInput, np.ndarray]:
+    """A Doc in the types that a model was trained on.
+
+    item (PairInput): The Doc in the types that are looked for.
+    kinds (list[str]): Concept types of the model.
+    relations (list[str]): Its relation types.
+    RETURNS (tuple[PairInput, np.ndarray]): The Doc, and the index of each relation type that is looked for, shape
+        (relations,).
+    RAISES (ClinieError): CIE315 for types that the model does not have.
+    """
+    asked = item.schema
+    unknown = [name for name in asked.concepts if name not in kinds]
+    unknown += [name for name in asked.relations if name not in relations]
+    if unknown:
+        raise ClinieError("CIE315", types=", ".join(unknown), known=", ".join([*kinds, *relations]))
+    places = [kinds.index(name) for name in asked.concepts]
+    columns = np.array([relations.index(name) for name in asked.relations], dtype=np.int64)
+    allowed = np.zeros((len(item.pairs), len(relations)), dtype=bool)
+    allowed[:, columns] = item.allowed
+    kinds_of = [places[kind] if kind >= 0 else -1 for kind in item.kinds]
+    return item._replace(kinds=kinds_of, allowed=allowed), columns
+
+
+def only_allowed(scores: "torch.Tensor", batch: list[Excerpt], items: Sequence[PairInput]) -> "torch.Tensor":
+    """Leave only the relations that the schema allows, and none.
+
+    scores (torch.Tensor): Shape (candidates in the order of the excerpts, 1 + relations); first "none".
+    batch (list[Excerpt]): The excerpts.
+    items (Sequence[PairInput]): All Docs.
+    RETURNS (torch.Tensor): The same, next to nothing for others, fp32.
+    """
+    import torch
+
+    allowed = np.concatenate([items[excerpt.doc].allowed[excerpt.pairs] for excerpt in batch])
+    never = np.pad(~allowed, ((0, 0), (1, 0)), constant_values=False)
+    return scores.float().masked_fill(torch.from_numpy(never).to(scores.device), _NEVER)
+
+
 class Ranges:
     """Where the concepts and sentences of a Doc lie among its word pieces.
 
     item (PairInput): The Doc and its concepts.
-    pieced (PiecedDoc): Its word pieces.
+    starts (np.ndarray): First character of each word piece, shape (pieces,).
+    ends (np.ndarray): One past the last character of each, shape (pieces,).
     """
 
-    def __init__(self, item: PairInput, pieced: PiecedDoc) -> None:
-        self.length = len(pieced.ids)
+    def __init__(self, item: PairInput, starts: np.ndarray, ends: np.ndarray) -> None:
+        self.length = len(starts)
         chars = np.array([(span.start_char, span.end_char) for span in item.spans], dtype=np.int64).reshape(-1, 2)
-        self.first = np.searchsorted(pieced.ends, chars[:, 0], side="right")
+        self.first = np.searchsorted(ends, chars[:, 0], side="right")
         # A concept that no piece stands for (blanks only) still gets its markers, around nothing.
-        self.last = np.maximum(np.searchsorted(pieced.starts, chars[:, 1], side="left"), self.first)
-        starts = [item.doc[i].idx for i in sentence_starts(item.doc)]
-        self.sentences = np.append(np.searchsorted(pieced.starts, starts), self.length)
+        self.last = np.maximum(np.searchsorted(starts, chars[:, 1], side="left"), self.first)
+        sentences = [item.doc[i].idx for i in sentence_starts(item.doc)]
+        self.sentences = np.append(np.searchsorted(starts, sentences), self.length)
+
+    @classmethod
+    def of_tokens(cls, item: PairInput) -> "Ranges":
+        """The same among the tokens of a Doc."""
+        table = item.doc.to_array([IDX, LENGTH]).astype(np.int64).reshape(-1, 2)
+        return cls(item, table[:, 0], table.sum(1))
 
     def rivals(self, pairs: np.ndarray, kinds: np.ndarray) -> np.ndarray:
         """How many concepts of the type of either end of a pair stand nearer to the other end than it does.

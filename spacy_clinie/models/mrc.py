@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .encoder import EncoderModule, gather
+from .encoder import EncoderWithHead, gather
 from .wordpieces import Sought, encode_each, make_pieces, pad
 
 # Weights of the three losses: starts, ends, spans.
@@ -113,7 +113,7 @@ class SpanScores(NamedTuple):
     logits: np.ndarray
 
 
-class EncoderMRC(EncoderModule):
+class EncoderMRC(EncoderWithHead):
     """An encoder with a `SpanHead`, which is asked questions about windows."""
 
     def build_head(self) -> nn.Module:

@@ -13,11 +13,19 @@ import torch
 from torch import nn
 
 from ..errors import ClinieError
-from .encoder import MASKS, EncoderModule, Part, gather
-from .excerpts import Excerpt, PairInput, Ranges, mark_places, one_each, shared
+from .encoder import MASKS, EncoderWithHead, Part, gather
+from .excerpts import (
+    MOST_RIVALS,
+    Excerpt,
+    PairInput,
+    Ranges,
+    in_types,
+    mark_places,
+    one_each,
+    only_allowed,
+    shared,
+)
 from .wordpieces import PiecedDoc, draw, make_pieces, pad
-
-_NEVER = -1e4
 
 
 class Read(NamedTuple):
@@ -28,7 +36,7 @@ class Read(NamedTuple):
     ranges: Sequence[Ranges]
 
 
-class PairModule(EncoderModule):
+class PairModule(EncoderWithHead):
     """What all architectures share. A subclass says how excerpts are made, marked and classified."""
 
     # Whether an excerpt has one candidate, so that `PairInput.turns` can say which are read.
@@ -39,24 +47,8 @@ class PairModule(EncoderModule):
         self.relations = list(self.schema["relations"])
 
     def own(self, item: PairInput) -> tuple[PairInput, np.ndarray]:
-        """A Doc in the types that this model was trained on.
-
-        item (PairInput): The Doc in the types that are looked for.
-        RETURNS (tuple[PairInput, np.ndarray]): The Doc, and the index of each relation type that is looked for, shape
-            (relations,).
-        RAISES (ClinieError): CIE315 for types that the model does not have.
-        """
-        asked = item.schema
-        unknown = [name for name in asked.concepts if name not in self.kinds]
-        unknown += [name for name in asked.relations if name not in self.relations]
-        if unknown:
-            raise ClinieError("CIE315", types=", ".join(unknown), known=", ".join([*self.kinds, *self.relations]))
-        kinds = [self.kinds.index(name) for name in asked.concepts]
-        columns = np.array([self.relations.index(name) for name in asked.relations], dtype=np.int64)
-        allowed = np.zeros((len(item.pairs), len(self.relations)), dtype=bool)
-        allowed[:, columns] = item.allowed
-        own = [kinds[kind] if kind >= 0 else -1 for kind in item.kinds]
-        return item._replace(kinds=own, allowed=allowed), columns
+        """A Doc in the types that this model was trained on, see `in_types`."""
+        return in_types(item, self.kinds, self.relations)
 
     def excerpts(self, number: int, item: PairInput, ranges: Ranges) -> list[Excerpt]:
         raise NotImplementedError
@@ -88,7 +80,7 @@ class PairModule(EncoderModule):
 
         def parts() -> Iterator[Part]:
             for batch in self._batches(self._excerpts(read, asked), read):
-                scores = self._masked(self.classify(batch, read), batch, read.items)
+                scores = only_allowed(self.classify(batch, read), batch, read.items)
                 places, done = [], 0
                 for excerpt in batch:
                     rows = np.arange(done, done + len(excerpt.pairs))
@@ -99,22 +91,11 @@ class PairModule(EncoderModule):
 
         return outputs, parts()
 
-    def _masked(self, scores: torch.Tensor, batch: list[Excerpt], items: Sequence[PairInput]) -> torch.Tensor:
-        """Leave only the relations that the schema allows, and none."""
-        never = np.ones(scores.shape, dtype=bool)
-        at = 0
-        for excerpt in batch:
-            allowed = items[excerpt.doc].allowed[excerpt.pairs]
-            never[at : at + len(allowed), 1 : 1 + allowed.shape[1]] = ~allowed
-            at += len(allowed)
-        never[:, 0] = False
-        return scores.float().masked_fill(torch.from_numpy(never).to(scores.device), _NEVER)
-
     def _read(self, items: Sequence[PairInput]) -> tuple[Read, list[np.ndarray]]:
         """Docs in the model's own types, and the index of each relation type that is looked for in them."""
         known = [self.own(item) for item in items]
         pieced = make_pieces([item.doc for item in items], self.tokenizer)
-        ranges = [Ranges(item, own) for item, own in zip(items, pieced, strict=True)]
+        ranges = [Ranges(item, own.starts, own.ends) for item, own in zip(items, pieced, strict=True)]
         return Read([item for item, _ in known], pieced, ranges), [columns for _, columns in known]
 
     def _excerpts(self, read: Read, asked: Sequence[np.ndarray]) -> list[Excerpt]:
@@ -219,8 +200,8 @@ class OnePass(PairModule):
     the places of these. Such are the levitated markers of PURE and PL-Marker (arXiv 2010.12812 and 2109.06067); ours
     bring the words of their concept along, and how many other concepts of its type stand nearer to its partner."""
 
-    def __init__(self, *parts: Any) -> None:
-        super().__init__(*parts)
+    def __init__(self, *parts: Any, **more: Any) -> None:
+        super().__init__(*parts, **more)
         self._try_guests()
 
     def build_head(self) -> nn.Module:
@@ -311,7 +292,5 @@ class OnePass(PairModule):
         return bool(min((guest - own).abs().max() for _, own in changed) > 10 * noise)
 
 
-# More rivals than these are counted as so many.
-MOST_RIVALS = 3
 # Candidates in one pass; bounds memory, which grows with their square.
 MOST_TOGETHER = 128

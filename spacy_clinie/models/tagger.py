@@ -1,17 +1,18 @@
 """Concepts by tagging: a chain of BIOLU tags for each concept type, over vectors of tokens."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Optional
+from typing import Any
 
 import numpy as np
 import torch
+from spacy.attrs import IS_SPACE
 from torch import nn
 
-from ..doc.windows import Window
 from ..errors import ClinieError
 from . import tag_chain
-from .encoder import EncoderModule, Part, gather
-from .wordpieces import PiecedDoc, Sought, make_pieces, pad
+from .encoder import Part
+from .vector_head import VectorHead
+from .wordpieces import Sought
 
 
 class TagHead(nn.Module):
@@ -40,86 +41,43 @@ class TagHead(nn.Module):
         return scores.view(*scores.shape[:-1], self.kinds, tag_chain.TAGS)
 
 
-class Chains:
-    """Which chain of a head stands for which type.
+class Tagger(VectorHead):
+    """A `TagHead` over the vectors of tokens."""
 
-    schema (dict[str, Any]): The schema that the head answers in.
-    """
-
-    def __init__(self, schema: dict[str, Any]) -> None:
+    def __init__(self, width: int, schema: dict[str, Any], options: dict[str, Any]) -> None:
+        super().__init__(width, schema, options)
         self._columns = {label: i for i, label in enumerate(schema["concepts"])}
+        self.head = TagHead(width, len(self._columns))
 
-    def __len__(self) -> int:
-        return len(self._columns)
+    def parts(
+        self, items: Sequence[Sought], vectors: Sequence[torch.Tensor]
+    ) -> tuple[list[np.ndarray], Iterator[Part]]:
+        """Score tags.
 
-    def of(self, labels: Sequence[str]) -> np.ndarray:
-        """The chains of some types.
-
-        labels (Sequence[str]): The types.
-        RETURNS (np.ndarray): One for each, shape (labels,).
-        RAISES (ClinieError): CIE315 if there is none for one.
+        items (Sequence[Sought]): The Docs.
+        vectors (Sequence[torch.Tensor]): See `VectorHead.parts`. Blanks and tokens with nothing but zeros are left to
+            their neighbours.
+        RETURNS (tuple[list[np.ndarray], Iterator[Part]]): Of shape (tokens, types that are looked for, TAGS) for each.
+        RAISES (ClinieError): CIE315 for a type that it has not learnt.
         """
+        outputs: list[np.ndarray] = []
+        rows, places, done = [torch.zeros(0, self.width)], [], 0
+        for number, (item, own) in enumerate(zip(items, vectors, strict=True)):
+            columns = self._chains(item.labels)
+            values = own.detach().numpy()
+            units = np.flatnonzero((values != 0).any(-1) & ~item.doc.to_array([IS_SPACE]).astype(bool).ravel())
+            outputs.append(tag_chain.blank(len(item.doc), units, len(columns)))
+            read = units[~np.isnan(values[units]).any(-1)]
+            if len(read) and len(columns):  # the rows of an empty Doc have no width where a transformer made them
+                rows.append(own[torch.from_numpy(read)])
+                scored = np.arange(done, done + len(read))
+                places.append((number, read, (scored[:, None], columns[None])))
+                done += len(read)
+        return outputs, (Part(self.head(torch.cat(one)), places) for one in [rows])
+
+    def _chains(self, labels: Sequence[str]) -> np.ndarray:
+        """Which chain of the head stands for each of some types, shape (labels,)."""
         unknown = [label for label in labels if label not in self._columns]
         if unknown:
             raise ClinieError("CIE315", types=", ".join(unknown), known=", ".join(self._columns))
         return np.array([self._columns[label] for label in labels], dtype=np.int64)
-
-
-class _Item(NamedTuple):
-    """A window of a Doc: which units it answers for, and where their first pieces lie in it."""
-
-    doc: int
-    window: Window
-    first_unit: int
-    last_unit: int
-    ids: np.ndarray
-    positions: np.ndarray
-
-
-class EncoderTagger(EncoderModule):
-    """An encoder with a `TagHead`, over windows of whole notes."""
-
-    def build_head(self) -> nn.Module:
-        self.chains = Chains(self.schema)
-        return TagHead(self.width, len(self.chains))
-
-    def parts(self, items: Sequence[Sought]) -> tuple[list[np.ndarray], Iterator[Part]]:
-        """Score the tags of Docs.
-
-        items (Sequence[Sought]): The Docs.
-        RETURNS (tuple[list[np.ndarray], Iterator[Part]]): Of shape (tokens, types that are looked for, TAGS) for each.
-        RAISES (ClinieError): CIE315 for a type that there is no chain for.
-        """
-        pieced = make_pieces([item.doc for item in items], self.tokenizer)
-        columns = [self.chains.of(item.labels) for item in items]
-        outputs = [
-            tag_chain.blank(len(item.doc), own.tokens, len(item.labels))
-            for item, own in zip(items, pieced, strict=True)
-        ]
-
-        def parts() -> Iterator[Part]:
-            for batch in self._batches(pieced, self.options["step_pieces"] if self.training else None):
-                places = []
-                for row, item in enumerate(batch):
-                    units = np.arange(item.last_unit - item.first_unit)
-                    tokens = pieced[item.doc].tokens[item.first_unit : item.last_unit]
-                    places.append((item.doc, tokens, (row, units[:, None], columns[item.doc][None])))
-                yield Part(self.head(self._unit_vectors(batch)), places)
-
-        return outputs, parts()
-
-    def _batches(self, pieced: Sequence[PiecedDoc], most: Optional[int] = None) -> Iterator[list[_Item]]:
-        size = self.window_size(self.specials.single)
-        items = []
-        for i, doc in enumerate(pieced):
-            for window in doc.windows(size, min(self.options["overlap"], (size - 1) // 2)):
-                first, last = np.searchsorted(doc.firsts, [window.own_start, window.own_stop])
-                if first < last:
-                    positions = doc.firsts[first:last] - window.start + len(self.specials.before)
-                    ids = self.specials.wrap(doc.ids[window.start : window.stop])
-                    items.append(_Item(i, window, int(first), int(last), ids, positions))
-        return self.batches(items, [len(item.ids) for item in items], most)
-
-    def _unit_vectors(self, batch: list[_Item]) -> torch.Tensor:
-        vectors = self.encode(item.ids for item in batch)
-        return gather(vectors, pad([item.positions for item in batch], 0, self.device)[0])

@@ -93,8 +93,10 @@ class Codec:
 
     def _turns(self, turns: list[dict[str, str]], **settings: Any) -> str:
         """A chat as text."""
-        day = {"date_string": _DAY, "strftime_now": lambda _: _DAY}
-        return str(self.tokenizer.apply_chat_template(turns, tokenize=False, **day, **settings))
+        # transformers 5 takes no functions for templates to call, and a macro goes before its own.
+        template = f"{{% macro strftime_now(form) -%}}{_DAY}{{%- endmacro %}}{self.tokenizer.get_chat_template()}"
+        settings.update(chat_template=template, date_string=_DAY, tokenize=False)
+        return str(self.tokenizer.apply_chat_template(turns, **settings))
 
     def _ids(self, parts: list[Part]) -> list[int]:
         ids: list[int] = []

@@ -14,7 +14,7 @@ from spacy.util import fix_random_seed
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.models.mrc import SpanScores
 from tests.components.test_components import MODELS, build
-from tests.conftest import tiny_settings
+from tests.conftest import modules_of, tiny_settings, weights_of
 
 Examples = Callable[[Language], list[Example]]
 KINDS = [*MODELS, "tok2vec"]
@@ -97,7 +97,7 @@ def test_gradients_go_back_to_the_weights(learner: tuple[Any, list[Example]]) ->
 
     scores, backprop = pipe.model.begin_update(inputs)
     backprop(pipe.get_loss(examples, scores)[1])
-    weights = [weight for weight in pipe.module.parameters() if weight.grad is not None]
+    weights = [weight for weight in weights_of(pipe) if weight.grad is not None]
     length = float(sum(weight.grad.square().sum() for weight in weights)) ** 0.5
     sides = []
     for step in (1e-2, -2e-2):
@@ -112,14 +112,15 @@ def test_an_update_is_scores_their_loss_and_its_gradient(learner: tuple[Any, lis
     pipe, examples = learner
     fix_random_seed(1)
     losses = pipe.update(examples, drop=0.0)
-    once = [weight.grad.clone() for weight in pipe.module.parameters() if weight.grad is not None]
-    pipe.module.zero_grad()
+    once = [weight.grad.clone() for weight in weights_of(pipe) if weight.grad is not None]
+    for module in modules_of(pipe):
+        module.zero_grad()
     fix_random_seed(1)
     scores, backprop = pipe.model.begin_update(pipe.inputs(examples))
     loss, gradients = pipe.get_loss(examples, scores)
     backprop(gradients)
     assert losses == {pipe.name: loss}
-    again = [weight.grad for weight in pipe.module.parameters() if weight.grad is not None]
+    again = [weight.grad for weight in weights_of(pipe) if weight.grad is not None]
     assert all((one == other).all() for one, other in zip(once, again, strict=True))
 
 
@@ -131,7 +132,7 @@ def test_what_a_step_leaves_out_has_no_scores_and_no_gradient(
     examples = make_examples(nlp)
     nlp.initialize(lambda: examples)
     pipe: Any = nlp.get_pipe(MODELS[kind][0])
-    pipe.module.options["step_pieces"] = 120 if kind == "pair_mrc" else 60
+    modules_of(pipe)[-1].options["step_pieces"] = 120 if kind == "pair_mrc" else 60
     scores, backprop = pipe.model.begin_update(pipe.inputs(examples))
     _, gradients = pipe.get_loss(examples, scores)
     left_out = [np.isnan(own) for own in scores]

@@ -22,7 +22,7 @@ from spacy_clinie.errors import ClinieError, ClinieWarning
 from spacy_clinie.models.pretrained import locate, pick_device
 from spacy_clinie.schema import Schema
 from tests.components.test_components import MODELS, build, train
-from tests.conftest import tiny_settings
+from tests.conftest import modules_of, tiny_settings
 from tests.tiny import make_decoder
 
 Examples = Callable[[Language], list[Example]]
@@ -217,7 +217,7 @@ def test_an_empty_list_of_adapter_settings_still_means_adapters(tiny_bert: str, 
     nlp.remove_pipe("clinie_ner_encoder")
     nlp.add_pipe("clinie_ner_encoder", config={"model": {**MODELS["crf"][1], "encoder": tiny_bert, "lora": {}}})
     nlp.initialize(lambda: make_examples(nlp))
-    module = nlp.get_pipe("clinie_ner_encoder").model.shims[0].module
+    module = modules_of(nlp.get_pipe("clinie_ner_encoder"))[-1]
     trained = [name for name, weight in module.encoder.named_parameters() if weight.requires_grad]
     assert trained and all("lora" in name for name in trained)
 

@@ -14,6 +14,7 @@ import spacy
 from tests.components.test_components import MODELS, Learnt, assert_same, build, items
 from tests.components.test_decoder_prompt import answers
 from tests.components.test_decoder_prompt import build as build_decoder
+from tests.conftest import modules_of
 
 TEXT = "Took aspirin 25mg for pain.\nThen developed rash."
 
@@ -62,7 +63,7 @@ def test_a_copy_reads_control_tokens_as_text_too(kind: str, again: Any, tiny_ber
         else build_decoder(tiny_decoder, "n2c2_2018")
     )
     nlp.initialize()
-    tokenizer = again(nlp).get_pipe(nlp.pipe_names[-1]).model.shims[0].module.tokenizer
+    tokenizer = modules_of(again(nlp).get_pipe(nlp.pipe_names[-1]))[-1].tokenizer
     special = tokenizer.all_special_tokens
     ids = tokenizer.backend_tokenizer.encode(" ".join(special), add_special_tokens=False).ids
     assert special and not set(ids) & set(tokenizer.convert_tokens_to_ids(special)) - {tokenizer.unk_token_id}

@@ -11,17 +11,15 @@ import torch
 from peft.tuners.lora import Linear
 
 from spacy_clinie.models.lora import LeanLinear
-from spacy_clinie.models.tagger import EncoderTagger
+from spacy_clinie.models.token_vectors import TokenVectors
 from tests.components.test_components import LORA
-from tests.conftest import tiny_settings
+from tests.conftest import modules_of, tiny_settings
 from tests.tiny import ARCHITECTURES, make_encoder
 
-SCHEMA = {"name": "mine", "concepts": {"Drug": {}}}
 
-
-def build(base: str, **more: Any) -> EncoderTagger:
-    options = {"head": "crf", "lora": None, "window": 64, **more}
-    return EncoderTagger.create(SCHEMA, tiny_settings(base, **options))  # type: ignore[return-value]
+def build(base: str, **more: Any) -> TokenVectors:
+    options = {"lora": None, "window": 64, **more}
+    return TokenVectors.create(tiny_settings(base, **options))  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("kind", ARCHITECTURES)
@@ -34,7 +32,7 @@ def test_every_weight_is_of_one_layer(kind: str, tmp_path: Path) -> None:
     assert places.keys() == dict(module.named_parameters()).keys()
     assert sum(len(parameters) for parameters, _ in module.layers()) == len(places)
     for name, above in places.items():
-        expected = {"head.": None, ".layer.0.": 1, ".layers.0.": 1, "encoder.embeddings.": 2}
+        expected = {".layer.0.": 1, ".layers.0.": 1, "encoder.embeddings.": 2}
         assert above == next((place for part, place in expected.items() if part in name), 0), name
 
 
@@ -115,7 +113,7 @@ def test_weights_in_bf16_follow_a_step_that_spacy_takes_later(tiny_bert: str, ma
     examples = make_examples(nlp)
     sgd = nlp.initialize(lambda: examples)
     sgd.learn_rate = 1e-2
-    module = pipe.model.shims[0].module
+    module = modules_of(pipe)[-1]
     pipe.update(examples, sgd=None)
     ids = [np.arange(3, 40)]
 

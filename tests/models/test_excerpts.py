@@ -37,7 +37,7 @@ def test_every_candidate_once_and_within_the_window(make, tiny_bert: str) -> Non
         pairs = [(h, t) for h in range(len(spans)) for t in range(len(spans)) if h != t]
         item = PairInput(doc, spans, [0] * len(spans), pairs, np.ones((len(pairs), 1), dtype=bool), SCHEMA)
         (pieced,) = make_pieces([doc], tokenizer)
-        ranges = Ranges(item, pieced)
+        ranges = Ranges(item, pieced.starts, pieced.ends)
         excerpts = make(0, item, ranges, size)
         assert sorted(i for excerpt in excerpts for i in excerpt.pairs) == list(range(len(pairs)))
         for excerpt in excerpts:
@@ -59,7 +59,7 @@ def test_a_note_full_of_concepts_needs_few_windows(tiny_bert: str) -> None:
     pairs = [(h, t) for h in range(300) for t in range(300) if h != t]
     item = PairInput(doc, spans, [0] * 300, pairs, np.ones((len(pairs), 1), dtype=bool), SCHEMA)
     (pieced,) = make_pieces([doc], load_tokenizer(tiny_bert))
-    assert len(shared(0, item, Ranges(item, pieced), 128)) < len(pairs) / 20
+    assert len(shared(0, item, Ranges(item, pieced.starts, pieced.ends), 128)) < len(pairs) / 20
 
 
 def test_sentences_that_no_candidate_connects_are_read_apart(tiny_bert: str) -> None:
@@ -69,7 +69,7 @@ def test_sentences_that_no_candidate_connects_are_read_apart(tiny_bert: str) -> 
 
     def sentences(pairs: list[tuple[int, int]]) -> list[str]:
         item = PairInput(doc, spans, [0] * len(spans), pairs, np.ones((len(pairs), 1), dtype=bool), SCHEMA)
-        excerpts = shared(0, item, Ranges(item, pieced), 64)
+        excerpts = shared(0, item, Ranges(item, pieced.starts, pieced.ends), 64)
         ends = [(pieced.starts[one.pieces[0]], pieced.ends[one.pieces[-1]]) for one in excerpts]
         return [doc.text[start:end] for start, end in ends]
 
@@ -91,7 +91,7 @@ def test_rivals_stand_nearer_to_the_other_end_and_are_of_the_same_type(tiny_bert
     at = {span.text: i for i, span in enumerate(spans)}
 
     def rivals(head: str, tail: str) -> list[int]:
-        return Ranges(item, pieced).rivals(np.array([[at[head], at[tail]]]), kinds)[0].tolist()
+        return Ranges(item, pieced.starts, pieced.ends).rivals(np.array([[at[head], at[tail]]]), kinds)[0].tolist()
 
     assert rivals("81 mg", "aspirin") == [0, 0]
     assert rivals("aspirin", "81 mg") == [0, 0]

@@ -22,6 +22,7 @@ from spacy_clinie.models.lora import LeanLinear
 from spacy_clinie.models.pretrained import weights_in
 from tests.components.test_components import LORA, MODELS, build
 from tests.components.test_decoder_prompt import build as build_decoder
+from tests.conftest import modules_of
 from tests.tiny import DECODERS, make_decoder
 
 IDS = torch.tensor([[5, 6, 7, 8], [9, 10, 11, 12]])
@@ -175,7 +176,7 @@ def test_two_threads_may_share_a_pipeline(
             nlp = build(kind, tiny_bert)
         examples = make_examples(nlp)
         nlp.initialize(lambda: examples)
-    module: Any = nlp.get_pipe(nlp.pipe_names[-1]).model.shims[0].module  # type: ignore[attr-defined]
+    module = modules_of(nlp.get_pipe(nlp.pipe_names[-1]))[-1]
     assert any(type(layer) is LeanLinear for layer in module.modules())
     text = "Took aspirin {}mg for pain. "
     texts = [[text.format(n) * (1 + n % 4) + "Then developed rash." for n in range(k, 24, 2)] for k in (0, 1)]

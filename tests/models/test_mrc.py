@@ -29,7 +29,7 @@ def make_module(encoder: str) -> Any:
         "unanswered": None,
         "threshold": 0.4,
     }
-    return EncoderMRC.create({}, tiny_settings(encoder, **options))
+    return EncoderMRC.create(tiny_settings(encoder, **options), schema={})
 
 
 @pytest.fixture

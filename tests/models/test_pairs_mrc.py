@@ -38,7 +38,7 @@ def module(tiny_bert: str) -> PairMRC:
         "step_pieces": None,
         "unanswered": None,
     }
-    made: Any = PairMRC.create(SCHEMA.to_dict(), tiny_settings(tiny_bert, **options))
+    made: Any = PairMRC.create(tiny_settings(tiny_bert, **options), schema=SCHEMA.to_dict())
     return made
 
 

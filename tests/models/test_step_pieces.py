@@ -13,7 +13,7 @@ from spacy_clinie.doc.concepts import add_concepts
 from spacy_clinie.doc.relations import set_relations
 from spacy_clinie.models.causal import CausalModule
 from spacy_clinie.prompts.machines import Ask
-from tests.conftest import tiny_settings
+from tests.conftest import modules_of, tiny_settings
 
 # Eight of it are a window each: what is drawn of them has the same loss as all of them.
 NOTE = "Took aspirin 25 mg by mouth for pain today . \n\n"
@@ -37,7 +37,7 @@ def encoder(kind: str, base: str) -> tuple[Any, LEARN, list[int]]:
     add_concepts(gold, [(1, 2, "Drug", 1.0)])
     examples = [spacy.training.Example(nlp.make_doc(NOTE), gold) for _ in range(8)]
     nlp.initialize(lambda: examples)
-    module = pipe.module
+    module = modules_of(pipe)[-1]
     read: list[int] = []
     encode = module.encode
 
@@ -52,7 +52,7 @@ def encoder(kind: str, base: str) -> tuple[Any, LEARN, list[int]]:
 
 def causal(base: str) -> tuple[Any, LEARN, list[int]]:
     options = {"base": base, "adapter": None, "guess": 2, "four_bit": False, "checkpoint": False, "batch_pieces": 40}
-    module: Any = CausalModule.create({}, {**options, "step_pieces": None, "device": "cpu", "precision": "fp32"})
+    module: Any = CausalModule.create({**options, "step_pieces": None, "device": "cpu", "precision": "fp32"})
     asks = [Ask((5, 6, 7), [8, 9, 10, 11, 12, 13])] * 8
     read: list[int] = []
     loss = module._loss

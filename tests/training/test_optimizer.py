@@ -16,7 +16,7 @@ from spacy_clinie.errors import ClinieError
 from spacy_clinie.models.pretrained import pick_device
 from spacy_clinie.models.shim import TorchShim
 from spacy_clinie.training.optimizer import adamw
-from tests.conftest import tiny_settings
+from tests.conftest import modules_of, tiny_settings
 from tests.tiny import ARCHITECTURES, make_encoder
 
 Examples = Callable[[Language], list[Example]]
@@ -253,12 +253,13 @@ def test_the_optimizer_of_a_config_decides(tiny_bert: str, make_examples: Exampl
     nlp, examples = build(tiny_bert, make_examples)
     block = Config().from_str('[optimizer]\n@optimizers = "SGD.v1"\nlearn_rate = 0.1\ngrad_clip = 0.0\nL2 = 0.0')
     sgd: Optimizer = spacy.registry.resolve(block)["optimizer"]
-    module = nlp.get_pipe("clinie_ner_encoder").model.shims[0].module
+    head, encoder = modules_of(nlp.get_pipe("clinie_ner_encoder"))
     nlp.get_pipe("clinie_ner_encoder").update(examples, sgd=None)
-    expected = {n: (p - 0.1 * p.grad).detach().numpy() for n, p in module.named_parameters() if p.grad is not None}
+    named = [*head.named_parameters(), *encoder.named_parameters()]
+    expected = {n: (p - 0.1 * p.grad).detach().numpy() for n, p in named if p.grad is not None}
     nlp.get_pipe("clinie_ner_encoder").finish_update(sgd)
     assert len(expected) > 20
-    for name, parameter in module.named_parameters():
+    for name, parameter in named:
         if name in expected:
             np.testing.assert_allclose(parameter.detach().numpy(), expected[name], rtol=1e-5, atol=1e-8)
     assert sgd.averages
@@ -298,7 +299,7 @@ def test_dropout_of_a_config_reaches_every_layer(kind: str, tmp_path: Path, make
     base = make_encoder(tmp_path, kind, dropout=0.1)
     nlp, examples = build(base, make_examples)
     pipe = nlp.get_pipe("clinie_ner_encoder")
-    module = pipe.model.shims[0].module
+    module = modules_of(pipe)[-1]
 
     def loss(drop: float) -> float:
         return pipe.update(examples, drop=drop)[pipe.name]
@@ -309,7 +310,7 @@ def test_dropout_of_a_config_reaches_every_layer(kind: str, tmp_path: Path, make
     ids = [np.arange(3, 40)]
 
     def encode(drop: float) -> torch.Tensor:
-        pipe.model.shims[0].set_dropout(drop)
+        pipe.model.layers[0].shims[0].set_dropout(drop)
         with torch.no_grad():
             return module.encode(ids)
 
@@ -325,8 +326,9 @@ def test_dropout_that_is_switched_off_and_that_of_adapters_stay(tiny_bert: str, 
     examples = make_examples(nlp)
     nlp.initialize(lambda: examples)
     pipe.update(examples, drop=0.5)
-    rates = {n: one.p for n, one in pipe.model.shims[0].module.named_modules() if isinstance(one, torch.nn.Dropout)}
-    assert rates.pop("head.drop") == 0.5
+    head, encoder = modules_of(pipe)
+    assert head.head.drop.p == 0.5
+    rates = {n: one.p for n, one in encoder.named_modules() if isinstance(one, torch.nn.Dropout)}
     adapters = {name for name in rates if "lora_dropout" in name}
     assert adapters and all(rates[name] == 0.25 for name in adapters)
     assert rates.keys() - adapters and all(rates[name] == 0.0 for name in rates.keys() - adapters)

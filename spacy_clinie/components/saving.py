@@ -1,0 +1,153 @@
+"""How our components are saved: as folders of standard files."""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any, Union
+
+import srsly
+from spacy import util
+from spacy.pipeline import TrainablePipe
+from thinc.api import Model
+
+from ..errors import ClinieError
+from ..models.shim import TorchShim
+
+
+class FolderComponent(TrainablePipe):
+    """Base class of components around a model of `models.architectures`."""
+
+    def facts(self) -> dict[str, Any]:
+        """What is saved beside the model: values that JSON can hold, by name."""
+        return {}
+
+    def take_facts(self, facts: dict[str, Any]) -> None:
+        """Go on with what `facts` gave.
+
+        facts (dict[str, Any]): All of it, or a part.
+        """
+
+    def to_disk(self, path: Union[str, Path], *, exclude: Iterable[str] = ()) -> None:
+        """Write the component as a folder.
+
+        path (Union[str, Path]): The folder.
+        exclude (Iterable[str]): `model`, `vocab`, or names of `facts`.
+        """
+        util.to_disk(
+            path,
+            {
+                **{name: _json_writer(fact) for name, fact in self.facts().items()},
+                "vocab": lambda p: self.vocab.to_disk(p, exclude=exclude),
+                "model": lambda p: _write(self.model, p),
+            },
+            exclude,
+        )
+
+    def from_disk(self, path: Union[str, Path], *, exclude: Iterable[str] = ()) -> "FolderComponent":
+        """Load what `to_disk` wrote.
+
+        path (Union[str, Path]): The folder.
+        exclude (Iterable[str]): `model`, `vocab`, or names of `facts`.
+        RETURNS (ClinieComponent): Itself.
+        RAISES (ClinieError): CIE477 if a file is missing or damaged.
+        """
+        util.from_disk(
+            path,
+            {
+                **{name: self._json_reader(name) for name in self.facts()},
+                "vocab": lambda p: self.vocab.from_disk(p, exclude=exclude),  # type: ignore[dict-item, return-value]
+                "model": self._load_model,
+            },
+            exclude,
+        )
+        return self
+
+    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
+        """The component as bytes.
+
+        exclude (Iterable[str]): `model`, `vocab`, or names of `facts`.
+        RETURNS (bytes): For `from_bytes`.
+        RAISES (ClinieError): CIE309 if a file of weights is too large for bytes.
+        """
+        return util.to_bytes(
+            {
+                **{name: partial(_as_bytes, fact) for name, fact in self.facts().items()},
+                "vocab": lambda: self.vocab.to_bytes(exclude=exclude),
+                "model": self.model.to_bytes,
+            },
+            exclude,
+        )
+
+    def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> "FolderComponent":
+        """Load what `to_bytes` gave.
+
+        data (bytes): The bytes.
+        exclude (Iterable[str]): `model`, `vocab`, or names of `facts`.
+        RETURNS (ClinieComponent): Itself.
+        """
+        util.from_bytes(
+            data,
+            {
+                **{name: self._bytes_reader(name) for name in self.facts()},
+                "vocab": lambda b: self.vocab.from_bytes(b, exclude=exclude),
+                "model": self.model.from_bytes,
+            },
+            exclude,
+        )
+        return self
+
+    def _json_reader(self, name: str) -> Callable[[Path], None]:
+        def read(path: Path) -> None:
+            file = path.with_suffix(".json")
+            try:
+                fact = srsly.read_json(file)
+            except ValueError:  # srsly's where there is no file, too
+                raise ClinieError("CIE477", file=file.name, component=self.name) from None
+            self.take_facts({name: fact})
+
+        return read
+
+    def _bytes_reader(self, name: str) -> Callable[[bytes], None]:
+        return lambda data: self.take_facts({name: srsly.json_loads(data)})
+
+    def _load_model(self, path: Path) -> None:
+        try:
+            _read(self.model, path)
+        except ClinieError as error:
+            # A base model that cannot be loaded may be what was saved here, and not one to be named otherwise.
+            if error.code != "CIE303" or not Path(error.facts["name"]).is_relative_to(path):
+                raise
+            raise ClinieError("CIE477", file=path.name, component=self.name) from error
+        except RuntimeError:  # of the device, such as too little memory
+            raise
+        except Exception as error:  # a damaged file can raise anything
+            file = Path(getattr(error, "filename", None) or path).name
+            raise ClinieError("CIE477", file=file, component=self.name) from error
+
+
+def _write(model: Model, path: Path) -> None:
+    """Write a model as a folder: its torch module in `torch`, what it stands on in `tok2vec`."""
+    if not any(isinstance(shim, TorchShim) for shim in model.shims):
+        model.to_disk(path)
+        return
+    model.shims[0].to_disk(path / "torch")
+    for layer in model.layers:
+        _write(layer, path / "tok2vec")
+
+
+def _read(model: Model, path: Path) -> None:
+    """Load what `_write` wrote."""
+    if not any(isinstance(shim, TorchShim) for shim in model.shims):
+        model.from_disk(path)
+        return
+    for layer in model.layers:
+        _read(layer, path / "tok2vec")
+    model.shims[0].from_disk(path / "torch")
+
+
+def _json_writer(fact: Any) -> Callable[[Path], None]:
+    return lambda path: srsly.write_json(path.with_suffix(".json"), fact)
+
+
+def _as_bytes(fact: Any) -> bytes:
+    return srsly.json_dumps(fact).encode("utf8")

@@ -1,0 +1,68 @@
+"""The layer with which a head reads the vectors of a shared encoder."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Optional
+
+from spacy.pipeline.tok2vec import Tok2VecListener
+from spacy.tokens import Doc
+from thinc.api import Model
+
+from ..errors import ClinieError
+
+
+class EncoderListener(Tok2VecListener):
+    """Docs to what an encoder further up in the pipeline made of them: in training what it hands over with each batch,
+    otherwise `doc.tensor`. As spaCy's own listener, but it takes its width from the encoder, and Docs without
+    vectors do not become Docs of zeros.
+
+    upstream_name (str): Name of the component that it listens to.
+    """
+
+    name = "clinie_encoder_listener"
+
+    def __init__(self, upstream_name: str) -> None:
+        Model.__init__(self, name=self.name, forward=_forward, init=_init, dims={"nO": None})
+        self.upstream_name = upstream_name
+        # The model of the component, once the pipeline is linked.
+        self.upstream: Optional[Model] = None
+        self._received: Optional[tuple[int, Any, Callable]] = None
+
+    def receive(self, batch_id: int, outputs: Any, backprop: Callable) -> None:
+        """Take the vectors of a batch.
+
+        batch_id (int): From `get_batch_id`.
+        outputs (list[Floats2d]): Vectors of the tokens of each Doc, shape (tokens, width).
+        backprop (Callable): Takes their gradients.
+        """
+        self._received = batch_id, outputs, backprop
+
+    def take(self, docs: Sequence[Doc]) -> tuple[Any, Callable]:
+        """Hand out what was received, once.
+
+        docs (Sequence[Doc]): The batch.
+        RETURNS (tuple[list[Floats2d], Callable]): Vectors, and what takes their gradients. If nothing was received, as
+            the encoder is frozen, the vectors that it wrote to the Docs.
+        RAISES (ClinieError): CIE336 if another batch was received.
+        """
+        if self._received is None:
+            return [doc.tensor for doc in docs], _no_gradient
+        (batch_id, outputs, backprop), self._received = self._received, None
+        if batch_id != self.get_batch_id(docs):
+            raise ClinieError("CIE336", encoder=self.upstream_name)
+        return outputs, backprop
+
+
+def _forward(model: Any, docs: Sequence[Doc], is_train: bool) -> tuple[Any, Callable]:
+    return model.take(docs) if is_train else ([doc.tensor for doc in docs], _no_gradient)
+
+
+def _init(model: Any, X: Any = None, Y: Any = None) -> None:
+    if model.upstream is None:
+        raise ClinieError("CIE338", encoder=model.upstream_name)
+    upstream = model.upstream
+    width = upstream.get_dim("nO") if upstream.has_dim("nO") else upstream.predict(X[:1])[0].shape[1]
+    model.set_dim("nO", width, force=True)
+
+
+def _no_gradient(gradient: Any) -> list:
+    return []
