@@ -18,6 +18,7 @@ from spacy.training import Example
 from spacy_clinie.doc.concepts import get_scores
 from spacy_clinie.doc.relations import get_relations
 from spacy_clinie.models import tag_chain
+from spacy_clinie.training.optimizer import adamw
 
 Asks = Sequence[Any]
 Machines = Sequence[Any]
@@ -151,31 +152,33 @@ def agree(pipe: Any, *labels: str) -> None:
             bias[-len(yes) :] = torch.where(torch.tensor(yes), 50.0, -50.0) if len(bias) > 1 else 50.0
 
 
-def learn_by_heart(nlp: Language, examples: list[Example], rate: float = 3e-3, most: int = 400) -> None:
+def learn_by_heart(nlp: Language, examples: list[Example], rate: float = 3e-3, most: int = 400, **more: Any) -> None:
     """Train until all that the examples hold is found, each with a probability above 0.9, and nothing else: then no
     rounding changes an answer about them.
 
-    nlp (Language): A pipeline whose last component learns.
+    nlp (Language): A pipeline whose components learn.
     examples (list[Example]): The examples.
     rate (float): Learning rate.
     most (int): Steps after which the test fails.
+    **more (Any): Arguments of `nlp.update`. With them, the pipeline is not initialized.
     """
-    sgd = nlp.initialize(lambda: examples)
+    sgd = adamw(rate) if more else nlp.initialize(lambda: examples)
     sgd.learn_rate = rate
     for step in range(1, most + 1):
-        nlp.update(examples, sgd=sgd)
+        nlp.update(examples, sgd=sgd, **more)
         if step % 10 == 0 and _is_sure(nlp, examples):
             return
     pytest.fail(f"not learnt by heart in {most} steps")
 
 
 def _is_sure(nlp: Language, examples: list[Example]) -> bool:
-    finds = nlp.get_pipe(nlp.pipe_names[-1]).finds  # type: ignore[attr-defined]
-    tasks = {"concepts": ["concepts_f"], "relations": ["relations_f"], "answers": ["concepts_f", "relations_f"]}[finds]
-    if any(nlp.evaluate(examples)[task] < 1 for task in tasks):
+    finds = {pipe.finds for _, pipe in nlp.pipeline if hasattr(pipe, "finds")}
+    scores_of = {"concepts": ["concepts_f"], "relations": ["relations_f"], "answers": ["concepts_f", "relations_f"]}
+    evaluated = nlp.evaluate(examples)
+    if any(evaluated[score] < 1 for task in finds for score in scores_of[task]):
         return False
     for doc in nlp.pipe([example.text for example in examples]):
-        scores = [] if finds == "relations" else get_scores(doc)
+        scores = [] if finds == {"relations"} else get_scores(doc)
         scores += [relation.score for relation in get_relations(doc)]
         if min(score or 0 for score in scores) < 0.9:
             return False

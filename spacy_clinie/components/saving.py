@@ -11,6 +11,7 @@ from spacy.pipeline import TrainablePipe
 from thinc.api import Model
 
 from ..errors import ClinieError
+from ..models.listener import EncoderListener
 from ..models.shim import TorchShim
 
 
@@ -131,7 +132,7 @@ def _write(model: Model, path: Path) -> None:
         model.to_disk(path)
         return
     model.shims[0].to_disk(path / "torch")
-    for layer in model.layers:
+    for layer in _saved(model):
         _write(layer, path / "tok2vec")
 
 
@@ -140,9 +141,14 @@ def _read(model: Model, path: Path) -> None:
     if not any(isinstance(shim, TorchShim) for shim in model.shims):
         model.from_disk(path)
         return
-    for layer in model.layers:
+    for layer in _saved(model):
         _read(layer, path / "tok2vec")
     model.shims[0].from_disk(path / "torch")
+
+
+def _saved(model: Model) -> list[Model]:
+    """What a model stands on, unless that is saved elsewhere."""
+    return [layer for layer in model.layers if not isinstance(layer, EncoderListener)]
 
 
 def _json_writer(fact: Any) -> Callable[[Path], None]:

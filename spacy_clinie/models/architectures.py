@@ -53,13 +53,15 @@ def token_encoder(
     return _torch_model("clinie_encoder", None, "token_vectors", "TokenVectors", dict(locals()))
 
 
-def encoder_listener(*, upstream: str = "clinie_encoder") -> Model:
+def encoder_listener(*, upstream: str = "clinie_encoder", grad_factor: float = 1.0) -> Model:
     """The vectors of a `clinie_encoder` further up in the pipeline. Registered as `spacy_clinie.EncoderListener.v1`.
 
     upstream (str): Name of that component.
+    grad_factor (float): Weight of the component's loss where the encoder learns from several: at 0, it learns nothing
+        from this one.
     RETURNS (Model): Docs to vectors of their tokens, shape (tokens, width) for each.
     """
-    return EncoderListener(upstream)
+    return EncoderListener(upstream, _checked({"grad_factor": grad_factor})["grad_factor"])
 
 
 def encoder_tagger(
@@ -251,6 +253,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "precision": (lambda value: value in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
     "threshold": (lambda value: 0 <= value <= 1, "between 0 and 1"),
     "overlap": (lambda value: value >= 0, "at least 0"),
+    "grad_factor": (lambda value: value >= 0, "at least 0"),
     "batch_pieces": (lambda value: value > 0, "at least 1"),
     "unanswered": (lambda value: value is None or value >= 0, "at least 0, or null"),
     "step_pieces": (lambda value: value is None or value > 0, "at least 1, or null"),

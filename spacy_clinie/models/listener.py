@@ -16,13 +16,14 @@ class EncoderListener(Tok2VecListener):
     vectors do not become Docs of zeros.
 
     upstream_name (str): Name of the component that it listens to.
+    grad_factor (float): What the gradients of the vectors are multiplied by on their way to the encoder.
     """
 
     name = "clinie_encoder_listener"
 
-    def __init__(self, upstream_name: str) -> None:
+    def __init__(self, upstream_name: str, grad_factor: float) -> None:
         Model.__init__(self, name=self.name, forward=_forward, init=_init, dims={"nO": None})
-        self.upstream_name = upstream_name
+        self.upstream_name, self.grad_factor = upstream_name, grad_factor
         # The model of the component, once the pipeline is linked.
         self.upstream: Optional[Model] = None
         self._received: Optional[tuple[int, Any, Callable]] = None
@@ -49,7 +50,7 @@ class EncoderListener(Tok2VecListener):
         (batch_id, outputs, backprop), self._received = self._received, None
         if batch_id != self.get_batch_id(docs):
             raise ClinieError("CIE336", encoder=self.upstream_name)
-        return outputs, backprop
+        return outputs, lambda gradients: backprop([self.grad_factor * rows for rows in gradients])
 
 
 def _forward(model: Any, docs: Sequence[Doc], is_train: bool) -> tuple[Any, Callable]:

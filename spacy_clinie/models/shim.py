@@ -1,5 +1,6 @@
 """How a torch module lives inside a thinc Model: trained by spaCy's optimizer, saved as a folder of standard files."""
 
+import copy
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -115,6 +116,12 @@ class TorchShim(Shim):
             with torch.no_grad():
                 for (weight, _), before in zip(held, backup, strict=True):
                     weight.copy_(before)
+
+    def copy(self) -> "TorchShim":
+        """The same module once more, as a model of its own, which optimizers tell apart by its number."""
+        copied = type(self)(self._restore)
+        copied.module = copy.deepcopy(self._model)
+        return copied
 
     def to_device(self, device_type: str, device_id: int) -> None:
         """Does nothing: the module lives on the device of its own setting, which needs no CuPy."""

@@ -1,0 +1,294 @@
+"""One encoder for several components."""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import spacy
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training import Example
+from spacy.util import fix_random_seed
+from thinc.api import Config, Model
+
+from spacy_clinie.doc.concepts import get_spans
+from spacy_clinie.doc.relations import get_relations
+from spacy_clinie.errors import ClinieError
+from spacy_clinie.training.optimizer import adamw
+from tests.conftest import modules_of, tiny_settings
+from tests.scripted import learn_by_heart
+
+Examples = Callable[[Language], list[Example]]
+ENCODER = "clinie_encoder"
+HEADS = {
+    "clinie_ner_encoder": "spacy_clinie.Tok2VecTagger.v1",
+    "clinie_rel": "spacy_clinie.Tok2VecPairs.v1",
+}
+TEXT = "Took aspirin 25mg for pain.\nThen developed rash."
+
+
+def listener(**more: Any) -> dict[str, Any]:
+    return {"@architectures": "spacy_clinie.EncoderListener.v1", **more}
+
+
+def build(base: str, heads: Any = HEADS, **more: Any) -> Language:
+    """A pipeline whose components share an encoder; `more` is for the listeners, by name of their component."""
+    nlp = spacy.blank("en")
+    nlp.add_pipe(ENCODER, config={"model": tiny_settings(base, window=64, overlap=8)})
+    for name in heads:
+        model = {"@architectures": HEADS[name], "tok2vec": listener(**more.get(name, {}))}
+        nlp.add_pipe(name, config={"model": model})
+    return nlp
+
+
+def weights(nlp: Language, name: str = ENCODER) -> dict[str, np.ndarray]:
+    found = {}
+    for module in modules_of(nlp.get_pipe(name)):
+        found.update({key: weight.detach().numpy().copy() for key, weight in module.named_parameters()})
+    return found
+
+
+def changed(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> bool:
+    assert before.keys() == after.keys()
+    return any((after[key] != weight).any() for key, weight in before.items())
+
+
+def said(nlp: Language, text: str = TEXT) -> list[Any]:
+    doc = nlp(text)
+    concepts = [(span.start, span.end, span.label_) for span in get_spans(doc)]
+    return [concepts, [(rel.head.start, rel.tail.start, rel.label) for rel in get_relations(doc)]]
+
+
+@pytest.fixture
+def trained(tiny_bert: str, make_examples: Examples) -> Language:
+    """Learnt by heart, through what it shares."""
+    nlp = build(tiny_bert)
+    learn_by_heart(nlp, make_examples(nlp))
+    return nlp
+
+
+@pytest.mark.environment
+def test_components_that_share_an_encoder_learn_together(trained: Language, make_examples: Examples) -> None:
+    examples = make_examples(trained)
+    scores = trained.evaluate(examples)
+    assert (scores["concepts_f"], scores["relations_f"], scores["relations_gold_f"]) == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.environment
+@pytest.mark.parametrize("way", ["disk", "bytes", "pickle"])
+def test_what_shares_an_encoder_says_the_same_when_it_is_loaded(trained: Language, way: str, tmp_path: Path) -> None:
+    expected = said(trained)
+    assert all(expected)
+    if way == "disk":
+        trained.to_disk(tmp_path / "model")
+        again = spacy.load(tmp_path / "model")
+        files = [file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*.safetensors")]
+        assert sorted(files) == [
+            "model/clinie_encoder/model/torch/encoder/model.safetensors",
+            "model/clinie_ner_encoder/model/torch/head.safetensors",
+            "model/clinie_rel/model/torch/head.safetensors",
+        ]
+    elif way == "bytes":
+        again = spacy.util.load_model_from_config(trained.config).from_bytes(trained.to_bytes())
+    else:
+        again = pickle.loads(pickle.dumps(trained))
+    assert said(again) == expected
+    assert [said(again, text) for text in ("", " \n ")] == [[[], []]] * 2
+    assert [len(doc) for doc in again.pipe(["", TEXT, " "])] == [len(again.make_doc(one)) for one in ("", TEXT, " ")]
+
+
+def test_several_processes_say_the_same(trained: Language) -> None:
+    texts = [f"{TEXT} {number}" for number in range(4)]
+    found = [[str(span) for span in get_spans(doc)] for doc in trained.pipe(texts, n_process=2, batch_size=2)]
+    assert found == [[str(span) for span in get_spans(trained(text))] for text in texts]
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_step_through_a_listener_is_that_of_an_encoder_of_its_own(
+    name: str, tiny_bert: str, make_examples: Examples
+) -> None:
+    own = spacy.blank("en")
+    encoder = {"@architectures": "spacy_clinie.Encoder.v1", **tiny_settings(tiny_bert, window=64, overlap=8)}
+    own.add_pipe(name, config={"model": {"@architectures": HEADS[name], "tok2vec": encoder}})
+    shared = build(tiny_bert, [name])
+    for nlp in (own, shared):
+        fix_random_seed(0)
+        examples = make_examples(nlp)
+        nlp.initialize(lambda examples=examples: examples)
+        sgd = adamw(1e-3)
+        for _ in range(2):
+            nlp.update(examples, sgd=sgd, drop=0.0)
+    expected, found = weights(own, name), weights(shared, name) | weights(shared)
+    assert expected.keys() == found.keys()
+    for key, weight in expected.items():
+        np.testing.assert_allclose(found[key], weight, atol=1e-6, err_msg=key)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["spacy train", "nlp.update"])
+def test_the_encoder_learns_from_all_and_as_much_as_each_may_teach_it(
+    late: bool, tiny_bert: str, make_examples: Examples
+) -> None:
+    """SGD with a rate of 1 subtracts the gradient."""
+    block = Config().from_str('[sgd]\n@optimizers = "SGD.v1"\nlearn_rate = 1.0\ngrad_clip = 0.0\nL2 = 0.0')
+    steps = {}
+    for tagger, rel in ((1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (1.0, 3.0)):
+        factors = {"clinie_ner_encoder": {"grad_factor": tagger}, "clinie_rel": {"grad_factor": rel}}
+        nlp = build(tiny_bert, **factors)
+        examples = make_examples(nlp)
+        fix_random_seed(0)
+        nlp.initialize(lambda examples=examples: examples)
+        before, sgd = weights(nlp), spacy.registry.resolve(block)["sgd"]
+        if late:
+            nlp.update(examples, sgd=sgd, drop=0.0)
+        else:
+            nlp.update(examples, sgd=False, drop=0.0)  # type: ignore[arg-type]
+            for _, pipe in nlp.pipeline:
+                pipe.finish_update(sgd)  # type: ignore[attr-defined]
+        steps[tagger, rel] = {key: weight - before[key] for key, weight in weights(nlp).items()}
+    assert any(step.any() for step in steps[1.0, 0.0].values())
+    for key in steps[1.0, 1.0]:
+        tagger, rel = steps[1.0, 0.0][key], steps[0.0, 1.0][key]
+        np.testing.assert_allclose(steps[1.0, 1.0][key], tagger + rel, atol=1e-5, err_msg=key)
+        np.testing.assert_allclose(steps[1.0, 3.0][key], tagger + 3 * rel, atol=1e-5, err_msg=key)
+
+
+@pytest.mark.parametrize("frozen", HEADS)
+def test_the_encoder_learns_where_a_component_that_listens_is_frozen(
+    frozen: str, tiny_bert: str, make_examples: Examples
+) -> None:
+    """With spaCy's own `tok2vec`, the last component that listens sends the gradients of all."""
+    nlp = build(tiny_bert)
+    examples = make_examples(nlp)
+    nlp.initialize(lambda: examples)
+    sgd, before, others = adamw(1e-3), weights(nlp), weights(nlp, frozen)
+    nlp.update(examples, sgd=False, exclude=[frozen])  # type: ignore[arg-type]
+    for name, pipe in nlp.pipeline:
+        if name != frozen:
+            pipe.finish_update(sgd)  # type: ignore[attr-defined]
+    assert changed(before, weights(nlp)) and not changed(others, weights(nlp, frozen))
+    for _ in range(2):  # of which the second begins with what the first is owed
+        before = weights(nlp)
+        nlp.update(examples, sgd=sgd, exclude=[frozen])
+    assert changed(before, weights(nlp)) and not changed(others, weights(nlp, frozen))
+
+
+def test_a_component_learns_on_an_encoder_that_is_frozen(tiny_bert: str, make_examples: Examples) -> None:
+    nlp = build(tiny_bert)
+    examples = make_examples(nlp)
+    nlp.initialize(lambda: examples)
+    before, head = weights(nlp), weights(nlp, "clinie_rel")
+    nlp.update(examples, sgd=adamw(1e-3), exclude=[ENCODER], annotates=[ENCODER])
+    assert not changed(before, weights(nlp)) and changed(head, weights(nlp, "clinie_rel"))
+
+
+def test_a_component_is_added_to_a_trained_encoder(trained: Language, make_examples: Examples, tmp_path: Path) -> None:
+    """As `spacy train` does it: the encoder and the tagger are sourced, the encoder frozen and annotating."""
+    trained.remove_pipe("clinie_rel")
+    trained.to_disk(tmp_path / "model")
+    config = trained.config.copy()
+    for name in trained.pipe_names:
+        config["components"][name] = {"source": str(tmp_path / "model")}
+    model = {"@architectures": HEADS["clinie_rel"], "tok2vec": listener()}
+    config["components"]["clinie_rel"] = {"factory": "clinie_rel", "model": model}
+    config["nlp"]["pipeline"] = [*trained.pipe_names, "clinie_rel"]
+    nlp = spacy.util.load_model_from_config(config, auto_fill=True)
+    examples, expected = make_examples(nlp), said(trained)[0]
+    with nlp.select_pipes(enable="clinie_rel"):
+        nlp.initialize(lambda: examples)
+    learn_by_heart(nlp, examples, exclude=[ENCODER, "clinie_ner_encoder"], annotates=[ENCODER])
+    assert said(nlp)[0] == expected
+
+
+@pytest.mark.environment
+def test_a_listener_becomes_an_encoder(trained: Language, tmp_path: Path) -> None:
+    expected = said(trained)
+    for name in HEADS:
+        trained.replace_listeners(ENCODER, name, ["model.tok2vec"])
+    trained.remove_pipe(ENCODER)
+    assert said(trained) == expected
+    trained.to_disk(tmp_path / "model")
+    assert said(spacy.load(tmp_path / "model")) == expected
+    shims = [shim for name in HEADS for node in trained.get_pipe(name).model.walk() for shim in node.shims]  # type: ignore[attr-defined]
+    assert len({shim.id for shim in shims}) == len(shims) == 4  # or an optimizer would take two for one
+
+
+def test_listeners_of_others_are_left_to_them_unless_they_name_the_encoder(
+    tiny_bert: str, make_examples: Examples
+) -> None:
+    nlp = spacy.blank("en")
+    tok2vec = {"@architectures": "spacy.HashEmbedCNN.v2", "pretrained_vectors": None, "width": 16, "depth": 1}
+    tok2vec |= {"embed_size": 200, "window_size": 1, "maxout_pieces": 2, "subword_features": True}
+    nlp.add_pipe("tok2vec", config={"model": tok2vec})
+    nlp.add_pipe(ENCODER, config={"model": tiny_settings(tiny_bert)})
+    reduce = {"use_reduce_first": False, "use_reduce_last": False, "use_reduce_max": False, "use_reduce_mean": True}
+    for name, upstream, width in (("any", "*", 16), ("ours", ENCODER, 32)):
+        layer = {"@architectures": "spacy.Tok2VecListener.v1", "width": width, "upstream": upstream}
+        model = {"@architectures": "spacy.TextCatReduce.v1", "exclusive_classes": True, "tok2vec": layer, **reduce}
+        nlp.add_pipe("textcat", name=name, config={"model": model})
+    model = {"@architectures": HEADS["clinie_ner_encoder"], "tok2vec": listener()}
+    nlp.add_pipe("clinie_ner_encoder", config={"model": model})
+    assert nlp.get_pipe(ENCODER).listening_components == ["ours", "clinie_ner_encoder"]  # type: ignore[attr-defined]
+    assert nlp.get_pipe("tok2vec").listening_components == ["any"]  # type: ignore[attr-defined]
+    examples = make_examples(nlp)
+    for example in examples:
+        example.reference.cats = {"YES": 1.0, "NO": 0.0}
+    nlp.initialize(lambda: examples)
+    before = weights(nlp)
+    nlp.update(examples, sgd=adamw(1e-3))
+    assert changed(before, weights(nlp))
+
+
+def test_docs_that_no_encoder_has_read_are_refused(trained: Language) -> None:
+    with trained.select_pipes(disable=ENCODER), pytest.raises(ClinieError, match="CIE337"):
+        trained(TEXT)
+    other = Doc(trained.vocab, words=["a", "b"])
+    other.tensor = np.zeros((2, 5), dtype="f")
+    with pytest.raises(ClinieError, match=r"CIE337.*\(2, 5\)"):
+        trained.get_pipe("clinie_ner_encoder").predict([other])  # type: ignore[attr-defined]
+
+
+def test_a_listener_wants_an_encoder_before_it(tiny_bert: str, make_examples: Examples) -> None:
+    nlp = spacy.blank("en")
+    model = {"@architectures": HEADS["clinie_ner_encoder"], "tok2vec": listener(upstream="other")}
+    nlp.add_pipe("clinie_ner_encoder", config={"model": model})
+    nlp.add_pipe(ENCODER, name="other", config={"model": tiny_settings(tiny_bert)})
+    with pytest.raises(ClinieError, match=r"CIE338.*'other'"):
+        nlp.initialize(lambda: make_examples(nlp))
+
+
+def test_another_batch_than_the_encoders_is_refused(tiny_bert: str, make_examples: Examples) -> None:
+    nlp = build(tiny_bert)
+    examples = make_examples(nlp)
+    nlp.initialize(lambda: examples)
+    nlp.get_pipe(ENCODER).update(examples)  # type: ignore[attr-defined]
+    with pytest.raises(ClinieError, match="CIE336"):
+        nlp.get_pipe("clinie_rel").update(examples[:1])  # type: ignore[attr-defined]
+
+
+def test_the_width_is_known_to_layers_of_thinc(trained: Language) -> None:
+    model: Model = trained.get_pipe(ENCODER).model  # type: ignore[attr-defined]
+    doc = trained(TEXT)
+    assert model.get_dim("nO") == doc.tensor.shape[1] == 32
+    assert doc.tensor.shape[0] == len(doc) and doc.tensor.dtype == np.float32
+    blanks = [token.i for token in doc if token.is_space]
+    assert blanks and not doc.tensor[blanks].any()
+
+
+@pytest.mark.parametrize("value", [-0.5])
+def test_a_weight_below_zero_is_refused(value: float, tiny_bert: str) -> None:
+    with pytest.raises(ClinieError, match=r"CIE307.*grad_factor"):
+        build(tiny_bert, clinie_rel={"grad_factor": value})
+
+
+def test_tokens_may_be_merged_behind_the_encoder(trained: Language) -> None:
+    @Language.component("merge_first_two")
+    def merge(doc: Doc) -> Doc:
+        with doc.retokenize() as retokenizer:
+            retokenizer.merge(doc[0:2])
+        return doc
+
+    trained.add_pipe("merge_first_two", after=ENCODER)
+    assert len(trained(TEXT)) == len(trained.make_doc(TEXT)) - 1
