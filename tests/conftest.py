@@ -57,7 +57,7 @@ def tiny_decoder(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def babbling(monkeypatch: pytest.MonkeyPatch) -> None:
     """Language models answer at random, and the same to the same question."""
-    monkeypatch.setattr(CausalModule, "answer", babble)
+    monkeypatch.setattr(CausalModule, "generate", babble)
 
 
 @pytest.fixture(scope="session")
