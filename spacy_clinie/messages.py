@@ -126,7 +126,7 @@ MESSAGES = {
         "resource of an installed package as 'package:folder', or a model of the hub if it can be reached."
     ),
     "CIE304": "The tokenizer of {name!r} provides no character offsets. Use a model with a tokenizer.json.",
-    "CIE305": "peft rejects the adapter settings: {problem}. Correct them in the config.",
+    "CIE305": "Invalid adapter settings: {problem}. Correct them in the config.",
     "CIE306": (
         "The adapters were trained on another base than the current {name!r} (fingerprint {expected} expected, {found} "
         "found). Install the base that they were trained on, or train again."
@@ -209,11 +209,11 @@ MESSAGES = {
         "clinie_encoder of that name first, or use spacy_clinie.Encoder.v1 in place of the listener."
     ),
     "CIE316": (
-        "A base in 4 bits requires the package bitsandbytes. Install it (`pip install bitsandbytes`), or set four_bit "
-        "= false."
+        "load_in_4bit = true requires the package bitsandbytes. Install it "
+        '(pip install "spacy_clinie[bitsandbytes]"), or set load_in_4bit = false.'
     ),
     "CIE317": (
-        "The weights of a base in 4 bits cannot be trained. Add an adapter, or set four_bit = false to train all "
+        "The weights of a base in 4 bits cannot be trained. Add an adapter, or set load_in_4bit = false to train all "
         "weights."
     ),
     "CIE318": (

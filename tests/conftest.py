@@ -56,8 +56,8 @@ def tiny_decoder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def babbling(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Language models answer at random, and the same to the same question."""
-    monkeypatch.setattr(CausalModule, "answer", babble)
+    """Language models answer at random, but the same to the same prompt."""
+    monkeypatch.setattr(CausalModule, "generate", babble)
 
 
 @pytest.fixture(scope="session")

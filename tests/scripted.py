@@ -1,9 +1,9 @@
-"""Models whose answers a test knows.
+"""Models with known answers.
 
-What a model says after a few steps, or with random weights, depends on rounding, and so on the processor. So a test of
-what is made of answers writes them itself: right ones (`recite`), any (`babble`), or yes to everything (`agree`). One
-of how models read has every way write the same (`follow`), and compares how likely that was. And one of learning goes
-on until the model is sure (`learn_by_heart`).
+What a model answers with random weights, or after a few steps of training, depends on rounding, and so on the
+processor. Tests therefore control the answers. Tests of what is done with answers write them: the right ones
+(`recite`), random ones (`babble`), or yes to everything (`agree`). Tests of reading make every variant write the same
+answer (`replay`), and compare its probabilities. Tests of learning train until the model is sure (`learn_by_heart`).
 """
 
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ from spacy_clinie.doc.relations import get_relations
 from spacy_clinie.models import tag_chain
 from spacy_clinie.training.optimizer import adamw
 
-Asks = Sequence[Any]
-Machines = Sequence[Any]
+Prompts = Sequence[Any]
+Constraints = Sequence[Any]
 
 
 def module_of(pipe: Any) -> Any:
@@ -30,102 +30,101 @@ def module_of(pipe: Any) -> Any:
 
 
 def recite(pipe: Any, examples: Sequence[Example]) -> None:
-    """Have a language model give the right answers about examples.
+    """Make a language model give the right answers about examples. Any other prompt raises a KeyError.
 
-    pipe (DecoderPrompt): Its component. A question that is none about the examples is a KeyError.
+    pipe (DecoderPrompt): Its component.
     examples (Sequence[Example]): The examples.
     """
     right = right_answers(pipe, examples)
 
-    def answer(asks: Asks, machines: Machines) -> None:
-        for ask, machine in zip(asks, machines, strict=True):
-            write(machine, right[_key(ask)])
+    def generate(prompts: Prompts, constraints: Constraints) -> None:
+        for prompt, constraint in zip(prompts, constraints, strict=True):
+            write(constraint, right[_key(prompt)])
 
-    module_of(pipe).answer = answer
+    module_of(pipe).generate = generate
 
 
 def right_answers(pipe: Any, examples: Sequence[Example]) -> dict[Any, list[int]]:
-    """The ids of the right answers about examples, by question."""
-    asks, answers = pipe.batch(examples)
-    return {_key(ask): list(answer) for ask, answer in zip(asks, answers, strict=True)}
+    """The ids of the right answers about examples, by prompt."""
+    prompts, answers = pipe.batch(examples)
+    return {_key(prompt): list(answer) for prompt, answer in zip(prompts, answers, strict=True)}
 
 
-def write(machine: Any, answer: Sequence[int], log: float = -0.01) -> None:
-    """Have a machine take an answer.
+def write(constraint: Any, answer: Sequence[int], log_prob: float = -0.01) -> None:
+    """Advance a constraint by an answer.
 
-    machine (Machine): It has to permit it.
+    constraint (Constraint): The constraint. It must permit the answer.
     answer (Sequence[int]): The ids.
-    log (float): Log of the probability of each.
+    log_prob (float): Log of the probability of each id.
     """
-    for one in answer:
-        permitted = machine.allowed()
-        assert permitted is None or one in permitted
-        machine.take(one, log)
+    for token in answer:
+        allowed = constraint.allowed()
+        assert allowed is None or token in allowed
+        constraint.advance(token, log_prob)
 
 
-def babble(module: Any, asks: Asks, machines: Machines) -> None:
-    """Answer at random, and the same to the same question: a `CausalModule.answer` that reads nothing."""
-    for ask, machine in zip(asks, machines, strict=True):
-        random = Random(str(_key(ask)))
-        while not (machine.done or machine.cut):
-            permitted = machine.allowed()
-            if permitted is None:
-                permitted = range(3, module.model.config.vocab_size)  # neither the end nor another control token
-            machine.take(random.choice(permitted), -random.random())
+def babble(module: Any, prompts: Prompts, constraints: Constraints) -> None:
+    """Answer at random, but the same to the same prompt. Replaces `CausalModule.generate`."""
+    for prompt, constraint in zip(prompts, constraints, strict=True):
+        random = Random(str(_key(prompt)))
+        while not (constraint.done or constraint.truncated):
+            allowed = constraint.allowed()
+            if allowed is None:
+                allowed = range(3, module.model.config.vocab_size)  # neither the end nor another control token
+            constraint.advance(random.choice(allowed), -random.random())
 
 
-def follow(module: Any, written: dict[Any, list[int]]) -> dict[Any, list[float]]:
-    """Have a language model write to each question what was written before.
+def replay(module: Any, written: dict[Any, list[int]]) -> dict[Any, list[float]]:
+    """Make a language model write the answers that were written before.
 
-    module (CausalModule): The model. It reads and computes as ever.
-    written (dict[Any, list[int]]): The ids, by question. Where there are none, it writes what it wants to, and that is
-        added.
-    RETURNS (dict[Any, list[float]]): How likely each id was, as logs, by question. Filled while it answers.
+    module (CausalModule): The model. It reads and computes as usual.
+    written (dict[Any, list[int]]): Ids of the answers, by prompt. New answers are added.
+    RETURNS (dict[Any, list[float]]): Log probabilities of the ids, by prompt. Filled when the model answers.
     """
-    answer, logs = module.answer, {}
+    generate, log_probs = module.generate, {}
 
-    def answers(asks: Asks, machines: Machines) -> None:
-        keys = list(map(_key, asks))
-        led = [_Led(machine, written.get(key)) for key, machine in zip(keys, machines, strict=True)]
-        answer(asks, led)
-        for key, machine in zip(keys, led, strict=True):
-            written.setdefault(key, machine.taken)
-            logs[key] = machine.logs
+    def generate_again(prompts: Prompts, constraints: Constraints) -> None:
+        keys = list(map(_key, prompts))
+        replayed = [_Replay(constraint, written.get(key)) for key, constraint in zip(keys, constraints, strict=True)]
+        generate(prompts, replayed)
+        for key, constraint in zip(keys, replayed, strict=True):
+            written.setdefault(key, constraint.tokens)
+            log_probs[key] = constraint.log_probs
 
-    module.answer = answers
-    return logs
+    module.generate = generate_again
+    return log_probs
 
 
 def assert_as_likely(logs: dict[Any, list[float]], others: dict[Any, list[float]]) -> None:
-    """The same questions, answered with the same likelihoods up to what rounding does to them."""
+    """The same prompts were answered with the same probabilities, up to rounding."""
     assert logs
     assert logs.keys() == others.keys()
     for key, own in logs.items():
         assert own == pytest.approx(others[key], abs=1e-3)
 
 
-class _Led:
-    """A machine that permits what was written before, and keeps how likely that was."""
+class _Replay:
+    """A constraint that permits only an earlier answer, and records its log probabilities."""
 
-    def __init__(self, machine: Any, ids: Optional[Sequence[int]]) -> None:
-        self.machine, self.ids = machine, ids
-        self.taken: list[int] = []
-        self.logs: list[float] = []
+    def __init__(self, constraint: Any, ids: Optional[Sequence[int]]) -> None:
+        self.constraint, self.ids = constraint, ids
+        self.tokens: list[int] = []
+        self.log_probs: list[float] = []
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.machine, name)
+        return getattr(self.constraint, name)
 
     def allowed(self) -> Any:
-        return self.machine.allowed() if self.ids is None else [self.ids[len(self.taken)]]
+        return self.constraint.allowed() if self.ids is None else [self.ids[len(self.tokens)]]
 
-    def take(self, chosen: int, log: float) -> None:
-        self.taken.append(chosen)
-        self.logs.append(log)
-        self.machine.take(chosen, log)
+    def advance(self, token: int, log_prob: float) -> None:
+        self.tokens.append(token)
+        self.log_probs.append(log_prob)
+        self.constraint.advance(token, log_prob)
 
 
-def _key(ask: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    return tuple(ask.before), tuple(ask.rest)
+def _key(prompt: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    return tuple(prompt.prefix), tuple(prompt.rest)
 
 
 def agree(pipe: Any, *labels: str) -> None:

@@ -18,7 +18,7 @@ from spacy.tokens import Doc
 from spacy.vocab import Vocab, create_vocab
 
 from .. import __version__
-from ..components.prompting import AskingComponent
+from ..components.prompting import PromptingComponent
 from ..doc.concepts import ID_KEY, REJECTED_KEY, set_concepts
 from ..doc.extensions import check_registered
 from ..doc.interchange import note_from_doc
@@ -94,7 +94,7 @@ class Engine:
     @property
     def batch_characters(self) -> int:
         """How many characters a batch should have at most."""
-        asking = any(isinstance(pipe, AskingComponent) for _, pipe in self.nlp.pipeline)
+        asking = any(isinstance(pipe, PromptingComponent) for _, pipe in self.nlp.pipeline)
         return ASKED_CHARACTERS if asking else BATCH_CHARACTERS
 
     def make_vocab(self) -> Vocab:

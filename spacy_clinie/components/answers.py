@@ -1,4 +1,4 @@
-"""What a language model said about a Doc, before it is written there."""
+"""What a language model answered about a Doc, before it is written to the Doc."""
 
 from collections import Counter
 from typing import NamedTuple, Optional
@@ -11,8 +11,8 @@ class FoundConcept(NamedTuple):
     """A concept that the model named.
 
     key (Key): First token, one past the last, label.
-    score (Optional[float]): Probability of the choices that made it; None where a model does not tell.
-    status (str): How its place was found, see `prompts.machines.Mention`.
+    score (Optional[float]): Probability of its tokens; None if the model gives none.
+    status (str): How its offsets were found, see `prompts.constraints.Mention`.
     """
 
     key: Key
@@ -24,9 +24,9 @@ class FoundRelation(NamedTuple):
     """A relation that the model named.
 
     head (Key): First token, one past the last, label of the head.
-    tail (Key): Of the tail.
+    tail (Key): The same of the tail.
     label (str): Relation type.
-    score (Optional[float]): Probability of the choices that made it; None where a model does not tell.
+    score (Optional[float]): Probability of its tokens; None if the model gives none.
     """
 
     head: Key
@@ -36,11 +36,12 @@ class FoundRelation(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What the model said about a Doc.
+    """The answers about a Doc.
 
-    concepts (list[FoundConcept]): Concepts that the Doc holds.
+    concepts (list[FoundConcept]): The concepts.
     relations (list[FoundRelation]): Relations between them.
-    rejected (Counter[str]): How many concepts were rejected, by reason, and how many questions were `unanswered`.
+    rejected (Counter[str]): How many concepts or relations were rejected, by reason, and how many questions were
+        `unanswered`.
     """
 
     concepts: list[FoundConcept]

@@ -1,4 +1,4 @@
-"""`clinie_decoder_prompt`: concepts and relations by a language model that is asked for them."""
+"""`clinie_decoder_prompt`: concepts and relations by prompting a language model."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -13,42 +13,24 @@ from thinc.api import Config, Model
 
 from ..doc.concepts import REJECTED_KEY, UNANSWERED, add_concepts, get_all_spans
 from ..doc.relations import get_relations, set_relations
-from ..prompts.concept_prompt import Asked, ConceptPrompt
+from ..prompts.concept_prompt import ConceptPrompt, ConceptQuery
 from ..prompts.examples import Examples
 from ..prompts.relation_prompt import RelationPrompt
 from .answers import Answer, FoundConcept, FoundRelation, Key
 from .docs import in_parts
-from .prompting import AskingComponent
+from .prompting import PromptingComponent
 
+# spaCy fills in the other settings from the defaults of each function.
 DEFAULT_CONFIG = """
 [model]
 @architectures = "spacy_clinie.CausalLM.v1"
-base = "smollm2"
-adapter = null
-guess = 8
-four_bit = false
-checkpoint = false
-batch_pieces = 1024
-step_pieces = null
-device = "auto"
-precision = "auto"
 
 [concepts]
 @misc = "spacy_clinie.ConceptPrompt.v1"
 format = {"@misc":"spacy_clinie.InlineMarks.v1"}
-each = false
-template = null
-window = 192
-overlap = 32
-grounded = true
-threshold = 0.0
 
 [relations]
 @misc = "spacy_clinie.RelationPrompt.v1"
-each = false
-template = null
-window = 256
-max_distance = 1
 """
 
 
@@ -78,14 +60,14 @@ def make_decoder_prompt(
     label_schema: Optional[Union[str, Path]],
     scorer: Optional[Callable],
 ) -> "DecoderPrompt":
-    """Make the component.
+    """Make a `clinie_decoder_prompt`.
 
     nlp (Language): The pipeline.
     name (str): Name of the component.
     model (Model): A language model, see `models.architectures.causal_lm`.
-    concepts (Optional[ConceptPrompt]): How concepts are asked for; None if other components find them.
-    relations (Optional[RelationPrompt]): How relations are asked for; None if they are not.
-    examples (Optional[Examples]): What the prompts show with its answers, see `prompts.examples`; None for nothing.
+    concepts (Optional[ConceptPrompt]): How concepts are asked for; None to leave them to other components.
+    relations (Optional[RelationPrompt]): How relations are asked for; None to find none.
+    examples (Optional[Examples]): Examples that the prompts show, see `prompts.examples`; None for none.
     label_schema (Optional[Union[str, Path]]): Name or file of the schema; None takes the types from the training data.
     scorer (Optional[Callable]): The scorer.
     RETURNS (DecoderPrompt): The component.
@@ -102,12 +84,14 @@ def make_decoder_prompt(
     )
 
 
-class DecoderPrompt(AskingComponent):
-    """Writes concepts to `doc.spans["clinie"]`, with their scores, and the flat part of them to `doc.ents`; relations
-    with their scores to `doc._.rel`. `doc.user_data["clinie_rejected"]` counts what was rejected: what free answers
-    named and the text does not hold, and what was unlikely; and questions that were not answered to the end since they
-    or their answers are longer than the model reads. `rejected` sums it up over all Docs that this process wrote: with
-    `n_process`, add up those of the Docs."""
+class DecoderPrompt(PromptingComponent):
+    """Writes concepts with their scores to `doc.spans["clinie"]`, those that do not overlap to `doc.ents` as well, and
+    relations with their scores to `doc._.rel`.
+
+    `doc.user_data["clinie_rejected"]` counts what was rejected, by reason: mentions below the threshold, mentions of
+    free-text answers that the text does not contain, and questions without a complete answer, because prompt or answer
+    is longer than the model can read. `rejected` is the sum over all Docs that this process wrote; with `n_process`,
+    add up the counts of the Docs."""
 
     finds = "answers"
 
@@ -124,7 +108,7 @@ class DecoderPrompt(AskingComponent):
         """
         answers = []
         for part in in_parts(docs):
-            pieced = self.active_reader.read_texts(part)
+            pieced = self.active_tokenizer.tokenize(part)
             found, rejected = self._find_concepts(part, pieced)
             spans = [self._spans(doc, own) for doc, own in zip(part, found, strict=True)]
             related = self._find_relations(part, pieced, spans, rejected)
@@ -134,37 +118,37 @@ class DecoderPrompt(AskingComponent):
     def _find_concepts(
         self, docs: Sequence[Doc], pieced: Sequence[Any]
     ) -> tuple[list[list[FoundConcept]], list[Counter[str]]]:
-        codec = self.active_reader.codec
-        asked = self.concepts_asked(docs, pieced)
-        machines = [cast(ConceptPrompt, self.concepts).machine(one, codec) for one in asked]
-        self.model.predict(([one.ask for one in asked], machines))
-        found, rejected = self.read_concepts(docs, pieced, asked, machines)
-        _count_unanswered(asked, machines, rejected)
+        codec = self.active_tokenizer.codec
+        queries = self.concept_queries(docs, pieced)
+        constraints = [cast(ConceptPrompt, self.concepts).constraint(query, codec) for query in queries]
+        self.model.predict(([query.prompt_ids for query in queries], constraints))
+        found, rejected = self.read_concepts(docs, pieced, queries, constraints)
+        _count_unanswered(queries, constraints, rejected)
         return found, rejected
 
     def read_concepts(
-        self, docs: Sequence[Doc], pieced: Sequence[Any], asked: Sequence[Asked], machines: Sequence[Any]
+        self, docs: Sequence[Doc], pieced: Sequence[Any], queries: Sequence[ConceptQuery], constraints: Sequence[Any]
     ) -> tuple[list[list[FoundConcept]], list[Counter[str]]]:
-        """What answers say about concepts.
+        """The concepts that answers name.
 
         docs (Sequence[Doc]): The Docs.
-        pieced (Sequence[PiecedDoc]): The same as the reader gives them.
-        asked (Sequence[Asked]): Questions about them.
-        machines (Sequence[Machine]): What took the answer to each.
-        RETURNS (tuple[list[list[FoundConcept]], list[Counter[str]]]): For each Doc its concepts in the order of the
-            text, and how many were rejected, by reason.
+        pieced (Sequence[PiecedDoc]): The same, from `active_tokenizer`.
+        queries (Sequence[ConceptQuery]): The queries about them.
+        constraints (Sequence[Constraint]): The constraints that hold the answers.
+        RETURNS (tuple[list[list[FoundConcept]], list[Counter[str]]]): For each Doc its concepts in text order, and how
+            many were rejected, by reason.
         """
-        codec = self.active_reader.codec
+        codec = self.active_tokenizer.codec
         names = [tuple(self.schema_of(doc).concepts) for doc in docs]
         found: list[dict[Key, FoundConcept]] = [{} for _ in pieced]
         rejected: list[Counter[str]] = [Counter() for _ in pieced]
-        for one, machine in zip(asked, machines, strict=True):
-            units = pieced[one.doc].tokens
-            mentions, refused = cast(ConceptPrompt, self.concepts).read(one, machine, names[one.doc], codec)
-            rejected[one.doc] += refused
+        for query, constraint in zip(queries, constraints, strict=True):
+            labels, tokens = names[query.doc], pieced[query.doc].tokens
+            mentions, counts = cast(ConceptPrompt, self.concepts).read_answer(query, constraint, labels, codec)
+            rejected[query.doc] += counts
             for mention in mentions:
-                key = int(units[mention.start]), int(units[mention.stop - 1]) + 1, names[one.doc][mention.kind]
-                found[one.doc].setdefault(key, FoundConcept(key, mention.score, mention.status))
+                key = int(tokens[mention.start]), int(tokens[mention.stop - 1]) + 1, labels[mention.kind]
+                found[query.doc].setdefault(key, FoundConcept(key, mention.score, mention.status))
         return [sorted(own.values(), key=lambda one: one.key) for own in found], rejected
 
     def _find_relations(
@@ -174,21 +158,21 @@ class DecoderPrompt(AskingComponent):
         spans: Sequence[list[Span]],
         rejected: Sequence[Counter[str]],
     ) -> list[list[FoundRelation]]:
-        asked = self.relations_asked(docs, pieced, spans)
-        machines = [one.machine(self.active_reader.codec) for one in asked]
-        self.model.predict(([one.ask for one in asked], machines))
-        _count_unanswered(asked, machines, rejected)
+        queries = self.relation_queries(docs, pieced, spans)
+        constraints = [query.constraint(self.active_tokenizer.codec) for query in queries]
+        self.model.predict(([query.prompt_ids for query in queries], constraints))
+        _count_unanswered(queries, constraints, rejected)
         found: list[list[FoundRelation]] = [[] for _ in docs]
         names = [tuple(self.schema_of(doc).relations) for doc in docs]
-        for one, machine in zip(asked, machines, strict=True):
-            for index, score in machine.found:
-                head, tail, kind = one.triples[index]
-                ends = [_key(spans[one.doc][end]) for end in (head, tail)]
-                found[one.doc].append(FoundRelation(ends[0], ends[1], names[one.doc][kind], score))
+        for query, constraint in zip(queries, constraints, strict=True):
+            for index, score in constraint.found:
+                head, tail, kind = query.triples[index]
+                ends = [_key(spans[query.doc][end]) for end in (head, tail)]
+                found[query.doc].append(FoundRelation(ends[0], ends[1], names[query.doc][kind], score))
         return found
 
     def set_annotations(self, docs: Iterable[Doc], predictions: list[Answer]) -> None:
-        """Write concepts and relations to Docs. Those that other components found stay.
+        """Write concepts and relations to Docs, beside those that other components found.
 
         docs (Iterable[Doc]): The Docs, changed in place.
         predictions (list[Answer]): What `predict` found.
@@ -211,25 +195,25 @@ class DecoderPrompt(AskingComponent):
     def add_gradients(self, examples: list[Example]) -> float:
         shim: Any = self.model.shims[0]
         shim.set_dropout(self.model.attrs["dropout_rate"])
-        return float(shim.module.learn(*self.batch(examples)))
+        return float(shim.module.add_gradients(*self.batch(examples)))
 
     def batch(self, examples: list[Example]) -> tuple[list[Any], list[list[int]]]:
-        """The prompts about a batch, and the ids of the right answer to each."""
-        lessons = list(self.lessons(examples))
-        return [asked.ask for asked, _ in lessons], [answer for _, answer in lessons]
+        """The prompts of a batch, and the ids of the right answer to each."""
+        pairs = list(self.training_pairs(examples))
+        return [query.prompt_ids for query, _ in pairs], [answer for _, answer in pairs]
 
     def _spans(self, doc: Doc, found: Sequence[FoundConcept]) -> list[Span]:
-        """The concepts and entities that a Doc will carry, without changing it."""
-        there = get_all_spans(doc)
-        known = {_key(span) for span in there}
-        return there + [_span(doc, one.key) for one in found if one.key not in known]
+        """The concepts and entities that a Doc will have after `set_annotations`."""
+        present = get_all_spans(doc)
+        known = {_key(span) for span in present}
+        return present + [_span(doc, one.key) for one in found if one.key not in known]
 
 
-def _count_unanswered(asked: Sequence[Any], machines: Sequence[Any], rejected: Sequence[Counter[str]]) -> None:
-    """Count, for each Doc, the questions whose answers are not there or not whole."""
-    for one, machine in zip(asked, machines, strict=True):
-        if not machine.done:
-            rejected[one.doc][UNANSWERED] += 1
+def _count_unanswered(queries: Sequence[Any], constraints: Sequence[Any], rejected: Sequence[Counter[str]]) -> None:
+    """Count for each Doc the queries without a complete answer."""
+    for query, constraint in zip(queries, constraints, strict=True):
+        if not constraint.done:
+            rejected[query.doc][UNANSWERED] += 1
 
 
 def _span(doc: Doc, key: Key) -> Span:

@@ -1,4 +1,4 @@
-"""The training set of `clinie_decoder_prompt` as text, for other trainers."""
+"""Exporting the training set of `clinie_decoder_prompt` as text, for other trainers."""
 
 import json
 from pathlib import Path
@@ -12,19 +12,19 @@ from ..components.decoder_prompt import DecoderPrompt
 from ..errors import ClinieError
 from ..formats.atomic import atomic_write
 from ..formats.files import check_output_path
-from ..models.lm_tokenizer import Reader
+from ..models.lm_tokenizer import LMTokenizer
 
 
 def export(config: Path, target: Path, overrides: dict[str, Any]) -> int:
-    """Write what the components of a training config learn from, without loading the language model's weights.
+    """Write the training set of a config as JSON lines, without loading the weights of the language model.
 
     config (Path): The config.
-    target (Path): The file: a line of JSON with `prompt` and `completion` for each question about each window, both
-        of them lists of one message with `role` and `content`.
-    overrides (dict[str, Any]): Values of the config by dotted name.
-    RETURNS (int): How many lines.
-    RAISES (ClinieError): CIE329 if the config trains no such component, CIE330 if it cannot be read or its training
-        data hold nothing, or what `DecoderPrompt.settle` raises.
+    target (Path): The file. It gets a line of JSON for each question about each window, with `prompt` and `completion`,
+        both a list of one message with `role` and `content`.
+    overrides (dict[str, Any]): Values for the config, by dotted name.
+    RETURNS (int): The number of lines.
+    RAISES (ClinieError): CIE329 if the config has no such component; CIE330 if the config or its training data
+        cannot be read; or what `DecoderPrompt.settle` raises.
     """
     check_output_path(config, target)
     try:
@@ -47,7 +47,7 @@ def export(config: Path, target: Path, overrides: dict[str, Any]) -> int:
     with atomic_write(target) as temporary, temporary.open("w", encoding="utf-8") as out:
         for component in components:
             component.settle(examples, given.get(component.name, {}).get("labels"))
-            component.reader = Reader.create(_base(nlp, component))
+            component.lm_tokenizer = LMTokenizer.load(_base(nlp, component))
             for record in component.instructions(examples):
                 out.write(json.dumps(record, ensure_ascii=False) + "\n")
                 lines += 1

@@ -13,7 +13,7 @@ from thinc.api import Config, Model
 
 from ..doc.concepts import add_concepts, get_spans, has_concepts
 from ..errors import warn
-from ..models.wordpieces import Sought, draw, thin_out
+from ..models.wordpieces import ConceptInput, draw, thin_out
 from .docs import gold_spans, in_parts
 from .trainable import ClinieComponent
 
@@ -80,7 +80,7 @@ class NerEncoder(ClinieComponent):
         """
         answers = []
         for part in in_parts(docs):
-            items = [self._sought(doc, doc) for doc in part]
+            items = [self._concept_input(doc, doc) for doc in part]
             for item, found in zip(items, self._found(items), strict=True):
                 answers.append([(start, end, item.labels[kind], score) for start, end, kind, score in found])
         return answers
@@ -128,7 +128,7 @@ class NerEncoder(ClinieComponent):
             return mrc.loss(scores, gold)
         return tag_chain.loss(scores, gold, crf=self.module.options["head"] == "crf")
 
-    def _found(self, items: list[Sought]) -> list[list[tuple[int, int, int, float]]]:
+    def _found(self, items: list[ConceptInput]) -> list[list[tuple[int, int, int, float]]]:
         """First token, one past the last, index of the type and score of each concept, for each Doc."""
         from ..models import mrc, tag_chain  # torch
 
@@ -140,23 +140,23 @@ class NerEncoder(ClinieComponent):
             for found in tag_chain.decode(self.model.predict(items), threshold)
         ]
 
-    def _item(self, example: Example) -> Sought:
+    def _item(self, example: Example) -> ConceptInput:
         """A Doc of a batch. If nobody annotated it, nothing is looked for, and nothing learnt."""
         if len(example.predicted) and self.is_annotated(example.reference):
-            return self._sought(example.predicted, example.reference)
-        return Sought(example.predicted, (), ())
+            return self._concept_input(example.predicted, example.reference)
+        return ConceptInput(example.predicted, (), ())
 
-    def _gold(self, example: Example, item: Sought) -> list[tuple[int, int, int]]:
+    def _gold(self, example: Example, item: ConceptInput) -> list[tuple[int, int, int]]:
         """First token, one past the last and index of the type of each gold concept."""
         if not item.labels:
             return []
         spans = gold_spans(example.reference, example.predicted)
         return [(span.start, span.end, item.labels.index(span.label_)) for span in spans]
 
-    def _sought(self, doc: Doc, named: Doc) -> Sought:
+    def _concept_input(self, doc: Doc, named: Doc) -> ConceptInput:
         """A Doc with what is looked for in it, which another may name."""
         concepts = self.schema_of(named).concepts
-        return Sought(doc, tuple(concepts), tuple(concept.question for concept in concepts.values()))
+        return ConceptInput(doc, tuple(concepts), tuple(concept.question for concept in concepts.values()))
 
 
 def _left_out(gold: Doc) -> int:

@@ -1,4 +1,4 @@
-"""Models that are saved and come back: whole, or as adapters with the fingerprint of their base."""
+"""Saving and loading models: whole, or as adapters with the fingerprint of their base."""
 
 import hashlib
 import json
@@ -15,15 +15,15 @@ from .pretrained import load_tokenizer
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# Beside adapters: name and fingerprint of their base.
+# The file beside adapters with name and fingerprint of their base.
 _BASE = "base.json"
 _ADAPTER = "adapter_config.json"
 
 
 def fingerprint(model: "PreTrainedModel", tokenizer: Any) -> str:
-    """Tell base models apart: a hash of their kind and sizes, the vocabulary and the first weights, and behind a hyphen
-    one of some weights of every layer, which tells a base from one that was tuned on from it. Where weights are packed
-    into 4 bits, the second is not there.
+    """Identify a base model. The first hash is of its type and sizes, its vocabulary and its first weights. The second,
+    after a hyphen, is of one row of every matrix, and tells a base from a fine-tuned copy of it. A base in 4 bits has
+    only the first.
 
     model (PreTrainedModel): The base, without an adapter.
     tokenizer (PreTrainedTokenizerFast): Its tokenizer.
@@ -31,9 +31,9 @@ def fingerprint(model: "PreTrainedModel", tokenizer: Any) -> str:
     """
     import torch
 
-    # Not the whole configuration: other versions of transformers add to it, and so do other ways of loading one base.
-    told = ("model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
-    digest = hashlib.sha256(json.dumps([getattr(model.config, name, None) for name in told]).encode())
+    # Not the whole config, which depends on the version of transformers and on how the base is loaded.
+    settings = ("model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+    digest = hashlib.sha256(json.dumps([getattr(model.config, name, None) for name in settings]).encode())
     digest.update(json.dumps(sorted(tokenizer.get_vocab().items())).encode("utf8", "surrogatepass"))
     first, *others = (weight.detach() for weight in model.parameters())
 
@@ -44,23 +44,23 @@ def fingerprint(model: "PreTrainedModel", tokenizer: Any) -> str:
     matrices = [weight for weight in others if weight.dim() > 1]
     if not all(weight.is_floating_point() for weight in matrices):
         return digest.hexdigest()
-    # Sorted, since versions of transformers order layers in their own way.
+    # Sorted, because versions of transformers order the layers differently.
     rows = sorted(hashlib.sha256(as_bytes(weight[0])).digest() for weight in matrices)
     return f"{digest.hexdigest()}-{hashlib.sha256(b''.join(rows)).hexdigest()}"
 
 
 def _differs(expected: str, found: str) -> Optional[tuple[str, str]]:
-    """What two fingerprints differ in, as far as both tell; None if they are of the same base."""
+    """The first hashes in which two fingerprints differ, or None. A hash that only one of them has does not count."""
     parts = zip(expected.split("-"), found.split("-"), strict=False)
     return next((pair for pair in parts if pair[0] != pair[1]), None)
 
 
 def add_adapter(model: "PreTrainedModel", settings: dict[str, Any]) -> Any:
-    """Freeze a model and put adapters on it, through peft.
+    """Freeze a model and put new adapters on it with peft.
 
     model (PreTrainedModel): The base.
-    settings (dict[str, Any]): Arguments of one of peft's configs, such as `r`, `lora_alpha`, `target_modules` for
-        LoRA (Hu et al. 2021, arXiv 2106.09685); `peft_type` names another one, such as `P_TUNING`.
+    settings (dict[str, Any]): Arguments of one of peft's configs: of LoRA (Hu et al. 2021, arXiv 2106.09685), such as
+        `r`, `lora_alpha` and `target_modules`, or of the one that `peft_type` names, such as `P_TUNING`.
     RETURNS (PeftModel): The adapted model; only the adapters are trainable.
     RAISES (ClinieError): CIE305 if peft refuses the settings.
     """
@@ -80,47 +80,47 @@ def add_adapter(model: "PreTrainedModel", settings: dict[str, Any]) -> Any:
 
 
 def _in_fp32(model: Any) -> Any:
-    """A model whose weights that learn are in fp32: small steps would be lost in bf16. Of adapters peft sees to that,
-    and not of the base's own that learn with them."""
+    """Cast all trainable weights to fp32, because bf16 loses small steps. peft does this for adapters, but not for
+    weights of the base that are trained with them."""
     for weight in model.parameters():
         if weight.requires_grad:
             weight.data = weight.data.float()
     return model
 
 
-def save_model(model: Any, tokenizer: Any, base: str, mark: str, folder: Path) -> None:
-    """Write a model: all of it, or only the adapters beside the name and fingerprint of their base.
+def save_model(model: Any, tokenizer: Any, base: str, base_fingerprint: str, folder: Path) -> None:
+    """Save a model: all of it, or only its adapters with the name and fingerprint of the base.
 
     model (PreTrainedModel | PeftModel): The model.
     tokenizer (PreTrainedTokenizerFast): Its tokenizer.
     base (str): Name of the base model.
-    mark (str): Fingerprint of the base model.
+    base_fingerprint (str): Fingerprint of the base model.
     folder (Path): An existing folder.
     """
     for config in getattr(model, "peft_config", {}).values():
-        config.base_model_name_or_path = None  # or peft would ask the hub about it
+        config.base_model_name_or_path = None  # otherwise peft asks the hub about it
     model.save_pretrained(folder)
     if hasattr(model, "peft_config"):
-        (folder / _BASE).write_text(json.dumps({"name": base, "fingerprint": mark}), encoding="utf8")
-        # peft writes a card for a model hub, which would carry the base's path and nothing of use.
+        (folder / _BASE).write_text(json.dumps({"name": base, "fingerprint": base_fingerprint}), encoding="utf8")
+        # peft writes a model card, which contains the path of the base and nothing useful.
         (folder / "README.md").unlink(missing_ok=True)
     else:
         tokenizer.save_pretrained(folder)
 
 
 def restore_model(folder: Path, base: str, load: Callable[[str], Any]) -> tuple[Any, Any, str]:
-    """Load what `save_model` wrote. Needs no hub, unless the base of adapters has to come from one.
+    """Load what `save_model` wrote, without a hub unless the base of adapters is on one.
 
     folder (Path): The folder.
-    base (str): Where the base of adapters is now; its fingerprint tells whether it is the right one.
-    load (Callable[[str], PreTrainedModel]): `load_encoder` or `load_causal`.
+    base (str): Name of the base that adapters are put on. Its fingerprint must match.
+    load (Callable[[str], PreTrainedModel]): Loads a model, such as `pretrained.load_encoder`.
     RETURNS (tuple[PreTrainedModel | PeftModel, PreTrainedTokenizerFast, str]): Model, tokenizer, fingerprint of the
-        base ("" where no adapter depends on it).
+        base ("" without adapters).
     RAISES (ClinieError): What `load_adapter` raises.
     """
     if not (folder / _BASE).exists():
         if (folder / _ADAPTER).exists():
-            raise ClinieError("CIE328", folder=folder, problem=f"{_BASE}, which names it, is missing")
+            raise ClinieError("CIE328", folder=folder, problem=f"{_BASE} with its fingerprint is missing")
         return load(str(folder)), load_tokenizer(str(folder)), ""
     loaded, tokenizer = load(base), load_tokenizer(base)
     model, found = load_adapter(loaded, tokenizer, folder)
@@ -128,15 +128,15 @@ def restore_model(folder: Path, base: str, load: Callable[[str], Any]) -> tuple[
 
 
 def load_adapter(model: "PreTrainedModel", tokenizer: Any, folder: Path) -> tuple[Any, str]:
-    """Put adapters on a model that lie in a folder as peft saves them, ours or trained elsewhere.
+    """Put saved adapters on a model: ours, or any that peft saved.
 
     model (PreTrainedModel): The base.
     tokenizer (PreTrainedTokenizerFast): Its tokenizer.
     folder (Path): The folder.
     RETURNS (tuple[PeftModel, str]): The adapted model, and the fingerprint of the base.
-    RAISES (ClinieError): CIE306 if the base is not the one that the adapters were trained on, as far as the folder
-        tells; CIE328 if they cannot be put on it, or if it has no place for a part of them. Warns (CIE333) where all
-        that tells is a name, and that is another.
+    RAISES (ClinieError): CIE306 if the fingerprint of the base is not the one in the folder; CIE328 if the adapters
+        cannot be loaded, or some of their weights match no layer. Warns (CIE333) if the adapters have no fingerprint
+        and name another base.
     """
     from peft import PeftConfig, PeftModel, load_peft_weights, set_peft_model_state_dict
 
@@ -147,33 +147,34 @@ def load_adapter(model: "PreTrainedModel", tokenizer: Any, folder: Path) -> tupl
         name, expected = _base_of(folder)
         if differing := _differs(expected, found):
             raise ClinieError("CIE306", name=name, expected=differing[0][:12], found=differing[1][:12])
-    if not (folder / _ADAPTER).is_file():  # peft would look for it on a hub
+    if not (folder / _ADAPTER).is_file():  # otherwise peft looks for it on a hub
         raise ClinieError("CIE328", folder=folder, problem=f"it holds no {_ADAPTER}")
     try:
-        # What p-tuning and prompt tuning saved is the outcome: the layers that led to it cannot go on learning.
+        # p-tuning and prompt tuning save the virtual tokens, without the layers that produced them: they cannot be
+        # trained further.
         config = PeftConfig.from_pretrained(str(folder))
         trainable = not config.is_prompt_learning
         register(config, model)
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="Found missing adapter keys")
             adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable, config=config)
-        # peft is silent about weights that it has no place for.
+        # peft ignores weights that match no layer.
         weights = load_peft_weights(str(folder), device="cpu") if trainable else {}
         result: Any = set_peft_model_state_dict(adapted, weights) if weights else None
         unused = result.unexpected_keys if result else []
     except (OSError, ValueError, RuntimeError, LookupError, TypeError, UserWarning, SafetensorError) as error:
         raise ClinieError("CIE328", folder=folder, problem=f"peft raised a {type(error).__name__}") from error
     if unused:
-        raise ClinieError("CIE328", folder=folder, problem=f"it has no place for {len(unused)} of their weights")
+        raise ClinieError("CIE328", folder=folder, problem=f"{len(unused)} of their weights match no layer of the base")
     names = [str(name or "") for name in (config.base_model_name_or_path, getattr(model.config, "_name_or_path", ""))]
-    said, given = (Path(name).name.lower() for name in names)
-    if not (folder / _BASE).exists() and said and said != given:
+    named, given = (Path(name).name.lower() for name in names)
+    if not (folder / _BASE).exists() and named and named != given:
         warn("CIE333", folder=folder, said=names[0], given=given)
     return _in_fp32(adapted), found
 
 
 def _base_of(folder: Path) -> tuple[str, str]:
-    """Name and fingerprint of the base that adapters belong to."""
+    """Name and fingerprint of the base of adapters."""
     try:
         record = json.loads((folder / _BASE).read_text(encoding="utf8"))
         return str(record["name"]), str(record["fingerprint"])

@@ -116,7 +116,7 @@ def tok2vec_tagger(*, tok2vec: Model, head: str = "crf", threshold: float = 0.45
     tok2vec (Model): docs to an array of shape (tokens, width) for each.
     head (str): `crf` or `softmax`.
     threshold (float): Probability that a concept must surpass, between 0 and 1: lower finds more, higher errs less.
-    RETURNS (Model): `Sought`s to scores of tags, shape (tokens, types that are looked for, 5) for each; see
+    RETURNS (Model): `ConceptInput`s to scores of tags, shape (tokens, types that are looked for, 5) for each; see
         `tag_chain`.
     RAISES (ClinieError): CIE307 for a setting that makes no sense.
     """
@@ -209,9 +209,9 @@ def causal_lm(
     *,
     base: str = "smollm2",
     adapter: Optional[Union[dict[str, Any], str]] = None,
-    guess: int = 8,
-    four_bit: bool = False,
-    checkpoint: bool = False,
+    lookahead: int = 8,
+    load_in_4bit: bool = False,
+    gradient_checkpointing: bool = False,
     batch_pieces: int = BATCH_PIECES,
     step_pieces: Optional[int] = None,
     device: str = "auto",
@@ -219,27 +219,28 @@ def causal_lm(
 ) -> Model:
     """Answers of a causal language model. Registered as `spacy_clinie.CausalLM.v1`.
 
-    Its gradients do not cross the boundary of thinc: the component trains it with `CausalModule.learn`, which computes
-    loss and gradients of a whole batch within torch. What all prompts begin with, often most of what is read, is read
-    once for a batch and goes back once; and the scores of a vocabulary, some 50,000 for each token of an answer, are
-    freed part by part, where thinc would have to hold them, and their gradients, all at once.
+    Its gradients do not go through thinc. The component trains it with `CausalModule.add_gradients`, which computes
+    loss and gradients of a batch inside torch, for two reasons. All prompts of a batch share a prefix, often most of
+    their tokens: it is read once, and backpropagated once. And each token of an answer has a logit for every entry of
+    the vocabulary (some 50,000): torch frees them sub-batch by sub-batch, while thinc would hold all of them, and their
+    gradients, at once.
 
-    base (str): A folder, a model of the hub, `smollm2`, or `package:folder`.
-    adapter (Optional[Union[dict[str, Any], str]]): Arguments of one of peft's configs, by default LoRA's, and its
-        `peft_type`; or a folder of adapters to begin with, ours or trained elsewhere; None tunes every weight.
-    guess (int): Tokens of an answer that are guessed and checked in one pass; more pay where passes are slow (a GPU),
-        fewer where every token costs.
-    four_bit (bool): Keep the base in 4 bits a weight; needs bitsandbytes, and an adapter if it is to be trained.
-    checkpoint (bool): Gradient checkpointing: training takes less memory and more time.
-    batch_pieces (int): Padded tokens in one pass of training, a quarter of those in one pass of an answer; bounds
+    base (str): A folder, a model of the Hugging Face hub, `smollm2`, or `package:folder`.
+    adapter (Optional[Union[dict[str, Any], str]]): Arguments of one of peft's configs, and its `peft_type` (LoRA if
+        none is given); or a folder with adapters to start from. None trains every weight.
+    lookahead (int): Tokens of an answer that are proposed and verified in one forward pass. Raise it where a pass is
+        slow however many tokens it reads (a GPU); lower it where every token costs time.
+    load_in_4bit (bool): Keep the weights of the base in 4 bits. Requires bitsandbytes, and an adapter for training.
+    gradient_checkpointing (bool): Recompute activations in the backward pass: less memory, more time.
+    batch_pieces (int): Padded tokens of one forward pass in training; prediction takes four times as many. Bounds
         memory.
-    step_pieces (Optional[int]): Tokens that a step of training reads at most, but for what all prompts begin with;
-        bounds its time. Of more, prompts are drawn by chance, of each beginning in turn; None learns from all.
+    step_pieces (Optional[int]): Most tokens of a training step, without the shared prefixes. Bounds its time. If a
+        batch has more, prompts are drawn at random, from each prefix in turn. None trains on all of them.
     device (str): `auto` or a torch device, see `pretrained.pick_device`.
     precision (str): `auto`, `fp32` or `bf16`.
-    RETURNS (Model): Prompts and machines to nothing: the machines take the answers.
-    RAISES (ClinieError): CIE307 for a setting that makes no sense; CIE316 for 4 bits without bitsandbytes, when the
-        base is loaded.
+    RETURNS (Model): From prompts and constraints to the same constraints, which then hold the answers.
+    RAISES (ClinieError): CIE307 for an invalid setting; CIE316 if `load_in_4bit` is set and bitsandbytes is missing,
+        raised when the base is loaded.
     """
     options = dict(locals())
     return _torch_model("clinie_causal_lm", "answers", "causal", "CausalModule", options, _answers_forward)
@@ -257,7 +258,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "batch_pieces": (lambda value: value > 0, "at least 1"),
     "unanswered": (lambda value: value is None or value >= 0, "at least 0, or null"),
     "step_pieces": (lambda value: value is None or value > 0, "at least 1, or null"),
-    "guess": (lambda value: value >= 0, "at least 0"),
+    "lookahead": (lambda value: value >= 0, "at least 0"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Generation step by step: which positions of a batch count, and the choices that machines permit."""
+"""One step of decoding for a batch: the attention mask, and the tokens that constraints accept."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,71 +7,72 @@ import numpy as np
 import torch
 
 
-class Rows:
-    """Which of the positions that were read count, for each row of a batch.
+class BatchMask:
+    """Which of the cached positions each row of a batch attends to. Rejected proposals leave gaps in it.
 
-    number (int): Rows.
-    before (int): Positions that all rows begin with.
+    rows (int): Number of rows.
+    prefix_length (int): Length of the prefix that all rows share.
+    device (torch.device): Device of the mask.
     """
 
-    def __init__(self, number: int, before: int, device: torch.device) -> None:
-        self.counts = torch.ones(number, before, dtype=torch.bool, device=device)
+    def __init__(self, rows: int, prefix_length: int, device: torch.device) -> None:
+        self.mask = torch.ones(rows, prefix_length, dtype=torch.bool, device=device)
 
-    def append(self, here: torch.Tensor) -> torch.Tensor:
+    def append(self, real: torch.Tensor) -> torch.Tensor:
         """Add positions.
 
-        here (torch.Tensor): Which of them count, shape (rows, positions).
-        RETURNS (torch.Tensor): The place of each in its row's text, same shape.
+        real (torch.Tensor): Which of them are tokens and not padding, shape (rows, positions).
+        RETURNS (torch.Tensor): Position ids, same shape.
         """
-        start = self.counts.sum(-1, keepdim=True)
-        self.counts = torch.cat([self.counts, here], -1)
-        return (start + here.cumsum(-1) - 1).clamp(min=0)
+        start = self.mask.sum(-1, keepdim=True)
+        self.mask = torch.cat([self.mask, real], -1)
+        return (start + real.cumsum(-1) - 1).clamp(min=0)
 
     def lengths(self) -> list[int]:
-        """How many positions of each row count."""
-        return self.counts.sum(-1).tolist()
+        """The number of tokens in each row."""
+        return self.mask.sum(-1).tolist()
 
-    def forget(self, wrong: Sequence[int]) -> None:
-        """Drop the last positions of each row that count: they were guessed wrong.
+    def drop_last(self, counts: Sequence[int]) -> None:
+        """Mask the last tokens of each row: proposals that were rejected.
 
-        wrong (Sequence[int]): How many of each row.
+        counts (Sequence[int]): How many tokens of each row.
         """
-        from_last = self.counts.flip(-1).cumsum(-1).flip(-1)
-        self.counts &= from_last > torch.tensor(wrong, device=self.counts.device)[:, None]
+        from_last = self.mask.flip(-1).cumsum(-1).flip(-1)
+        self.mask &= from_last > torch.tensor(counts, device=self.mask.device)[:, None]
 
-    def settle(self, live: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Go on with some of the rows, and close the gaps between the positions of each that count: a model that reads
-        no more than so many positions back, or holds no more, would count the gaps.
+    def compact(self, rows: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keep some of the rows, and close the gaps between their tokens. With gaps, a model with a sliding window
+        would see fewer tokens, and one with a fixed number of positions would run out of them.
 
-        live (Sequence[int]): The rows; at least one.
-        RETURNS (tuple[torch.Tensor, torch.Tensor]): Where what is held comes from: the row, shape (rows, 1), and the
-            position, shape (rows, positions). The last one of every row counts.
+        rows (Sequence[int]): The rows to keep; at least one.
+        RETURNS (tuple[torch.Tensor, torch.Tensor]): For `kv_cache.select`: the old row of each new one, shape
+            (rows, 1), and the old position of each new one, shape (rows, positions). The last position of every row is
+            a token.
         """
-        index = torch.tensor(live, dtype=torch.long, device=self.counts.device)
-        counts = self.counts[index]
-        longest = int(counts.sum(-1).max())
-        places = counts.long().argsort(dim=-1, stable=True)[:, -longest:]
-        self.counts = counts.gather(-1, places)
+        index = torch.tensor(rows, dtype=torch.long, device=self.mask.device)
+        mask = self.mask[index]
+        longest = int(mask.sum(-1).max())
+        places = mask.long().argsort(dim=-1, stable=True)[:, -longest:]
+        self.mask = mask.gather(-1, places)
         return index[:, None], places
 
 
-def choose(machine: Any, guess: Sequence[int], scores: np.ndarray, totals: np.ndarray) -> tuple[int, int]:
-    """Make choices as long as they are what was guessed, and one more.
+def verify(constraint: Any, proposed: Sequence[int], logits: np.ndarray, normalizers: np.ndarray) -> tuple[int, int]:
+    """Choose tokens greedily for as long as they are the proposed ones, and then one more.
 
-    machine (Machine): What is permitted; takes the choices.
-    guess (Sequence[int]): What was guessed.
-    scores (np.ndarray): Of every id of the vocabulary behind the last choice and behind each guess, shape
-        (1 + guesses, vocabulary).
-    totals (np.ndarray): Log of the sum of their exponentials, shape (1 + guesses,).
-    RETURNS (tuple[int, int]): How many guesses were right, and the last choice.
+    constraint (Constraint): What is permitted. It is advanced by every token.
+    proposed (Sequence[int]): The proposed tokens.
+    logits (np.ndarray): After the last token and after each proposed one, shape (1 + proposed, vocabulary).
+    normalizers (np.ndarray): Their logsumexp, shape (1 + proposed,).
+    RETURNS (tuple[int, int]): How many proposed tokens were accepted, and the last token, which has not been read yet.
     """
-    right = 0
+    accepted = 0
     while True:
-        permitted = machine.allowed()
-        logits = scores[right] if permitted is None else scores[right][permitted]
-        best = int(logits.argmax())
-        chosen = best if permitted is None else permitted[best]
-        machine.take(chosen, float(logits[best] - totals[right]))
-        if machine.done or right == len(guess) or chosen != guess[right]:
-            return right, chosen
-        right += 1
+        allowed = constraint.allowed()
+        choices = logits[accepted] if allowed is None else logits[accepted][allowed]
+        best = int(choices.argmax())
+        token = best if allowed is None else allowed[best]
+        constraint.advance(token, float(choices[best] - normalizers[accepted]))
+        if constraint.done or accepted == len(proposed) or token != proposed[accepted]:
+            return accepted, token
+        accepted += 1

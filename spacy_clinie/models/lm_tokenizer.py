@@ -1,4 +1,4 @@
-"""What prompts need of a language model, without its weights."""
+"""The tokenizer of a language model, for making prompts without its weights."""
 
 import functools
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from . import pretrained
 from .wordpieces import PiecedDoc, make_pieces
 
 
-class Reader:
-    """What prompts need to know of a language model.
+class LMTokenizer:
+    """What prompts need from a language model.
 
     tokenizer (PreTrainedTokenizerFast): Its tokenizer.
     config (PretrainedConfig): Its configuration.
@@ -18,7 +18,8 @@ class Reader:
 
     def __init__(self, tokenizer: Any, config: Any) -> None:
         self.tokenizer = tokenizer
-        self.limit: int = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
+        # Tokens of prompt and answer together.
+        self.context_length: int = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -26,23 +27,23 @@ class Reader:
 
     @functools.cached_property
     def codec(self) -> Codec:
-        """The tokenizer for prompts.
+        """Encodes prompts.
 
-        RAISES (ClinieError): CIE323 and CIE324, see there.
+        RAISES (ClinieError): CIE323 or CIE324, see `Codec`.
         """
         return Codec(self.tokenizer)
 
     @classmethod
-    def create(cls, name: str) -> "Reader":
+    def load(cls, name: str) -> "LMTokenizer":
         """Load it without the model's weights.
 
         name (str): See `pretrained.locate`.
-        RETURNS (Reader): The reader.
+        RETURNS (LMTokenizer): The tokenizer.
         """
         return cls(pretrained.load_tokenizer(name), pretrained.load_config(name))
 
-    def read_texts(self, docs: Sequence[Any]) -> list[PiecedDoc]:
-        """Docs as the model's tokens.
+    def tokenize(self, docs: Sequence[Any]) -> list[PiecedDoc]:
+        """Split Docs into the model's tokens.
 
         docs (Sequence[Doc]): The Docs.
         RETURNS (list[PiecedDoc]): One for each.

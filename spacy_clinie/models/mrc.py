@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from .encoder import EncoderWithHead, gather
-from .wordpieces import Sought, encode_each, make_pieces, pad
+from .wordpieces import ConceptInput, encode_each, make_pieces, pad
 
 # Weights of the three losses: starts, ends, spans.
 _WEIGHTS = (1.0, 1.0, 0.1)
@@ -119,10 +119,10 @@ class EncoderMRC(EncoderWithHead):
     def build_head(self) -> nn.Module:
         return SpanHead(self.width)
 
-    def questions(self, items: Sequence[Sought]) -> list[Question]:
+    def questions(self, items: Sequence[ConceptInput]) -> list[Question]:
         """Every question about every window of Docs.
 
-        items (Sequence[Sought]): The Docs, and the questions.
+        items (Sequence[ConceptInput]): The Docs, and the questions.
         RETURNS (list[Question]): By Doc, type and place.
         """
         pieced = make_pieces([item.doc for item in items], self.tokenizer)

@@ -216,7 +216,7 @@ def weights_in(dtype: "torch.dtype") -> dict[str, Any]:
     return {"dtype" if hasattr(PretrainedConfig(), "dtype") else "torch_dtype": dtype}
 
 
-def four_bit(precision: Optional["torch.dtype"], device: "torch.device") -> dict[str, Any]:
+def weights_in_4bit(precision: Optional["torch.dtype"], device: "torch.device") -> dict[str, Any]:
     """Settings that load the weights of a base in 4 bits each, with double quantization (QLoRA, Dettmers et al. 2023,
     arXiv 2305.14314).
 

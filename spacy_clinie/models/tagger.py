@@ -12,7 +12,7 @@ from ..errors import ClinieError
 from . import tag_chain
 from .encoder import Part
 from .vector_head import VectorHead
-from .wordpieces import Sought
+from .wordpieces import ConceptInput
 
 
 class TagHead(nn.Module):
@@ -50,11 +50,11 @@ class Tagger(VectorHead):
         self.head = TagHead(width, len(self._columns))
 
     def parts(
-        self, items: Sequence[Sought], vectors: Sequence[torch.Tensor]
+        self, items: Sequence[ConceptInput], vectors: Sequence[torch.Tensor]
     ) -> tuple[list[np.ndarray], Iterator[Part]]:
         """Score tags.
 
-        items (Sequence[Sought]): The Docs.
+        items (Sequence[ConceptInput]): The Docs.
         vectors (Sequence[torch.Tensor]): See `VectorHead.parts`. Blanks and tokens with nothing but zeros are left to
             their neighbours.
         RETURNS (tuple[list[np.ndarray], Iterator[Part]]): Of shape (tokens, types that are looked for, TAGS) for each.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class Sought(NamedTuple):
+class ConceptInput(NamedTuple):
     """A Doc, and which concept types are looked for in it.
 
     doc (Doc): The Doc.

@@ -1,35 +1,37 @@
-"""Between prompts and token ids, for one model's tokenizer."""
+"""Prompts as token ids, for the tokenizer of one model."""
 
 import re
 from collections.abc import Sequence
 from typing import Any, Optional
 
 from ..errors import ClinieError
-from .formats import CLOSE, OPEN, Alphabet
-from .template import Part, Prompt, cut_at
+from .formats import CLOSE, OPEN, MarkIds
+from .template import Part, Prompt, split_pattern
 
-# What a text may stand behind.
-_BEFORE = (CLOSE, "\n", "a")
-# What a control token looks like that is not marked as one.
+# Texts to encode another text after, in the order in which they are tried.
+_TEXT_BEFORE = (CLOSE, "\n", "a")
+# What a control token looks like if the tokenizer does not mark it as one.
 _CONTROL = re.compile(r"[<\[‹｜|]\S*[>\]›｜|]")
-# Some chat templates write the day into the prompt, which must not depend on it: what Llama's write if not told.
-_DAY = "26 Jul 2024"
+# Some chat templates write the current date. Prompts must not depend on it, so they get the date that Llama's templates
+# have as a default.
+_DATE = "26 Jul 2024"
 
 
 def is_control(token: Any) -> bool:
-    """Whether a token that was added to a vocabulary is a control token. Not all of them are marked as such.
+    """Whether an added token of a vocabulary is a control token. Not all of them are marked as such.
 
     token (AddedToken): The token.
-    RETURNS (bool): True for such, and for those that look like `<think>`, `<｜User｜>` or `[INST]`.
+    RETURNS (bool): True if it is marked as special, or looks like `<think>`, `<｜User｜>` or `[INST]`.
     """
     return token.special or bool(_CONTROL.fullmatch(str(token)))
 
 
 class Codec:
-    """Writes prompts as token ids. Only a template's own control tokens become such; everything else is text.
+    """Encodes prompts and answers. Only the control tokens of the template itself become control tokens; everything
+    else is encoded as text.
 
-    tokenizer (PreTrainedTokenizerFast): The model's tokenizer, which reads control tokens in a text as text.
-    RAISES (ClinieError): CIE323 if the marks of our formats are not single ids, CIE324 if nothing ends an answer.
+    tokenizer (PreTrainedTokenizerFast): The model's tokenizer, see `pretrained.read_as_text`.
+    RAISES (ClinieError): CIE323 if a mark of our formats is not a single token, CIE324 if no token ends an answer.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -37,80 +39,80 @@ class Codec:
         self._last: Optional[tuple[Prompt, tuple[list[int], list[int]]]] = None
         added = tokenizer.added_tokens_decoder.values()
         self.controls = frozenset({str(one) for one in added if is_control(one)} | set(tokenizer.all_special_tokens))
-        self._chat = bool(tokenizer.chat_template)
+        self._has_chat = bool(tokenizer.chat_template)
         encoded = tokenizer.backend_tokenizer.encode("a")
         leading = 0
         while leading < len(encoded.ids) and encoded.special_tokens_mask[leading]:
             leading += 1
-        # What the model wants before every text; a chat template brings its own.
-        self._begin = [] if self._chat else encoded.ids[:leading]
-        marks = [self.text(mark, within=True) for mark in (OPEN, CLOSE, "\n")]
+        # Special tokens at the start of every text. A chat template writes its own.
+        self._start = [] if self._has_chat else encoded.ids[:leading]
+        marks = [self.encode(mark, after_text=True) for mark in (OPEN, CLOSE, "\n")]
         if any(len(ids) != 1 for ids in marks):
             raise ClinieError("CIE323")
-        self.alphabet = Alphabet(marks[0][0], marks[1][0], marks[2][0], self._end())
+        self.marks = MarkIds(marks[0][0], marks[1][0], marks[2][0], self._find_end())
 
-    def text(self, text: str, within: bool = False) -> list[int]:
-        """A text as ids.
+    def encode(self, text: str, after_text: bool = False) -> list[int]:
+        """Encode a text.
 
         text (str): Any text.
-        within (bool): As it is written behind other text, where some tokenizers put no blank before it.
+        after_text (bool): Encode it as it stands after other text. Some tokenizers put a blank before a text that
+            stands alone.
         RETURNS (list[int]): The ids.
         """
         encode = self.tokenizer.backend_tokenizer.encode
-        for before in _BEFORE if within else ():
-            begin = encode(before, add_special_tokens=False).ids
+        for before in _TEXT_BEFORE if after_text else ():
+            start = encode(before, add_special_tokens=False).ids
             ids = encode(before + text, add_special_tokens=False).ids
-            if ids[: len(begin)] == begin:  # otherwise the two have a token in common, and the text would lose its part
-                return list(ids[len(begin) :])
+            if ids[: len(start)] == start:  # otherwise a token spans both texts, and cannot be split
+                return list(ids[len(start) :])
         return list(encode(text, add_special_tokens=False).ids)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Ids as a text.
+        """Decode ids, without control tokens.
 
-        ids (Sequence[int]): Ids of the tokenizer; those of control tokens are left out.
+        ids (Sequence[int]): Ids of the tokenizer.
         RETURNS (str): The text.
         """
         return str(self.tokenizer.backend_tokenizer.decode(list(ids)))
 
-    def prompt(self, prompt: Prompt) -> tuple[list[int], list[int]]:
-        """A prompt as ids, as a turn of a chat where the model knows chats. The last one is remembered.
+    def encode_prompt(self, prompt: Prompt) -> tuple[list[int], list[int]]:
+        """Encode a prompt, as a user message if the model has a chat template. The last result is cached.
 
         prompt (Prompt): The prompt.
-        RETURNS (tuple[list[int], list[int]]): Ids before and behind the window.
-        RAISES (ClinieError): CIE322 if there is not exactly one window.
+        RETURNS (tuple[list[int], list[int]]): Ids before and after the window.
+        RAISES (ClinieError): CIE322 if the template does not use the window exactly once.
         """
-        last = self._last  # once: another thread may change it
+        last = self._last  # read once: another thread may change it
         if last is not None and last[0] == prompt:
             return last[1]
-        form = f"{prompt.form}\n"
-        if self._chat:
-            turn = [{"role": "user", "content": prompt.form}]
-            form = self._turns(turn, add_generation_prompt=True)
-        before, behind = prompt._replace(form=form).parts(self.controls)
-        ids = [*self._begin, *self._ids(before)], self._ids(behind)
+        rendered = f"{prompt.rendered}\n"
+        if self._has_chat:
+            rendered = self._apply_chat([{"role": "user", "content": prompt.rendered}], add_generation_prompt=True)
+        before, after = prompt._replace(rendered=rendered).parts(self.controls)
+        ids = [*self._start, *self._encode_parts(before)], self._encode_parts(after)
         self._last = prompt, ids
         return ids
 
-    def _turns(self, turns: list[dict[str, str]], **settings: Any) -> str:
-        """A chat as text."""
-        # transformers 5 takes no functions for templates to call, and a macro goes before its own.
-        template = f"{{% macro strftime_now(form) -%}}{_DAY}{{%- endmacro %}}{self.tokenizer.get_chat_template()}"
-        settings.update(chat_template=template, date_string=_DAY, tokenize=False)
-        return str(self.tokenizer.apply_chat_template(turns, **settings))
+    def _apply_chat(self, messages: list[dict[str, str]], **settings: Any) -> str:
+        """Write a chat as text."""
+        # transformers 5 passes no functions to templates, so a macro takes the place of this one.
+        template = f"{{% macro strftime_now(form) -%}}{_DATE}{{%- endmacro %}}{self.tokenizer.get_chat_template()}"
+        settings.update(chat_template=template, date_string=_DATE, tokenize=False)
+        return str(self.tokenizer.apply_chat_template(messages, **settings))
 
-    def _ids(self, parts: list[Part]) -> list[int]:
+    def _encode_parts(self, parts: list[Part]) -> list[int]:
         ids: list[int] = []
         for part in parts:
-            ids += [self.tokenizer.convert_tokens_to_ids(part.text)] if part.control else self.text(part.text)
+            ids += [self.tokenizer.convert_tokens_to_ids(part.text)] if part.control else self.encode(part.text)
         return ids
 
-    def _end(self) -> int:
-        """The id that ends an answer: what a chat template writes behind one, or else what ends every text."""
-        if self._chat:
+    def _find_end(self) -> int:
+        """The id that ends an answer: the control token that the chat template writes after one, or else that which
+        ends every text."""
+        if self._has_chat:
             answer = "\ue002"
-            turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": answer}]
-            written = self._turns(turns)
-            control = cut_at(self.controls).search(written.rpartition(answer)[2])
+            written = self._apply_chat([{"role": "user", "content": "a"}, {"role": "assistant", "content": answer}])
+            control = split_pattern(self.controls).search(written.rpartition(answer)[2])
             if control:
                 return int(self.tokenizer.convert_tokens_to_ids(control.group()))
         if self.tokenizer.eos_token_id is None:

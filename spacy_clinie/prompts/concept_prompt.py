@@ -1,4 +1,4 @@
-"""The task of finding concepts, as prompts: windows, questions, right answers, and what answers say."""
+"""Finding concepts as a prompting task: questions about windows, right answers, and reading answers."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,36 +14,36 @@ from ..doc.windows import Window
 from ..errors import ClinieError
 from ..schema import Schema
 from .codec import Codec
-from .formats import CLOSE, OPEN, Alphabet, Format, InlineMarks, Span
+from .constraints import Constraint, Labels, Mention, PromptIds, Unconstrained, WindowIds
+from .formats import CLOSE, OPEN, Format, InlineMarks, MarkIds, Span
 from .grounding import ground
-from .machines import Ask, Free, Labels, Machine, Mention, WindowIds
 from .template import Prompt, render
 
 
 class Question(NamedTuple):
-    """What is asked about every window.
+    """A question that is asked about every window.
 
-    kinds (tuple[int, ...]): Indexes of the concept types that are asked for.
+    kinds (tuple[int, ...]): Indexes of the concept types that it asks for.
     prompt (Prompt): The prompt.
-    before (tuple[int, ...]): Ids of the prompt before the window.
-    behind (tuple[int, ...]): Ids of the prompt behind it.
-    labels (Labels): How their labels are written.
+    prefix (tuple[int, ...]): Ids of the prompt before the window.
+    suffix (tuple[int, ...]): Ids of the prompt after it.
+    labels (Labels): How answers write the types.
     """
 
     kinds: tuple[int, ...]
     prompt: Prompt
-    before: tuple[int, ...]
-    behind: tuple[int, ...]
+    prefix: tuple[int, ...]
+    suffix: tuple[int, ...]
     labels: Labels
 
 
-class Asked(NamedTuple):
-    """A question about a window of a Doc.
+class ConceptQuery(NamedTuple):
+    """A question about one window of a Doc.
 
     doc (int): Index of the Doc.
-    window (Window): The window, in pieces.
+    window (Window): The window, by the model's tokens.
     first (int): Its first unit.
-    ids (WindowIds): Its text.
+    ids (WindowIds): Its text as ids.
     text (str): The same as characters.
     units (np.ndarray): First character of each unit and one past its last, shape (units, 2).
     question (Question): The question.
@@ -58,22 +58,22 @@ class Asked(NamedTuple):
     question: Question
 
     @property
-    def prompt(self) -> str:
+    def prompt_text(self) -> str:
         """The prompt as text."""
         return self.question.prompt.text(self.text)
 
-    def holds(self, span: Span) -> bool:
-        """Whether a concept is whole in the window.
+    @property
+    def prompt_ids(self) -> PromptIds:
+        """The prompt as ids."""
+        return PromptIds(self.question.prefix, [*self.ids.id_list, *self.question.suffix])
+
+    def contains(self, span: Span) -> bool:
+        """Whether the whole of a concept lies in the window.
 
         span (Span): The concept, by units of the Doc.
-        RETURNS (bool): False for one that begins before or ends behind it.
+        RETURNS (bool): False if it starts before the window or ends after it.
         """
         return span[0] >= self.first and span[1] - self.first <= len(self.ids.firsts)
-
-    @property
-    def ask(self) -> Ask:
-        """The prompt as ids."""
-        return Ask(self.question.before, [*self.ids.list, *self.question.behind])
 
 
 @dataclass(frozen=True)
@@ -90,185 +90,184 @@ class ConceptPrompt:
     source: Optional[str] = None
 
     def questions(self, schema: Schema, codec: Codec, examples: Sequence[Note]) -> list[Question]:
-        """What is asked about every window.
+        """Make the questions for a schema.
 
-        schema (Schema): The concept types.
-        codec (Codec): The model's tokenizer.
+        schema (Schema): The schema.
+        codec (Codec): Encodes for the model.
         examples (Sequence[Note]): Notes that the prompt shows with their answers.
-        RETURNS (list[Question]): One, or one for each type.
-        RAISES (ClinieError): CIE320 to CIE322 for the template, CIE332 for a name that answers cannot hold.
+        RETURNS (list[Question]): One, or one for each concept type.
+        RAISES (ClinieError): CIE320 to CIE322 for the template, CIE332 for a type that an answer cannot name.
         """
         names = list(schema.concepts)
         groups = [(i,) for i in range(len(names))] if self.each else [tuple(range(len(names)))]
-        made = []
+        questions = []
         for kinds in groups:
             labels = [names[kind] for kind in kinds]
-            prompt = self.prompt(schema, labels, examples)
-            before, behind = codec.prompt(prompt)
-            ids = [codec.text(label, within=True) for label in labels]
-            _tell_apart(labels, ids, codec.alphabet)
-            written = self.format.label_ids(ids, codec.alphabet)
-            made.append(Question(kinds, prompt, tuple(before), tuple(behind), written))
-        return made
+            prompt = self.render(schema, labels, examples)
+            prefix, suffix = codec.encode_prompt(prompt)
+            ids = [codec.encode(label, after_text=True) for label in labels]
+            _check_labels(labels, ids, codec.marks)
+            written = self.format.label_ids(ids, codec.marks)
+            questions.append(Question(kinds, prompt, tuple(prefix), tuple(suffix), written))
+        return questions
 
-    def prompt(self, schema: Schema, labels: Sequence[str], examples: Sequence[Note]) -> Prompt:
-        """The prompt for some concept types.
+    def render(self, schema: Schema, labels: Sequence[str], examples: Sequence[Note]) -> Prompt:
+        """Render the prompt for some concept types.
 
         schema (Schema): The schema.
         labels (Sequence[str]): The types.
-        examples (Sequence[Note]): Notes that it shows with their answers.
-        RETURNS (Prompt): With its window left open.
+        examples (Sequence[Note]): Notes that the prompt shows with their answers.
+        RETURNS (Prompt): The prompt, with a placeholder for the window.
         """
         kinds = {label: kind for kind, label in enumerate(labels)}
         shown = []
         for note in examples:
             spans = [(one.start, one.end, kinds[one.label]) for one in note.concepts if one.label in kinds]
-            shown.append({"text": note.text, "answer": self.format.text(note.text, spans, labels)})
+            shown.append({"text": note.text, "answer": self.format.answer_text(note.text, spans, labels)})
         concepts = [schema.concepts[label] for label in labels]
         explain = self.format.explain(labels)
         return render(self.template, self.source, schema=schema, concepts=concepts, explain=explain, examples=shown)
 
-    def asked(self, number: int, text: str, pieced: Any, questions: Sequence[Question]) -> Iterator[Asked]:
-        """Every question about every window of a Doc.
+    def queries(self, number: int, text: str, pieced: Any, questions: Sequence[Question]) -> Iterator[ConceptQuery]:
+        """Ask every question about every window of a Doc. Windows without a unit contain nothing, and are left out.
 
         number (int): Index of the Doc.
         text (str): Its text.
-        pieced (PiecedDoc): Its pieces.
+        pieced (PiecedDoc): Its tokens for the model.
         questions (Sequence[Question]): From `questions`.
-        YIELDS (Asked): Windows without a unit are left out: there is nothing in them.
+        YIELDS (ConceptQuery): The queries.
         """
         for window in pieced.windows(self.window, min(self.overlap, (self.window - 1) // 2)):
             first, last = np.searchsorted(pieced.firsts, [window.start, window.stop])
             if first == last:
                 continue
             firsts = pieced.firsts[first:last] - window.start
-            # A token that reaches over the window's end is not whole in it.
+            # The last unit may reach beyond the window; only the part inside counts.
             lasts = np.minimum(pieced.lasts[first:last], window.stop) - window.start
             ids = WindowIds(pieced.ids[window.start : window.stop], firsts, lasts)
             begin, end = int(pieced.starts[window.start]), int(pieced.ends[window.stop - 1])
             units = np.stack([pieced.starts[firsts + window.start], pieced.ends[lasts + window.start - 1]], 1) - begin
             for question in questions:
-                yield Asked(number, window, int(first), ids, text[begin:end], units, question)
+                yield ConceptQuery(number, window, int(first), ids, text[begin:end], units, question)
 
-    def machine(self, asked: Asked, codec: Codec) -> Machine:
-        """What an answer may look like."""
+    def constraint(self, query: ConceptQuery, codec: Codec) -> Constraint:
+        """The constraint of the answer to a query."""
         if not self.grounded:
-            # Enough for a concept in every token.
-            each = 3 + max(map(len, asked.question.labels.ids))
-            return Free(len(asked.ids.list) + each * len(asked.ids.firsts) + 16, codec.alphabet.end)
-        return self.format.machine(asked.ids, asked.question.labels, codec.alphabet)
+            # Room for a concept in every unit.
+            per_unit = 3 + max(map(len, query.question.labels.ids))
+            return Unconstrained(len(query.ids.id_list) + per_unit * len(query.ids.firsts) + 16, codec.marks.end)
+        return self.format.constraint(query.ids, query.question.labels, codec.marks)
 
-    def right(self, asked: Asked, spans: Sequence[Span], codec: Codec) -> tuple[list[int], int]:
+    def answer_ids(self, query: ConceptQuery, spans: Sequence[Span], codec: Codec) -> tuple[list[int], int]:
         """The right answer.
 
-        asked (Asked): The question.
+        query (ConceptQuery): The query.
         spans (Sequence[Span]): Concepts of the Doc, by units.
-        codec (Codec): The model's tokenizer.
-        RETURNS (tuple[list[int], int]): Ids; and how many concepts of the window are not in them, or would be read at
-            another place.
+        codec (Codec): Encodes for the model.
+        RETURNS (tuple[list[int], int]): Ids; and how many concepts of the window the answer leaves out, or places
+            wrongly.
         """
-        kinds = {kind: i for i, kind in enumerate(asked.question.kinds)}
+        kinds = {kind: i for i, kind in enumerate(query.question.kinds)}
         inside = [
-            (start - asked.first, stop - asked.first, kinds[kind])
+            (start - query.first, stop - query.first, kinds[kind])
             for start, stop, kind in spans
-            if kind in kinds and asked.holds((start, stop, kind))
+            if kind in kinds and query.contains((start, stop, kind))
         ]
-        write = partial(self.format.write, asked.ids, labels=asked.question.labels, alphabet=codec.alphabet)
-        # A mark of the note's own beside a concept is taken for one of the answer's, or the other way round.
-        has_marks = bool({codec.alphabet.open, codec.alphabet.close}.intersection(asked.ids.list))
+        write = partial(self.format.answer_ids, query.ids, labels=query.question.labels, marks=codec.marks)
+        # A mark in the note next to a concept cannot be told from a mark of the answer.
+        has_marks = bool({codec.marks.open, codec.marks.close}.intersection(query.ids.id_list))
         readable = inside
         if has_marks:
-            readable = [one for one in inside if self._read_back(asked, write([one]), codec, has_marks).done]
+            readable = [one for one in inside if self._read_back(query, write([one]), codec, has_marks).done]
         ids = write(readable)
-        found = self._read_back(asked, ids, codec, has_marks).found
+        found = self._read_back(query, ids, codec, has_marks).found
         return ids, len(set(inside) - {one[:3] for one in found})
 
-    def _read_back(self, asked: Asked, answer: Sequence[int], codec: Codec, has_marks: bool) -> Machine:
-        """What takes a right answer, as far as it permits that."""
-        machine = self.format.machine(asked.ids, asked.question.labels, codec.alphabet)
-        for one in answer:
-            allowed = machine.allowed() if has_marks else None
-            if allowed is not None and one not in allowed:
+    def _read_back(self, query: ConceptQuery, answer: Sequence[int], codec: Codec, has_marks: bool) -> Constraint:
+        """A constraint with a right answer, up to the first token that it does not permit."""
+        constraint = self.format.constraint(query.ids, query.question.labels, codec.marks)
+        for token in answer:
+            allowed = constraint.allowed() if has_marks else None
+            if allowed is not None and token not in allowed:
                 break
-            machine.take(one, 0.0)
-        return machine
+            constraint.advance(token, 0.0)
+        return constraint
 
-    def spelled(self, asked: Asked, answer: Sequence[int], names: Sequence[str], codec: Codec) -> str:
-        """A right answer as text, with the words of the window as they stand in the prompt: a tokenizer may put a blank
-        where it was cut, and a window may begin with one.
+    def answer_text(self, query: ConceptQuery, answer: Sequence[int], names: Sequence[str], codec: Codec) -> str:
+        """A right answer as text. Its words are copied from the prompt and not decoded, since decoding can add blanks
+        where a tokenizer split a word or where a window begins.
 
-        asked (Asked): The question.
-        answer (Sequence[int]): From `right`.
+        query (ConceptQuery): The query.
+        answer (Sequence[int]): From `answer_ids`.
         names (Sequence[str]): All concept types of the schema.
-        codec (Codec): The model's tokenizer.
+        codec (Codec): Encodes for the model.
         RETURNS (str): The text.
         """
-        machine = self.format.machine(asked.ids, asked.question.labels, codec.alphabet)
-        for one in answer:
-            machine.take(one, 0.0)
-        places = asked.units.tolist()
-        spans = [(places[one.start][0], places[one.stop - 1][1], one.kind) for one in machine.found]
-        return self.format.text(asked.text, spans, [names[kind] for kind in asked.question.kinds])
+        constraint = self.format.constraint(query.ids, query.question.labels, codec.marks)
+        for token in answer:
+            constraint.advance(token, 0.0)
+        offsets = query.units.tolist()
+        spans = [(offsets[one.start][0], offsets[one.stop - 1][1], one.kind) for one in constraint.found]
+        return self.format.answer_text(query.text, spans, [names[kind] for kind in query.question.kinds])
 
-    def read(
-        self, asked: Asked, machine: Machine, names: Sequence[str], codec: Codec
+    def read_answer(
+        self, query: ConceptQuery, constraint: Constraint, names: Sequence[str], codec: Codec
     ) -> tuple[list[Mention], Counter[str]]:
-        """What an answer says.
+        """The mentions of an answer.
 
-        asked (Asked): The question.
-        machine (Machine): What took the answer.
+        query (ConceptQuery): The query.
+        constraint (Constraint): The constraint that holds the answer.
         names (Sequence[str]): All concept types of the schema.
-        codec (Codec): The model's tokenizer.
-        RETURNS (tuple[list[Mention], Counter[str]]): Mentions by units of the Doc, with the index of the concept type,
-            only those that begin where the window answers for the text; and how many were rejected, by reason:
-            `unlikely` below the threshold; of free answers what `grounding.ground` says, and `unanswered` for a copy
-            that is broken off.
+        codec (Codec): Encodes for the model.
+        RETURNS (tuple[list[Mention], Counter[str]]): Mentions by units of the Doc, each with the index of its concept
+            type. Where windows overlap, only the one that owns a mention's start gives it. And how many mentions were
+            rejected, by reason: `unlikely` for a score below the threshold; for free-text answers the reasons of
+            `grounding.ground`, and `unanswered` for a copy that is not complete.
         """
-        found, rejected, least = machine.found, Counter[str](), self.threshold
-        if isinstance(machine, Free):
-            found, rejected = self._ground(asked, machine, names, codec)
-            least = 0.0
+        found, rejected, threshold = constraint.found, Counter[str](), self.threshold
+        if isinstance(constraint, Unconstrained):
+            found, rejected = self._ground(query, constraint, names, codec)
+            threshold = 0.0
         mentions = []
         for one in found:
-            place = asked.window.start + int(asked.ids.firsts[one.start])
-            if asked.window.own_start <= place < asked.window.own_stop:
-                kind = asked.question.kinds[one.kind]
-                start, stop = one.start + asked.first, one.stop + asked.first
+            place = query.window.start + int(query.ids.firsts[one.start])
+            if query.window.own_start <= place < query.window.own_stop:
+                kind = query.question.kinds[one.kind]
+                start, stop = one.start + query.first, one.stop + query.first
                 mentions.append(one._replace(start=start, stop=stop, kind=kind))
-        likely = [one for one in mentions if one.score >= least]
+        likely = [one for one in mentions if one.score >= threshold]
         if unlikely := {one[:3] for one in mentions} - {one[:3] for one in likely}:
             rejected["unlikely"] = len(unlikely)
         return likely, rejected
 
     def _ground(
-        self, asked: Asked, machine: Free, names: Sequence[str], codec: Codec
+        self, query: ConceptQuery, constraint: Unconstrained, names: Sequence[str], codec: Codec
     ) -> tuple[list[Mention], Counter[str]]:
-        """Find the words of a free answer in the window."""
-        labels = [names[kind] for kind in asked.question.kinds]
-        answer = codec.decode(machine.found)
-        said = self.format.parse(answer, asked.text, labels)
-        found, rejected = ground(asked.text, said.mentions, labels)
-        if machine.done and not said.whole:
+        """Find the mentions of a free-text answer in the window."""
+        labels = [names[kind] for kind in query.question.kinds]
+        parsed = self.format.parse(codec.decode(constraint.found), query.text, labels)
+        found, rejected = ground(query.text, parsed.mentions, labels)
+        if constraint.done and not parsed.complete:
             rejected[UNANSWERED] += 1
         mentions = []
         for one in found:
-            start = int(np.searchsorted(asked.units[:, 1], one.start, side="right"))
-            stop = int(np.searchsorted(asked.units[:, 0], one.stop))
+            start = int(np.searchsorted(query.units[:, 1], one.start, side="right"))
+            stop = int(np.searchsorted(query.units[:, 0], one.stop))
             if start < stop:
-                mentions.append(Mention(start, stop, labels.index(one.label), one.status, machine.score))
-            else:  # words that the model's tokenizer throws away
+                mentions.append(Mention(start, stop, labels.index(one.label), one.status, constraint.score))
+            else:  # text that the model's tokenizer drops
                 rejected["text"] += 1
         return mentions, rejected
 
 
-def _tell_apart(labels: Sequence[str], written: Sequence[Sequence[int]], alphabet: Alphabet) -> None:
-    """Raise for a label that holds a mark, which would end it, and for two that are written alike."""
+def _check_labels(labels: Sequence[str], written: Sequence[Sequence[int]], marks: MarkIds) -> None:
+    """Raise CIE332 for a label that contains a mark, which would end it, and for two with the same ids."""
     seen: dict[tuple[int, ...], str] = {}
     for label, ids in zip(labels, map(tuple, written), strict=True):
-        # A tokenizer may write a mark that stands within a word otherwise.
+        # As text and as ids: inside a word, a tokenizer may encode a mark differently.
         if (
             {OPEN, CLOSE, "\n"}.intersection(label)
-            or {*alphabet[:3]}.intersection(ids)
+            or {*marks[:3]}.intersection(ids)
             or seen.setdefault(ids, label) != label
         ):
             raise ClinieError("CIE332", label=label)
@@ -286,20 +285,22 @@ def concept_prompt(
 ) -> ConceptPrompt:
     """How concepts are asked for. Registered as `spacy_clinie.ConceptPrompt.v1`.
 
-    format (Optional[Format]): How answers are written; None for `InlineMarks`. On single sentences `MentionList` is as
-        good and faster, on longer windows it is learnt more slowly (docs/benchmarks.md).
-    each (bool): Whether every concept type has a question of its own, as in machine reading comprehension.
-    template (Optional[str]): A bundled template, or a file of one's own; None for the one that suits `each`.
-        `concepts_brief.v1` names the types without describing them: less to read, for a model that is tuned on them.
+    format (Optional[Format]): The answer format; None for `InlineMarks`. On single sentences `MentionList` is as good
+        and faster; on longer windows it needs more training (docs/benchmarks.md).
+    each (bool): Ask one question for each concept type, as in machine reading comprehension, and not one for all.
+    template (Optional[str]): A bundled template, or the path of a custom one. None for `concepts_mrc.v1` or
+        `concepts_instruct.v1`, by `each`. `concepts_brief.v1` names the types without describing them: a shorter prompt
+        for a model that is fine-tuned on them.
     window (int): Tokens of a window, as the model counts them.
-    overlap (int): Tokens that two windows share where a cut falls inside a sentence.
-    grounded (bool): Whether an answer can hold nothing but labels of the schema and words of the window, at their
-        places. Otherwise it is free, and what it says is looked for in the window, for comparison.
-    threshold (float): Mentions of a smaller score are rejected: where a model wants to write what the window does not
-        hold, it is made to write something else, with a small one. For models that were tuned; in a model that was
-        not, all scores are small. Free answers have no scores of single mentions and are taken as they are.
+    overlap (int): Tokens that two windows share if one ends inside a sentence.
+    grounded (bool): Constrain answers to labels of the schema and words of the window at their positions. Otherwise
+        answers are free text, whose mentions are looked up in the window; this is meant for comparison.
+    threshold (float): Mentions with a lower score are rejected. If a model is about to write what the window does not
+        contain, the constraint makes it write something else, with a low score. Use a threshold for fine-tuned models
+        only: without tuning, all scores are low. It does not apply to free-text answers, which have no score for
+        single mentions.
     RETURNS (ConceptPrompt): The task.
-    RAISES (ClinieError): CIE307 for a window, an overlap or a threshold that makes no sense.
+    RAISES (ClinieError): CIE307 for an invalid window, overlap or threshold.
     """
     for setting, value, least in (("window", window, 1), ("overlap", overlap, 0)):
         if value < least:

@@ -1,101 +1,93 @@
-"""Reading a copy of a text with marks in it, as a model wrote it freely: where in the text each mark belongs."""
+"""Parsing a copy of a text with marks in it, as a model wrote it freely: where in the text each mark belongs."""
 
 import re
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from itertools import accumulate, islice
-from typing import NamedTuple, Optional
+from typing import Optional
 
-from .grounding import Named
-from .machines import DEEPEST
+from .constraints import MAX_DEPTH
+from .grounding import NamedMention, ParsedAnswer
 
 _WORDS = re.compile(r"\w+|[^\w\s]")
-# A copy that lacks more than this share of the text at its end was broken off.
-_MISSING = 0.1
-# A model that does not end may write anything: of what is longer than so many texts, only the beginning is aligned.
-_MOST = 4
-# For each character of a copy a place in the text; None where there is none.
-_Ends = list[Optional[int]]
+# A copy that lacks more than this share of the text at its end is not complete.
+_MAX_MISSING = 0.1
+# A model that does not stop may write anything. Only the start of an answer is aligned, up to this many times the
+# words of the text.
+_MAX_LENGTH = 4
+# For each character of a copy an offset in the text; None if it has none.
+_Offsets = list[Optional[int]]
 
 
-class Copied(NamedTuple):
-    """What a copy names.
+def parse_copy(answer: str, text: str, labels: Sequence[str], marks: tuple[str, str]) -> ParsedAnswer:
+    """Parse a copy with marks.
 
-    mentions (list[Named]): In the order in which they begin, whether their labels are known or not.
-    whole (bool): Whether the copy reaches the end of the text.
+    answer (str): Any text.
+    text (str): The text that was to be copied.
+    labels (Sequence[str]): The labels. A single one is not written.
+    marks (tuple[str, str]): The opening and the closing mark, one character each. If the text itself has one, a mark at
+        that position of the copy is taken for it, as long as the copy has not departed from the text.
+    RETURNS (ParsedAnswer): What the copy names. Mentions have offsets if the copy and the text have the same words
+        there. It is complete if it reaches the end of the text.
     """
-
-    mentions: list[Named]
-    whole: bool
-
-
-def read_copy(answer: str, text: str, labels: Sequence[str], marks: tuple[str, str]) -> Copied:
-    """Read a copy with marks.
-
-    answer (str): The answer, whatever it is.
-    text (str): What was to be copied.
-    labels (Sequence[str]): The labels; a single one is not written.
-    marks (tuple[str, str]): What opens a mention and what closes it, one character each. Where the text itself has one,
-        the copy's is taken for that one, as far as the copy goes by the text from its beginning.
-    RETURNS (Copied): What it names. Each mention has its place in the text if the copy has the same words there.
-    """
-    copy, spans = _without_marks(answer, text, labels, marks)
-    starts, ends = _places(copy, text)
+    copy, spans = _remove_marks(answer, text, labels, marks)
+    starts, ends = _align(copy, text)
     reached = list(accumulate(ends, lambda last, end: last if end is None else end, initial=0))
     mentions = []
     for opened, closed, label in spans:
         words = copy[opened:closed].strip()
-        begin = closed - len(copy[opened:closed].lstrip())
-        mentions.append(Named(words, label.strip(), _place(text, words, starts, ends, begin), reached[begin]))
-    return Copied(mentions, len(text.rstrip()) - reached[-1] <= _MISSING * len(text))
+        first = closed - len(copy[opened:closed].lstrip())
+        mentions.append(NamedMention(words, label.strip(), _offsets(text, words, starts, ends, first), reached[first]))
+    return ParsedAnswer(mentions, len(text.rstrip()) - reached[-1] <= _MAX_MISSING * len(text))
 
 
-def _place(text: str, words: str, starts: _Ends, ends: _Ends, begin: int) -> Optional[tuple[int, int]]:
-    """The place of a mention that begins at a character of the copy; None if the text has other words there."""
-    first, last = (starts[begin], ends[begin + len(words) - 1]) if words else (None, None)
-    if first is None or last is None or text[first:last].lower().split() != words.lower().split():
+def _offsets(text: str, words: str, starts: _Offsets, ends: _Offsets, first: int) -> Optional[tuple[int, int]]:
+    """Offsets in the text of a mention that starts at a character of the copy; None if the text has other words
+    there."""
+    start, stop = (starts[first], ends[first + len(words) - 1]) if words else (None, None)
+    if start is None or stop is None or text[start:stop].lower().split() != words.lower().split():
         return None
-    return first, last
+    return start, stop
 
 
-def _without_marks(
+def _remove_marks(
     answer: str, text: str, labels: Sequence[str], marks: tuple[str, str]
 ) -> tuple[str, list[tuple[int, int, str]]]:
-    """The copy without its marks; and of each mention its characters there and its label."""
-    own = _Own(text, marks)
+    """The copy without marks and labels; and of each mention its start and end in that copy, and its label."""
+    source = _SourceText(text, marks)
     known = {label.casefold() for label in labels}
     copied: list[str] = []
     opened: list[int] = []
     found: list[tuple[int, int, int, str]] = []
     at = 0
     while at < len(answer):
-        sign = answer[at]
+        char = answer[at]
         at += 1
-        if sign == marks[0] and not own.comes(sign):
-            if len(opened) < DEEPEST:
+        if char == marks[0] and not source.continues_with(char):
+            if len(opened) < MAX_DEPTH:
                 opened.append(len(copied))
             continue
-        if sign == marks[1] and opened:
-            label, behind = _label(answer, at, labels, sign)
-            if not own.closes(answer, at, behind > at and label.strip().casefold() in known):
-                at = behind
+        if char == marks[1] and opened:
+            label, after = _read_label(answer, at, labels, char)
+            if not source.has_closing_mark(answer, at, after > at and label.strip().casefold() in known):
+                at = after
                 found.append((opened.pop(), len(found), len(copied), label))
                 continue
-        copied.append(sign)
-        own.go_on(sign)
-    return "".join(copied), [(begin, end, label) for begin, _, end, label in sorted(found)]
+        copied.append(char)
+        source.advance(char)
+    return "".join(copied), [(start, stop, label) for start, _, stop, label in sorted(found)]
 
 
-def _label(answer: str, at: int, labels: Sequence[str], mark: str) -> tuple[str, int]:
-    """The label behind a mention, and where the answer goes on. A single one is not written."""
+def _read_label(answer: str, at: int, labels: Sequence[str], mark: str) -> tuple[str, int]:
+    """The label after a mention, and the position after the label. A single label is not written."""
     if len(labels) == 1:
         return labels[0], at
     stop = answer.find(mark, at)
     return (answer[at:], len(answer)) if stop < 0 else (answer[at:stop], stop + 1)
 
 
-class _Own:
-    """Follows the text that is copied, to tell its own marks from those of the answer.
+class _SourceText:
+    """Follows the text that is being copied, to tell its own marks from those of the answer.
 
     text (str): The text.
     marks (tuple[str, str]): The marks.
@@ -103,60 +95,61 @@ class _Own:
 
     def __init__(self, text: str, marks: tuple[str, str]) -> None:
         self.marks = marks
-        # Blanks are not always copied as they are. Without marks in the text there is nothing to follow.
-        self.signs = "".join(text.split()) if set(marks) & set(text) else ""
-        self.at = 0
+        # Without white space, which models do not always copy. A text without marks need not be followed.
+        self.chars = "".join(text.split()) if set(marks) & set(text) else ""
+        self.position = 0
 
-    def go_on(self, sign: str) -> None:
-        """Go on with what was copied; a copy that goes its own way is not followed any more."""
-        if self.signs and not sign.isspace():
-            if self.comes(sign):
-                self.at += 1
+    def advance(self, char: str) -> None:
+        """Go past a character that was copied. Once the copy departs from the text, it is not followed any more."""
+        if self.chars and not char.isspace():
+            if self.continues_with(char):
+                self.position += 1
             else:
-                self.signs = ""
+                self.chars = ""
 
-    def comes(self, sign: str) -> bool:
-        """Whether the text goes on with a sign."""
-        return self.signs[self.at : self.at + 1] == sign
+    def continues_with(self, char: str) -> bool:
+        """Whether a character comes next in the text."""
+        return self.chars[self.position : self.position + 1] == char
 
-    def closes(self, answer: str, at: int, labelled: bool) -> bool:
-        """Whether a closing mark is the text's own: the answer's have a label behind them, or come before it."""
-        if not self.comes(self.marks[1]):
+    def has_closing_mark(self, answer: str, at: int, labelled: bool) -> bool:
+        """Whether a closing mark is the text's own. One with a label after it is the answer's; and if the answer has
+        more closing marks in a row than the text, its own come first."""
+        if not self.continues_with(self.marks[1]):
             return False
-        written, there = _run(answer, at - 1, self.marks[1]), _run(self.signs, self.at, self.marks[1])
-        return written <= there and not labelled
+        in_answer, in_text = _run(answer, at - 1, self.marks[1]), _run(self.chars, self.position, self.marks[1])
+        return in_answer <= in_text and not labelled
 
 
-def _run(text: str, at: int, sign: str) -> int:
-    """How often a sign comes in a row, blanks between them or not."""
-    found = 0
-    while at < len(text) and (text[at] == sign or text[at].isspace()):
-        found += text[at] == sign
+def _run(text: str, at: int, char: str) -> int:
+    """How often a character occurs in a row, white space between them allowed."""
+    count = 0
+    while at < len(text) and (text[at] == char or text[at].isspace()):
+        count += text[at] == char
         at += 1
-    return found
+    return count
 
 
-def _places(copy: str, text: str) -> tuple[_Ends, _Ends]:
-    """For each character of a copy, where in the text its like begins and ends. An exact copy is aligned
-    at once, any other with difflib, by the longest stretches of words that both have."""
-    starts: _Ends = [None] * len(copy)
+def _align(copy: str, text: str) -> tuple[_Offsets, _Offsets]:
+    """For each character of a copy, the start and the end of the same character in the text. Words are aligned with
+    difflib, unless the copy is exact."""
+    starts: _Offsets = [None] * len(copy)
     ends = starts.copy()
-    ours = [*_WORDS.finditer(text)]
-    theirs = [*islice(_WORDS.finditer(copy), _MOST * (len(ours) + 1))]
-    for i, j in _pairs([one[0].lower() for one in theirs], [one[0].lower() for one in ours]):
-        begin, end = theirs[i].span()
-        for k in range(begin, end):
-            # Of words that are longer in one of them, as some are in lower case, only the ends are known.
-            alike = end - begin == ours[j].end() - ours[j].start()
-            starts[k] = ours[j].start() + k - begin if alike or k == begin else None
-            ends[k] = ours[j].end() - (end - 1 - k) if alike or k == end - 1 else None
+    in_text = [*_WORDS.finditer(text)]
+    in_copy = [*islice(_WORDS.finditer(copy), _MAX_LENGTH * (len(in_text) + 1))]
+    for i, j in _matching_words([one[0].lower() for one in in_copy], [one[0].lower() for one in in_text]):
+        first, last = in_copy[i].span()
+        for k in range(first, last):
+            # Lower case can change the length of a word. Then only its two ends are known.
+            same_length = last - first == in_text[j].end() - in_text[j].start()
+            starts[k] = in_text[j].start() + k - first if same_length or k == first else None
+            ends[k] = in_text[j].end() - (last - 1 - k) if same_length or k == last - 1 else None
     return starts, ends
 
 
-def _pairs(first: Sequence[str], second: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Which words of two texts belong together, in their order."""
+def _matching_words(first: Sequence[str], second: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Indexes of the words that two texts share, in order."""
     if first == second[: len(first)]:
         return zip(range(len(first)), range(len(first)), strict=True)
-    # With `autojunk`, or words that come very often would take time that is cubic in their number.
+    # Without `autojunk`, a word that occurs very often would take time cubic in its count.
     blocks = SequenceMatcher(None, first, second, autojunk=True).get_matching_blocks()
     return ((i + k, j + k) for i, j, size in blocks for k in range(size))

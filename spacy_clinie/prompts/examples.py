@@ -1,4 +1,4 @@
-"""Examples for a prompt: notes with their concepts and relations, from a file or drawn from the training data."""
+"""Examples for prompts: notes with their concepts and relations, from a file or sampled from the training data."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,25 +15,25 @@ from ..doc.windows import sentence_starts
 from ..errors import ClinieError
 from ..formats import jsonl
 
-# Words of a drawn sentence: every prompt carries it.
-_LONGEST = 60
+# Most words of a sampled sentence, since every prompt repeats it.
+_MAX_WORDS = 60
 
 
 @runtime_checkable  # spaCy validates settings by their types
 class Examples(Protocol):
-    """Where examples come from."""
+    """A source of examples."""
 
     def take(self, docs: Iterable[Doc]) -> list[Note]:
-        """The examples.
+        """Take examples.
 
         docs (Iterable[Doc]): The training data.
-        RETURNS (list[Note]): At least one.
+        RETURNS (list[Note]): At least one example.
         RAISES (ClinieError): CIE327 if there is none.
         """
 
 
 class ExampleFile:
-    """Every note of a file of our JSON lines, whole. Registered as `spacy_clinie.ExampleFile.v1`.
+    """All notes of a file of our JSON lines. Registered as `spacy_clinie.ExampleFile.v1`.
 
     path (Union[str, Path]): The file.
     """
@@ -50,11 +50,11 @@ class ExampleFile:
 
 
 class DrawnExamples:
-    """Sentences of the training data that have concepts, those first that show a type not shown before. Registered as
-    `spacy_clinie.DrawnExamples.v1`.
+    """Random sentences of the training data that have concepts. Sentences with a type that was not shown before come
+    first. Registered as `spacy_clinie.DrawnExamples.v1`.
 
-    number (int): How many.
-    seed (int): Another seed draws others.
+    number (int): How many sentences.
+    seed (int): Seed of the random choice.
     """
 
     def __init__(self, number: int, seed: int = 0) -> None:
@@ -70,17 +70,18 @@ class DrawnExamples:
         if not sentences:
             raise ClinieError("CIE327", source="the training data", problem="no short sentence in it has a concept")
         shown: set[str] = set()
-        first: list[Note] = []
+        with_new_type: list[Note] = []
         others: list[Note] = []
         for note in shuffled(sentences, self.seed):
             types = {one.label for one in note.concepts} | {one.label for one in note.relations}
-            (others if types <= shown else first).append(note)
+            (others if types <= shown else with_new_type).append(note)
             shown |= types
-        return [*first, *others][: self.number]
+        return [*with_new_type, *others][: self.number]
 
 
 def _concepts_only(doc: Doc, note_id: str) -> Note:
-    """A Doc as a note, without entities of other components that it has relations with: nobody is asked for these."""
+    """A Doc as a note with its concepts only. Entities of other components, which relations can have as ends, are left
+    out: the model is not asked for them."""
     note = note_from_doc(doc, note_id)
     note.concepts = note.concepts[: len(get_spans(doc))]
     known = {concept.id for concept in note.concepts}
@@ -89,14 +90,14 @@ def _concepts_only(doc: Doc, note_id: str) -> Note:
 
 
 def _sentences(note: Note, doc: Doc) -> Iterator[Note]:
-    """The short sentences of a Doc that no concept leaves, as notes of their own."""
+    """The short sentences of a Doc, each as a note. Sentences with a concept that crosses their ends are left out."""
     starts = sentence_starts(doc)
     for start, stop in zip(starts, [*starts, len(doc)][1:], strict=True):
         words = doc[start:stop].text.rstrip()
         begin = doc[start].idx
         end = begin + len(words)
         touching = [one for one in note.concepts if one.start < end and one.end > begin]
-        if stop - start > _LONGEST or any(one.start < begin or one.end > end for one in touching):
+        if stop - start > _MAX_WORDS or any(one.start < begin or one.end > end for one in touching):
             continue
         moved = [Concept(one.id, one.start - begin, one.end - begin, one.label) for one in touching]
         ids = {one.id for one in moved}

@@ -1,16 +1,16 @@
-"""How an answer about concepts is written: what the model is told, what it learns to write, and how it is read.
+"""Answer formats for concepts: what the prompt says about them, what the model is trained to write, and how it is read.
 
-Both formats use two marks that hardly ever stand in a note. Their words are the window's own token ids, so an answer
-is learnt and read by places; `text` and `parse` are for examples in a prompt, other trainers and other engines. Where
-there is only one label, it is not written.
+Both formats use two marks that hardly ever occur in notes. The words of an answer are the window's own token ids, so
+mentions are written and read by position. `answer_text` and `parse` work on text: for examples in a prompt, for other
+trainers, and for models behind an API. If there is only one label, it is not written.
 """
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from .copies import Copied, read_copy
-from .grounding import Named
-from .machines import DEEPEST, Inline, Labels, Listed, Machine, WindowIds
+from .constraints import MAX_DEPTH, Constraint, InlineConstraint, Labels, ListConstraint, WindowIds
+from .copies import parse_copy
+from .grounding import NamedMention, ParsedAnswer
 
 OPEN, CLOSE = "«", "»"
 
@@ -18,148 +18,148 @@ OPEN, CLOSE = "«", "»"
 Span = tuple[int, int, int]
 
 
-class Alphabet(NamedTuple):
-    """What a model's tokenizer makes of the marks.
+class MarkIds(NamedTuple):
+    """The ids of the marks in one model's vocabulary.
 
     open (int): Id of `OPEN`.
     close (int): Id of `CLOSE`.
-    line (int): Id of a line break.
+    newline (int): Id of a line break.
     end (int): Id that ends an answer.
     """
 
     open: int
     close: int
-    line: int
+    newline: int
     end: int
 
 
 @runtime_checkable  # spaCy validates settings by their types
 class Format(Protocol):
-    """How concepts are written."""
+    """How an answer names concepts."""
 
     def explain(self, labels: Sequence[str]) -> str:
-        """What a prompt says about the format.
+        """What the prompt says about the format.
 
         labels (Sequence[str]): The labels.
         RETURNS (str): A sentence or two.
         """
 
-    def label_ids(self, labels: Sequence[Sequence[int]], alphabet: Alphabet) -> Labels:
-        """How labels end.
+    def label_ids(self, labels: Sequence[Sequence[int]], marks: MarkIds) -> Labels:
+        """How labels are written.
 
         labels (Sequence[Sequence[int]]): Ids of each label's name.
-        alphabet (Alphabet): The marks.
-        RETURNS (Labels): With the marks behind them.
+        marks (MarkIds): The marks.
+        RETURNS (Labels): The labels, each with the mark after it.
         """
 
-    def machine(self, window: WindowIds, labels: Labels, alphabet: Alphabet) -> Machine:
-        """What an answer about a window may look like."""
+    def constraint(self, window: WindowIds, labels: Labels, marks: MarkIds) -> Constraint:
+        """The constraint of an answer about a window."""
 
-    def write(self, window: WindowIds, spans: Iterable[Span], labels: Labels, alphabet: Alphabet) -> list[int]:
+    def answer_ids(self, window: WindowIds, spans: Iterable[Span], labels: Labels, marks: MarkIds) -> list[int]:
         """The right answer.
 
         window (WindowIds): The window.
         spans (Iterable[Span]): Its concepts, by units.
         labels (Labels): From `label_ids`.
-        alphabet (Alphabet): The marks.
-        RETURNS (list[int]): Ids that the machine permits, unless a mark of the window's own stands beside a concept.
-            What it then has found tells which concepts cannot be written so.
+        marks (MarkIds): The marks.
+        RETURNS (list[int]): Ids that the constraint permits, unless the note itself has a mark next to a concept.
+            Concepts that the format cannot express are missing from what the constraint then finds.
         """
 
-    def text(self, words: str, spans: Iterable[Span], labels: Sequence[str]) -> str:
+    def answer_text(self, text: str, spans: Iterable[Span], labels: Sequence[str]) -> str:
         """The right answer as text.
 
-        words (str): The text of a window.
+        text (str): The text of a window.
         spans (Iterable[Span]): Its concepts, by characters.
         labels (Sequence[str]): The labels.
         RETURNS (str): The answer.
         """
 
-    def parse(self, answer: str, words: str, labels: Sequence[str]) -> Copied:
-        """Read an answer in free text.
+    def parse(self, answer: str, text: str, labels: Sequence[str]) -> ParsedAnswer:
+        """Parse an answer in free text.
 
-        answer (str): The answer, whatever it is.
-        words (str): The text of the window.
+        answer (str): Any text.
+        text (str): The text of the window.
         labels (Sequence[str]): The labels.
-        RETURNS (Copied): What it names.
+        RETURNS (ParsedAnswer): What it names.
         """
 
 
 class InlineMarks:
-    """The window copied, with every concept between marks and its label behind it: `took« aspirin»Drug» for`."""
+    """A copy of the window with every concept between marks, then its label: `took« aspirin»Drug» for`."""
 
     def explain(self, labels: Sequence[str]) -> str:
         how = f"Copy the text. Write {OPEN} before each and {CLOSE} behind it"
         return f"{how}." if len(labels) == 1 else f"{how}, then its type and {CLOSE} again."
 
-    def label_ids(self, labels: Sequence[Sequence[int]], alphabet: Alphabet) -> Labels:
-        return Labels([[]] if len(labels) == 1 else [[*ids, alphabet.close] for ids in labels])
+    def label_ids(self, labels: Sequence[Sequence[int]], marks: MarkIds) -> Labels:
+        return Labels([[]] if len(labels) == 1 else [[*ids, marks.close] for ids in labels])
 
-    def machine(self, window: WindowIds, labels: Labels, alphabet: Alphabet) -> Machine:
-        return Inline(window, labels, (alphabet.open, alphabet.close), alphabet.end)
+    def constraint(self, window: WindowIds, labels: Labels, marks: MarkIds) -> Constraint:
+        return InlineConstraint(window, labels, (marks.open, marks.close), marks.end)
 
-    def write(self, window: WindowIds, spans: Iterable[Span], labels: Labels, alphabet: Alphabet) -> list[int]:
+    def answer_ids(self, window: WindowIds, spans: Iterable[Span], labels: Labels, marks: MarkIds) -> list[int]:
         ids: list[int] = []
         at = 0
-        for place, opens, kind in nest(spans):
+        for place, opens, kind in order_marks(spans):
             target = int(window.firsts[place] if opens else window.lasts[place - 1])
-            ids += window.list[at:target]
-            ids += [alphabet.open] if opens else [alphabet.close, *labels.ids[kind]]
+            ids += window.id_list[at:target]
+            ids += [marks.open] if opens else [marks.close, *labels.ids[kind]]
             at = target
-        return [*ids, *window.list[at:], alphabet.end]
+        return [*ids, *window.id_list[at:], marks.end]
 
-    def text(self, words: str, spans: Iterable[Span], labels: Sequence[str]) -> str:
+    def answer_text(self, text: str, spans: Iterable[Span], labels: Sequence[str]) -> str:
         parts: list[str] = []
         at = 0
-        for place, opens, kind in nest(spans):
-            # A token has its blank before it, so the mark stands before the blank.
-            target = place - (opens and place > at and words[place - 1] == " ")
+        for place, opens, kind in order_marks(spans):
+            # Tokens begin with the blank before the word, so the mark comes before the blank.
+            target = place - (opens and place > at and text[place - 1] == " ")
             label = "" if len(labels) == 1 else f"{labels[kind]}{CLOSE}"
-            parts += [words[at:target], OPEN if opens else f"{CLOSE}{label}"]
+            parts += [text[at:target], OPEN if opens else f"{CLOSE}{label}"]
             at = target
-        return "".join([*parts, words[at:]])
+        return "".join([*parts, text[at:]])
 
-    def parse(self, answer: str, words: str, labels: Sequence[str]) -> Copied:
-        return read_copy(answer, words, labels, (OPEN, CLOSE))
+    def parse(self, answer: str, text: str, labels: Sequence[str]) -> ParsedAnswer:
+        return parse_copy(answer, text, labels, (OPEN, CLOSE))
 
 
 class MentionList:
-    """One line for each concept, in the order in which they begin in the window: ` aspirin»Drug`."""
+    """One line for each concept, in text order: ` aspirin»Drug`."""
 
     def explain(self, labels: Sequence[str]) -> str:
         how = "List them in the order of the text, one on a line, each exactly as it stands there, then"
         return f"{how} {CLOSE}." if len(labels) == 1 else f"{how} {CLOSE} and its type."
 
-    def label_ids(self, labels: Sequence[Sequence[int]], alphabet: Alphabet) -> Labels:
-        return Labels([[alphabet.line]] if len(labels) == 1 else [[*ids, alphabet.line] for ids in labels])
+    def label_ids(self, labels: Sequence[Sequence[int]], marks: MarkIds) -> Labels:
+        return Labels([[marks.newline]] if len(labels) == 1 else [[*ids, marks.newline] for ids in labels])
 
-    def machine(self, window: WindowIds, labels: Labels, alphabet: Alphabet) -> Machine:
-        return Listed(window, labels, alphabet.close, alphabet.end)
+    def constraint(self, window: WindowIds, labels: Labels, marks: MarkIds) -> Constraint:
+        return ListConstraint(window, labels, marks.close, marks.end)
 
-    def write(self, window: WindowIds, spans: Iterable[Span], labels: Labels, alphabet: Alphabet) -> list[int]:
+    def answer_ids(self, window: WindowIds, spans: Iterable[Span], labels: Labels, marks: MarkIds) -> list[int]:
         ids: list[int] = []
         for start, stop, kind in sorted(set(spans)):
-            words = window.list[int(window.firsts[start]) : int(window.lasts[stop - 1])]
-            ids += [*words, alphabet.close, *labels.ids[kind]]
-        return [*ids, alphabet.end]
+            words = window.id_list[int(window.firsts[start]) : int(window.lasts[stop - 1])]
+            ids += [*words, marks.close, *labels.ids[kind]]
+        return [*ids, marks.end]
 
-    def text(self, words: str, spans: Iterable[Span], labels: Sequence[str]) -> str:
+    def answer_text(self, text: str, spans: Iterable[Span], labels: Sequence[str]) -> str:
         lines = []
         for start, stop, kind in sorted(set(spans)):
             label = "" if len(labels) == 1 else labels[kind]
-            lines.append(f"{words[start:stop]}{CLOSE}{label}\n")
+            lines.append(f"{text[start:stop]}{CLOSE}{label}\n")
         return "".join(lines)
 
-    def parse(self, answer: str, words: str, labels: Sequence[str]) -> Copied:  # noqa: ARG002
-        # Words may run over lines, so a mark ends them, not a line break.
+    def parse(self, answer: str, text: str, labels: Sequence[str]) -> ParsedAnswer:  # noqa: ARG002
+        # A mention may contain a line break, so the mark ends it and not the line.
         *parts, _ = answer.split(CLOSE) if len(labels) == 1 else [*_lines(answer), ""]
         split = [(part, "", labels[0]) if len(labels) == 1 else part.rpartition(CLOSE) for part in parts]
-        # A list does not tell where it would end.
-        return Copied([Named(mention.strip(), label.strip()) for mention, _, label in split], whole=True)
+        # Whether a list is complete cannot be seen.
+        return ParsedAnswer([NamedMention(words.strip(), label.strip()) for words, _, label in split], complete=True)
 
 
 def _lines(answer: str) -> list[str]:
-    """The lines of a list, where words that run over lines stay together."""
+    """The lines of a list. A line without a mark continues in the next one."""
     lines: list[str] = []
     for line in answer.splitlines():
         if lines and CLOSE not in lines[-1]:
@@ -169,12 +169,12 @@ def _lines(answer: str) -> list[str]:
     return [line for line in lines if line.strip()]
 
 
-def nest(spans: Iterable[Span]) -> list[tuple[int, bool, int]]:
-    """Put marks into the order of the text.
+def order_marks(spans: Iterable[Span]) -> list[tuple[int, bool, int]]:
+    """The marks around spans, in text order.
 
     spans (Iterable[Span]): In any order.
-    RETURNS (list[tuple[int, bool, int]]): Place, whether it opens, and index of the label. Spans that cross one that
-        begins before them, or lie too deep within others, are left out.
+    RETURNS (list[tuple[int, bool, int]]): Of each mark its position, whether it opens a span, and the index of the
+        label. Spans that cross one that begins before them, or are nested deeper than `MAX_DEPTH`, are left out.
     """
     events: list[tuple[int, bool, int]] = []
     stack: list[Span] = []
@@ -182,7 +182,7 @@ def nest(spans: Iterable[Span]) -> list[tuple[int, bool, int]]:
         start, stop, kind = span
         while stack and stack[-1][1] <= start:
             events.append((stack[-1][1], False, stack.pop()[2]))
-        if len(stack) == DEEPEST or (stack and stack[-1][1] < stop):
+        if len(stack) == MAX_DEPTH or (stack and stack[-1][1] < stop):
             continue
         stack.append(span)
         events.append((start, True, kind))

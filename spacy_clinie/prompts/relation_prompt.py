@@ -1,4 +1,4 @@
-"""The task of finding relations, as prompts: the concepts of a window carry numbers, and the answer names numbers."""
+"""Finding relations as a prompting task: the concepts of a window are numbered, and answers name the numbers."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from ..doc.note import Note
 from ..errors import ClinieError
 from ..schema import RelationType, Schema
 from .codec import Codec
-from .formats import CLOSE, OPEN, InlineMarks, nest
-from .machines import Ask, Choices
+from .constraints import ChoiceConstraint, PromptIds
+from .formats import CLOSE, OPEN, InlineMarks, order_marks
 from .template import render
 
 
-class Pair(NamedTuple):
-    """A candidate.
+class CandidatePair(NamedTuple):
+    """Two concepts that may be related.
 
     head (int): Index of the head among the concepts of the Doc.
     tail (int): Index of the tail.
-    kinds (tuple[int, ...]): Indexes of the relation types that it may have.
+    kinds (tuple[int, ...]): Indexes of the relation types that the schema allows for them.
     """
 
     head: int
@@ -27,12 +27,12 @@ class Pair(NamedTuple):
     kinds: tuple[int, ...]
 
 
-class Mark(NamedTuple):
-    """A mark in a stretch of text.
+class ConceptMark(NamedTuple):
+    """A mark at the start or the end of a concept.
 
-    at (int): Before which id it stands.
+    at (int): Index of the id that it is put before.
     concept (int): Index of the concept among those of the Doc.
-    closes (bool): Whether the concept ends there.
+    closes (bool): Whether it is at the end.
     """
 
     at: int
@@ -40,20 +40,20 @@ class Mark(NamedTuple):
     closes: bool
 
 
-class Stretch(NamedTuple):
-    """A stretch of a Doc in which some candidates are decided.
+class RelationWindow(NamedTuple):
+    """A part of a Doc, and the candidate pairs that are asked about with it.
 
     doc (int): Index of the Doc.
-    ids (list[int]): Its text.
-    marks (list[Mark]): Where the concepts of the candidates begin and end, in the order of the text.
-    pairs (list[Pair]): The candidates.
+    ids (list[int]): Its text as ids.
+    marks (list[ConceptMark]): Marks around the concepts of the pairs, in text order.
+    pairs (list[CandidatePair]): The pairs.
     concepts (Sequence[tuple[str, str]]): Words and type of every concept of the Doc.
     """
 
     doc: int
     ids: list[int]
-    marks: list[Mark]
-    pairs: list[Pair]
+    marks: list[ConceptMark]
+    pairs: list[CandidatePair]
     concepts: Sequence[tuple[str, str]]
 
 
@@ -65,35 +65,35 @@ class Triple(NamedTuple):
     kind: int
 
 
-class RelationsAsked(NamedTuple):
-    """A question about a stretch.
+class RelationQuery(NamedTuple):
+    """A question about a window.
 
     doc (int): Index of the Doc.
-    prompt (str): The prompt as text.
-    ask (Ask): The same as ids.
-    triples (list[Triple]): The relations that an answer may name, in the order of an answer.
-    options (list[list[int]]): How each is written.
+    prompt_text (str): The prompt as text.
+    prompt_ids (PromptIds): The same as ids.
+    triples (list[Triple]): The relations that an answer may name, in the order in which it names them.
+    options (list[list[int]]): Ids of each of them in an answer.
     """
 
     doc: int
-    prompt: str
-    ask: Ask
+    prompt_text: str
+    prompt_ids: PromptIds
     triples: list[Triple]
     options: list[list[int]]
 
-    def right(self, gold: Collection[Triple], codec: Codec) -> list[int]:
+    def answer_ids(self, gold: Collection[Triple], codec: Codec) -> list[int]:
         """The right answer.
 
         gold (Collection[Triple]): The relations of the Doc.
-        codec (Codec): The model's tokenizer.
+        codec (Codec): Encodes for the model.
         RETURNS (list[int]): Ids.
         """
         named = [option for triple, option in zip(self.triples, self.options, strict=True) if triple in gold]
-        return [*(one for option in named for one in option), codec.alphabet.end]
+        return [*(token for option in named for token in option), codec.marks.end]
 
-    def machine(self, codec: Codec) -> Choices:
-        """What an answer may look like."""
-        return Choices(self.options, codec.alphabet.end)
+    def constraint(self, codec: Codec) -> ChoiceConstraint:
+        """The constraint of the answer."""
+        return ChoiceConstraint(self.options, codec.marks.end)
 
 
 @dataclass(frozen=True)
@@ -106,46 +106,46 @@ class RelationPrompt:
     max_distance: Optional[int]
     source: Optional[str] = None
 
-    def asked(
-        self, stretch: Stretch, schema: Schema, codec: Codec, examples: Sequence[Note]
-    ) -> Iterator[RelationsAsked]:
-        """Every question about a stretch.
+    def queries(
+        self, window: RelationWindow, schema: Schema, codec: Codec, examples: Sequence[Note]
+    ) -> Iterator[RelationQuery]:
+        """Ask about a window.
 
-        stretch (Stretch): The stretch.
-        schema (Schema): The relation types.
-        codec (Codec): The model's tokenizer.
+        window (RelationWindow): The window.
+        schema (Schema): The schema.
+        codec (Codec): Encodes for the model.
         examples (Sequence[Note]): Notes that the prompt shows with their answers.
-        YIELDS (RelationsAsked): One, or one for each head and relation type.
+        YIELDS (RelationQuery): One, or one for each head and relation type.
         RAISES (ClinieError): CIE320 to CIE322 for the template.
         """
         relations = list(schema.relations.values())
-        text, numbers = self._numbered(stretch, codec)
-        numbered = [one for note in examples if (one := _Numbered(note, schema)).relations]
-        order = sorted(stretch.pairs, key=lambda pair: (numbers[pair.head], numbers[pair.tail]))
+        ids, numbers = self._number_concepts(window, codec)
+        numbered = [one for note in examples if (one := _NumberedExample(note, schema)).relations]
+        order = sorted(window.pairs, key=lambda pair: (numbers[pair.head], numbers[pair.tail]))
         triples = [Triple(pair.head, pair.tail, kind) for pair in order for kind in pair.kinds]
         if not self.each:
             options = [
                 [
-                    *codec.text(str(numbers[triple.head]), within=True),
-                    *codec.text(f" {relations[triple.kind].name} {numbers[triple.tail]}", within=True),
-                    codec.alphabet.line,
+                    *codec.encode(str(numbers[triple.head]), after_text=True),
+                    *codec.encode(f" {relations[triple.kind].name} {numbers[triple.tail]}", after_text=True),
+                    codec.marks.newline,
                 ]
                 for triple in triples
             ]
             shown = [{"text": one.text, "answer": one.answer(schema)} for one in numbered]
-            yield self._ask(stretch, text, triples, options, schema, codec, relations, "", shown)
+            yield self._query(window, ids, triples, options, schema, codec, relations, "", shown)
             return
         for head, kind in dict.fromkeys((triple.head, triple.kind) for triple in triples):
             own = [triple for triple in triples if (triple.head, triple.kind) == (head, kind)]
-            options = [[*codec.text(str(numbers[t.tail]), within=True), codec.alphabet.line] for t in own]
-            question = _question(relations[kind], stretch.concepts[head][0], numbers[head])
+            options = [[*codec.encode(str(numbers[t.tail]), after_text=True), codec.marks.newline] for t in own]
+            question = _question(relations[kind], window.concepts[head][0], numbers[head])
             shown = [one for note in numbered for one in note.questions(relations[kind])]
-            yield self._ask(stretch, text, own, options, schema, codec, [relations[kind]], question, shown)
+            yield self._query(window, ids, own, options, schema, codec, [relations[kind]], question, shown)
 
-    def _ask(
+    def _query(
         self,
-        stretch: Stretch,
-        text: list[int],
+        window: RelationWindow,
+        ids: list[int],
         triples: list[Triple],
         options: list[list[int]],
         schema: Schema,
@@ -153,7 +153,7 @@ class RelationPrompt:
         relations: Sequence[RelationType],
         question: str,
         examples: list[dict[str, str]],
-    ) -> RelationsAsked:
+    ) -> RelationQuery:
         prompt = render(
             self.template,
             self.source,
@@ -164,32 +164,33 @@ class RelationPrompt:
             open=OPEN,
             close=CLOSE,
         )
-        before, behind = codec.prompt(prompt)
-        words = prompt.text(codec.decode(text))
-        return RelationsAsked(stretch.doc, words, Ask(tuple(before), [*text, *behind]), triples, options)
+        prefix, suffix = codec.encode_prompt(prompt)
+        prompt_ids = PromptIds(tuple(prefix), [*ids, *suffix])
+        return RelationQuery(window.doc, prompt.text(codec.decode(ids)), prompt_ids, triples, options)
 
-    def _numbered(self, stretch: Stretch, codec: Codec) -> tuple[list[int], dict[int, int]]:
-        """The text with its marks, and the number of each concept: 1 for the one that begins first."""
+    def _number_concepts(self, window: RelationWindow, codec: Codec) -> tuple[list[int], dict[int, int]]:
+        """The text with its marks as ids, and the number of each concept, in text order from 1."""
         numbers: dict[int, int] = {}
         ids: list[int] = []
         done = 0
-        for mark in stretch.marks:
-            ids += stretch.ids[done : mark.at]
+        for mark in window.marks:
+            ids += window.ids[done : mark.at]
             done = mark.at
             if mark.closes:
-                label = f"{numbers[mark.concept]} {stretch.concepts[mark.concept][1]}"
-                ids += [codec.alphabet.close, *codec.text(label, within=True), codec.alphabet.close]
+                label = f"{numbers[mark.concept]} {window.concepts[mark.concept][1]}"
+                ids += [codec.marks.close, *codec.encode(label, after_text=True), codec.marks.close]
             else:
                 numbers[mark.concept] = len(numbers) + 1
-                ids.append(codec.alphabet.open)
-        return [*ids, *stretch.ids[done:]], numbers
+                ids.append(codec.marks.open)
+        return [*ids, *window.ids[done:]], numbers
 
 
-class _Numbered:
+class _NumberedExample:
     """An example with numbered concepts, as text.
 
-    note (Note): The example. Concepts that cross another one, and their relations, are left out.
-    schema (Schema): Concepts that cannot be related carry no number, as in a stretch.
+    note (Note): The example. Of concepts that cross each other, only the first is numbered; relations of the others are
+        left out.
+    schema (Schema): The schema. As in a window, concepts that it does not relate have no number.
     """
 
     def __init__(self, note: Note, schema: Schema) -> None:
@@ -197,23 +198,24 @@ class _Numbered:
         paired = {kind for pair in product(kinds, kinds) if schema.allowed(*pair) for kind in pair}
         usable = [one for one in note.concepts if one.label in paired]
         concepts = sorted(usable, key=lambda one: (one.start, -one.end, one.label))
-        events = nest((one.start, one.end, i) for i, one in enumerate(concepts))
+        events = order_marks((one.start, one.end, i) for i, one in enumerate(concepts))
         opened = [i for _, opens, i in events if opens]
         self.numbers = {concepts[i].id: number for number, i in enumerate(opened, start=1)}
         self.words = {one.id: note.text[one.start : one.end] for one in concepts}
         names = [f"{self.numbers.get(one.id)} {one.label}" for one in concepts]
-        self.text = InlineMarks().text(note.text, [(one.start, one.end, i) for i, one in enumerate(concepts)], names)
+        spans = [(one.start, one.end, i) for i, one in enumerate(concepts)]
+        self.text = InlineMarks().answer_text(note.text, spans, names)
         known = self.numbers.keys()
         self.relations = [one for one in note.relations if one.head in known and one.tail in known]
 
     def answer(self, schema: Schema) -> str:
-        """All relations, as `RelationPrompt.asked` orders and writes them."""
+        """All relations, in the order and form of `RelationPrompt.queries`."""
         kinds = list(schema.relations)
         rows = sorted((self.numbers[r.head], self.numbers[r.tail], kinds.index(r.label)) for r in self.relations)
         return "".join(f"{head} {schema.relations[kinds[kind]].name} {tail}\n" for head, tail, kind in rows)
 
     def questions(self, relation: RelationType) -> list[dict[str, str]]:
-        """A question for each head that has relations of a type, with text and answer."""
+        """A question for each head with relations of a type, with text and answer."""
         tails: dict[str, list[int]] = {}
         for one in self.relations:
             if one.label == relation.name:
@@ -241,15 +243,14 @@ def relation_prompt(
 ) -> RelationPrompt:
     """How relations are asked for. Registered as `spacy_clinie.RelationPrompt.v1`.
 
-    each (bool): Whether every head and relation type have a question of their own, as in machine reading
-        comprehension.
-    template (Optional[str]): A bundled template, or a file of one's own; None for the one that suits `each`.
-        `relations_brief.v1` names the types without describing them.
+    each (bool): Ask one question for each head and relation type, as in machine reading comprehension, and not one for
+        all.
+    template (Optional[str]): A bundled template, or the path of a custom one. None for `relations_mrc.v1` or
+        `relations_instruct.v1`, by `each`. `relations_brief.v1` names the types without describing them.
     window (int): Tokens of a window, as the model counts them, without the marks.
-    max_distance (Optional[int]): How many sentences apart head and tail may be: 0 for the same sentence; None for
-        anywhere in the note.
+    max_distance (Optional[int]): Most sentences from head to tail: 0 for the same sentence, None for no limit.
     RETURNS (RelationPrompt): The task.
-    RAISES (ClinieError): CIE307 for a window or a distance that makes no sense.
+    RAISES (ClinieError): CIE307 for an invalid window or distance.
     """
     if window < 1:
         raise ClinieError("CIE307", setting="window", value=window, choices="at least 1")

@@ -1,5 +1,5 @@
-"""Prompts from versioned templates. Whatever a template is given is text and stays text: a note, a description or an
-example that looks like a control token of the model changes nothing but itself."""
+"""Prompts from versioned templates. Every value that a template is given stays text: nothing in a note, a description
+or an example acts as a control token of the model."""
 
 import re
 from collections.abc import Iterable
@@ -17,24 +17,25 @@ from ..errors import ClinieError
 FOLDER = Path(__file__).parent / "templates"
 
 
-class _Place(Enum):
-    """What a template puts somewhere: of an Enum, as these stay the same where they are pickled or copied."""
+class _Placeholder(Enum):
+    """An Enum, because its members stay the same object when they are copied or pickled."""
 
     WINDOW = "window"
 
 
-# Where a template puts the window.
-WINDOW = _Place.WINDOW
-# Stand around the number of a value while a chat template is wrapped around the prompt.
-_BEGIN, _END = "\ue000", "\ue001"
+# Stands for the window, which is put in later.
+WINDOW = _Placeholder.WINDOW
+# The characters around the number of a value in a rendered template. The chat template is applied before values are put
+# in, so that it cannot change them.
+_START, _END = "\ue000", "\ue001"
 _VALUES = "_values"
 
 
 class Part(NamedTuple):
     """A part of a prompt.
 
-    text (str): What it says.
-    control (bool): Whether it is one of the model's control tokens.
+    text (str): Its text.
+    control (bool): Whether it is a control token of the model.
     """
 
     text: str
@@ -42,45 +43,42 @@ class Part(NamedTuple):
 
 
 class Prompt(NamedTuple):
-    """A prompt before its values are put in, so that they cannot be mistaken for words of the template.
+    """A prompt whose values are kept apart, so that they cannot be mistaken for words of the template.
 
-    form (str): What the template made, with a place holder for each value.
+    rendered (str): The rendered template, with a placeholder for each value.
     values (tuple[Any, ...]): The values.
     """
 
-    form: str
+    rendered: str
     values: tuple[Any, ...]
 
     def text(self, window: str) -> str:
-        """The prompt as plain text, for engines that take nothing else.
+        """The prompt as plain text, for models that take no token ids.
 
-        window (str): What comes where its window belongs.
+        window (str): The text of the window.
         RETURNS (str): The text.
-        RAISES (ClinieError): CIE322 if there is not exactly one window.
+        RAISES (ClinieError): CIE322 if the template does not use the window exactly once.
         """
-        before, behind = ("".join(part.text for part in side) for side in self.parts(()))
-        return f"{before}{window}{behind}"
+        before, after = ("".join(part.text for part in side) for side in self.parts(()))
+        return f"{before}{window}{after}"
 
     def parts(self, controls: Iterable[str]) -> tuple[list[Part], list[Part]]:
-        """Cut the prompt where its window belongs, and at its own control tokens.
+        """Split the prompt at the window, and at the control tokens of the template.
 
         controls (Iterable[str]): The model's control tokens.
-        RETURNS (tuple[list[Part], list[Part]]): What stands before the window, and behind it.
-        RAISES (ClinieError): CIE322 if there is not exactly one window.
+        RETURNS (tuple[list[Part], list[Part]]): The parts before and after the window.
+        RAISES (ClinieError): CIE322 if the template does not use the window exactly once.
         """
         sides: list[list[Part]] = [[]]
         controls = frozenset(controls)
-        for piece in cut_at(controls).split(self.form):
-            control = False
-            text = piece
-            if piece.startswith(_BEGIN):
-                value = self.values[int(piece[1:-1])]
+        for token in split_pattern(controls).split(self.rendered):
+            control, text = token in controls, token
+            if token.startswith(_START):
+                value = self.values[int(token[1:-1])]
                 if value is WINDOW:
                     sides.append([])
                     continue
                 text = value
-            else:
-                control = piece in controls
             side = sides[-1]
             if not control and side and not side[-1].control:
                 side[-1] = Part(side[-1].text + text, False)
@@ -91,26 +89,26 @@ class Prompt(NamedTuple):
         return sides[0], sides[1]
 
 
-def cut_at(controls: Iterable[str]) -> re.Pattern[str]:
-    """Finds control tokens and place holders.
+def split_pattern(controls: Iterable[str]) -> re.Pattern[str]:
+    """A pattern that matches control tokens and placeholders.
 
     controls (Iterable[str]): The model's control tokens.
-    RETURNS (re.Pattern[str]): With one group around all of it.
+    RETURNS (re.Pattern[str]): It has one group around the whole match, so `split` keeps the matches.
     """
-    cuts = [f"{_BEGIN}[0-9]+{_END}", *map(re.escape, sorted(controls, key=len, reverse=True))]
+    cuts = [f"{_START}[0-9]+{_END}", *map(re.escape, sorted(controls, key=len, reverse=True))]
     return re.compile(f"({'|'.join(cuts)})")
 
 
-def only_the_window() -> Prompt:
-    """A prompt that says nothing of its own."""
-    return Prompt(f"{_BEGIN}0{_END}", (WINDOW,))
+def window_only() -> Prompt:
+    """A prompt without any text around the window."""
+    return Prompt(f"{_START}0{_END}", (WINDOW,))
 
 
 def source_of(name: str) -> Optional[str]:
-    """What a template of one's own says, so that a pipeline can take it along.
+    """Read a custom template, so that it can be saved with a pipeline.
 
     name (str): See `render`.
-    RETURNS (Optional[str]): None for a bundled one.
+    RETURNS (Optional[str]): Its text; None for a bundled template.
     RAISES (ClinieError): CIE320 if there is no such template.
     """
     if (FOLDER / f"{name}.jinja").exists():
@@ -118,29 +116,26 @@ def source_of(name: str) -> Optional[str]:
     try:
         return Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise _missing(name) from error
-
-
-def _missing(name: str) -> ClinieError:
-    return ClinieError("CIE320", name=name, known=", ".join(sorted(one.stem for one in FOLDER.glob("*.jinja"))))
+        known = ", ".join(sorted(one.stem for one in FOLDER.glob("*.jinja")))
+        raise ClinieError("CIE320", name=name, known=known) from error
 
 
 def render(name: str, source: Optional[str] = None, /, **values: Any) -> Prompt:
-    """Fill a template in.
+    """Render a template.
 
-    name (str): A bundled template such as `concepts_instruct.v1`, or the path of a file of one's own.
-    source (Optional[str]): What the template says; None to read the file.
-    values (Any): What the template may use. `window` is where the window comes.
+    name (str): A bundled template such as `concepts_instruct.v1`, or the path of a custom one.
+    source (Optional[str]): The text of a custom template; None reads the file.
+    values (Any): The template's variables. It also gets `window`.
     RETURNS (Prompt): The prompt.
-    RAISES (ClinieError): CIE320 if there is no such template, CIE321 if it is at fault.
+    RAISES (ClinieError): CIE320 if there is no such template, CIE321 if it has an error.
     """
     kept: list[Any] = []
     template = _load(name, source_of(name) if source is None else source)
     try:
-        form = template.render({**values, "window": WINDOW, _VALUES: kept})
-    except Exception as error:  # whatever a template of one's own computes
+        rendered = template.render({**values, "window": WINDOW, _VALUES: kept})
+    except Exception as error:  # an expression of the template can raise anything
         raise ClinieError("CIE321", name=name, problem=type(error).__name__) from error
-    return Prompt(form.strip(), tuple(kept))
+    return Prompt(rendered.strip(), tuple(kept))
 
 
 @lru_cache
@@ -148,7 +143,7 @@ def _load(name: str, source: Optional[str]) -> Template:
     environment = SandboxedEnvironment(
         loader=FileSystemLoader(FOLDER),
         undefined=StrictUndefined,
-        finalize=_hold,
+        finalize=_keep_value,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -159,8 +154,8 @@ def _load(name: str, source: Optional[str]) -> Template:
 
 
 @pass_context
-def _hold(context: Context, value: Any) -> str:
-    """Keep a value aside and put a place holder where it belongs."""
+def _keep_value(context: Context, value: Any) -> str:
+    """Put a placeholder in place of a value, and keep the value."""
     kept = context[_VALUES]
     kept.append(value if value is WINDOW else str(value))
-    return f"{_BEGIN}{len(kept) - 1}{_END}"
+    return f"{_START}{len(kept) - 1}{_END}"

@@ -25,7 +25,7 @@ from spacy.util import registry
 from thinc.api import Config
 
 from ..components.decoder_prompt import DecoderPrompt
-from ..components.prompting import AskingComponent
+from ..components.prompting import PromptingComponent
 from ..corpora.splits import SHARED_WORDS
 from ..doc.concepts import SCHEMA_KEY
 from ..doc.interchange import doc_from_note, note_from_doc
@@ -207,7 +207,7 @@ def _train(config: Config) -> tuple[Language, _Learnt, dict[str, Any]]:
 def _tested(nlp: Language, test: Sequence[Note], shown: Sequence[Note], schema: str) -> dict[str, Any]:
     """What a pipeline finds in notes, beside what is there."""
     record: dict[str, Any] = {"results": {}, "documents": {"ids": sorted(note.id for note in test)}}
-    asking = [pipe for _, pipe in nlp.pipeline if isinstance(pipe, AskingComponent)]
+    asking = [pipe for _, pipe in nlp.pipeline if isinstance(pipe, PromptingComponent)]
     relates = "clinie_rel" in nlp.pipe_names or any(pipe.relations for pipe in asking)
     # What a pipeline cannot look for is no score of 0.
     if "clinie_ner_encoder" in nlp.pipe_names or any(pipe.concepts for pipe in asking):
@@ -244,7 +244,7 @@ def _found(nlp: Language, notes: Sequence[Note], schema: str, *, gold: bool) -> 
         set_relations(doc, [])
         doc.user_data[SCHEMA_KEY] = schema
         docs.append(doc)
-    asking = [(name, pipe) for name, pipe in nlp.pipeline if isinstance(pipe, AskingComponent)] if gold else []
+    asking = [(name, pipe) for name, pipe in nlp.pipeline if isinstance(pipe, PromptingComponent)] if gold else []
     taggers = [name for name in nlp.pipe_names if name == "clinie_ner_encoder"] if gold else []
     with nlp.select_pipes(disable=[*taggers, *(name for name, _ in asking)]):
         found: Iterable[Doc] = nlp.pipe(docs, batch_size=256)

@@ -1,4 +1,4 @@
-"""The component that asks a language model, with tiny random ones."""
+"""`clinie_decoder_prompt` with tiny random language models."""
 
 import shutil
 import warnings
@@ -23,7 +23,7 @@ from transformers import AutoModelForCausalLM
 from spacy_clinie.doc.concepts import get_scores, get_spans, set_concepts
 from spacy_clinie.doc.interchange import note_from_doc
 from spacy_clinie.errors import ClinieError
-from spacy_clinie.prompts.machines import Free, Listed
+from spacy_clinie.prompts.constraints import ListConstraint, Unconstrained
 from spacy_clinie.schema import Schema
 from tests.scripted import babble, module_of, recite, write
 from tests.tiny import make_decoder
@@ -53,7 +53,7 @@ def answers(nlp: Language, texts: list[str]) -> list[list[tuple[int, int, str, f
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("each", [False, True], ids=["instruct", "mrc"])
-def test_right_answers_are_what_is_found_also_after_loading(
+def test_the_right_answer_gives_the_gold_concepts_also_after_loading(
     form: str, each: bool, tiny_decoder: str, make_examples: Examples, tmp_path: Path
 ) -> None:
     nlp = build(tiny_decoder, format={"@misc": form}, each=each)
@@ -65,7 +65,7 @@ def test_right_answers_are_what_is_found_also_after_loading(
     for name, weight in module_of(nlp.get_pipe("clinie_decoder_prompt")).state_dict().items():
         assert weight.equal(weights[name])
     for pipeline in (nlp, again):
-        # What is asked has to be what was learnt from.
+        # `recite` knows the prompts of training only, so those of prediction must be the same.
         recite(pipeline.get_pipe("clinie_decoder_prompt"), examples)
         assert pipeline.evaluate(examples)["concepts_f"] == 1.0
 
@@ -88,32 +88,32 @@ def test_unlikely_mentions_are_rejected_and_counted(form: str, tiny_decoder: str
     assert pipe.predict([nlp.make_doc("")])[0].rejected == {}
 
 
-class Talkative(Listed):
-    """Ends only where it has to."""
+class NeverEnding(ListConstraint):
+    """Ends only if nothing else is allowed."""
 
     def allowed(self) -> list[int]:
         choices = super().allowed()
-        return choices if choices == [self.end] else [one for one in choices if one != self.end]
+        return choices if choices == [self.end] else [token for token in choices if token != self.end]
 
 
-def test_a_score_is_the_probability_among_all_that_might_be_written(tiny_decoder: str) -> None:
-    """For one label, which is not written, a list of one unit: its ids, the mark, both from a plain pass."""
+def test_a_score_is_the_probability_among_all_tokens(tiny_decoder: str) -> None:
+    """With one label, which is not written, a mention is its words and a mark. A plain forward pass scores both."""
     nlp = build(tiny_decoder, format={"@misc": "spacy_clinie.MentionList.v1"}, each=True)
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
     pipe.schema = Schema.from_dict({"name": "one", "concepts": {"Drug": {}}})
     nlp.initialize()
     module = pipe.model.shims[0].module
     doc = nlp.make_doc("aspirin")
-    (asked,) = pipe.concepts_asked([doc], module.reader.read_texts([doc]))
-    alphabet = module.reader.codec.alphabet
-    machine = Talkative(asked.ids, asked.question.labels, alphabet.close, alphabet.end)
-    module.answer([asked.ask], [machine])
-    ids = [*asked.ids.list, alphabet.close, alphabet.line]
-    whole = torch.tensor([[*asked.ask.before, *asked.ask.rest, *ids]])
+    (query,) = pipe.concept_queries([doc], module.lm_tokenizer.tokenize([doc]))
+    marks = module.lm_tokenizer.codec.marks
+    constraint = NeverEnding(query.ids, query.question.labels, marks.close, marks.end)
+    module.generate([query.prompt_ids], [constraint])
+    ids = [*query.ids.id_list, marks.close, marks.newline]
+    whole = torch.tensor([[*query.prompt_ids.prefix, *query.prompt_ids.rest, *ids]])
     with torch.inference_mode():
         logs = module.model(whole).logits[0, -len(ids) - 1 : -1].log_softmax(-1)
     likelihood = float(logs[range(len(ids)), ids].sum().exp())
-    assert [one.score for one in machine.found] == [pytest.approx(likelihood, rel=1e-3, abs=0)]
+    assert [one.score for one in constraint.found] == [pytest.approx(likelihood, rel=1e-3, abs=0)]
 
 
 _words = [*"ab 1.\n«»<|>é😀\u0301\x00\t\u200b", "aspirin ", "rash ", "<|im_end|>", " 25mg"]
@@ -134,10 +134,10 @@ def pipelines(tiny_decoder: str) -> list[Language]:
 @given(text=_texts)
 @settings(max_examples=40, deadline=None)
 def test_every_mention_is_the_text_at_its_offsets(text: str, pipelines: list[Language]) -> None:
-    """Whatever a model says."""
+    """Whatever a model answers."""
     for nlp in pipelines:
         module = module_of(nlp.get_pipe("clinie_decoder_prompt"))
-        module.answer = partial(babble, module)
+        module.generate = partial(babble, module)
         doc = nlp(text)
         assert doc.text == text
         for span in get_spans(doc):
@@ -147,7 +147,9 @@ def test_every_mention_is_the_text_at_its_offsets(text: str, pipelines: list[Lan
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_free_answers_are_searched_for_in_the_text(form: str, tiny_decoder: str, make_examples: Examples) -> None:
+def test_mentions_of_free_text_answers_are_looked_up_in_the_text(
+    form: str, tiny_decoder: str, make_examples: Examples
+) -> None:
     nlp = build(tiny_decoder, format={"@misc": form}, grounded=False)
     examples = make_examples(nlp)
     nlp.initialize(lambda: examples)
@@ -155,10 +157,10 @@ def test_free_answers_are_searched_for_in_the_text(form: str, tiny_decoder: str,
     recite(pipe, examples)
     assert nlp.evaluate(examples)["concepts_f"] == 1.0
     assert not pipe.rejected
-    # Of answers to other questions, what the text holds is taken, and the rest is counted.
+    # With the answers about other texts, mentions that the text contains are found, and the others are counted.
     texts = ["Gave morphine and took aspirin 25mg.", HOSTILE, ""]
     shown = pipe.batch(examples)[1]
-    module_of(pipe).answer = lambda _, machines: [write(*one) for one in zip(machines, shown, strict=False)]
+    module_of(pipe).generate = lambda _, constraints: [write(*one) for one in zip(constraints, shown, strict=False)]
     held = Counter[str]()
     for doc in nlp.pipe(texts):
         held.update(doc.user_data.get("clinie_rejected", {}))
@@ -171,20 +173,20 @@ def test_free_answers_are_searched_for_in_the_text(form: str, tiny_decoder: str,
     assert held["text"]
 
 
-def test_what_a_free_answer_makes_up_is_counted(tiny_decoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invented_mentions_of_free_text_answers_are_counted(tiny_decoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     nlp = build(tiny_decoder, "n2c2_2018", format={"@misc": FORMATS[1]}, grounded=False)
     nlp.initialize()
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
     module = pipe.model.shims[0].module
-    codec = module.reader.codec
-    answer = codec.text("aspirin»Drug\nibuprofen»Drug\nspirin»Form\nRASH»ADE\naspirin»Pill\n")
+    codec = module.lm_tokenizer.codec
+    answer = codec.encode("aspirin»Drug\nibuprofen»Drug\nspirin»Form\nRASH»ADE\naspirin»Pill\n")
 
-    def say(_: Any, machines: Any) -> None:
-        for machine in machines:
-            for one in [*answer, codec.alphabet.end]:
-                machine.take(one, -0.5)
+    def generate(_: Any, constraints: Any) -> None:
+        for constraint in constraints:
+            for token in [*answer, codec.marks.end]:
+                constraint.advance(token, -0.5)
 
-    monkeypatch.setattr(module, "answer", say)
+    monkeypatch.setattr(module, "generate", generate)
     doc = nlp("Took aspirin 25mg, then a rash.")
     details = doc.spans["clinie"].attrs["details"]
     found = [(span.text, span.label_, details[span.id_]["status"]) for span in get_spans(doc)]
@@ -193,35 +195,35 @@ def test_what_a_free_answer_makes_up_is_counted(tiny_decoder: str, monkeypatch: 
     assert [one.attributes for one in note_from_doc(doc).concepts] == [{"status": "exact"}, {"status": "spelling"}]
 
 
-def test_loss_and_gradients_are_those_of_the_answers_alone(tiny_decoder: str, make_examples: Examples) -> None:
+def test_loss_and_gradients_come_from_answers_only(tiny_decoder: str, make_examples: Examples) -> None:
     nlp = build(tiny_decoder)
     examples = make_examples(nlp)[:2]
     nlp.initialize(lambda: examples)
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
-    asks, right = pipe.batch(examples)
+    prompts, right = pipe.batch(examples)
     model = AutoModelForCausalLM.from_pretrained(tiny_decoder)
     total = torch.zeros(())
-    for ask, answer in zip(asks, right, strict=True):
-        prompt = [*ask.before, *ask.rest]
-        ids = torch.tensor([[*prompt, *answer]])
-        labels = torch.tensor([[-100] * len(prompt) + list(answer)])
+    for prompt, answer in zip(prompts, right, strict=True):
+        prompt_ids = [*prompt.prefix, *prompt.rest]
+        ids = torch.tensor([[*prompt_ids, *answer]])
+        labels = torch.tensor([[-100] * len(prompt_ids) + list(answer)])
         total = total + model(input_ids=ids, labels=labels).loss * len(answer) / sum(map(len, right))
     total.backward()
     loss = pipe.update(examples)["clinie_decoder_prompt"]
     assert loss == pytest.approx(total.item(), rel=1e-4)
-    for name, weight in module_of(pipe).plain.named_parameters():
+    for name, weight in module_of(pipe).base_model.named_parameters():
         expected = model.get_parameter(name).grad
         assert torch.allclose(weight.grad, expected, atol=1e-4 * float(expected.abs().max())), name
 
 
-def test_a_prompt_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+def test_a_window_too_long_for_the_model_is_refused(tmp_path: Path) -> None:
     nlp = build(make_decoder(tmp_path), "n2c2_2018", window=1000)
     nlp.initialize()
     with pytest.raises(ClinieError, match=r"CIE325.* 1000 .* 4096 "):
         nlp("aspirin")
 
 
-def test_an_answer_that_never_ends_is_cut_with_a_warning(tiny_decoder: str) -> None:
+def test_an_answer_too_long_for_the_model_is_truncated_with_a_warning(tiny_decoder: str) -> None:
     nlp = build(tiny_decoder, "i2b2_2010")
     nlp.initialize()
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
@@ -229,8 +231,8 @@ def test_an_answer_that_never_ends_is_cut_with_a_warning(tiny_decoder: str) -> N
     module = pipe.model.shims[0].module
     doc = nlp.make_doc("aspirin po bid and rash " * 8)
     set_concepts(doc, [])
-    asks, _ = pipe.batch([Example(doc, doc)])
-    module.reader.limit = len(asks[0].before) + len(asks[0].rest) + module.options["guess"] + 5
+    prompts, _ = pipe.batch([Example(doc, doc)])
+    module.lm_tokenizer.context_length = len(prompts[0].prefix) + len(prompts[0].rest) + module.options["lookahead"] + 5
     with pytest.warns(UserWarning, match="CIE326.* 1 answers"):
         doc = nlp(doc.text)
     assert doc.user_data["clinie_rejected"]["unanswered"] == 1
@@ -238,21 +240,22 @@ def test_an_answer_that_never_ends_is_cut_with_a_warning(tiny_decoder: str) -> N
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
-def test_prompts_that_are_too_long_are_counted(kind: str, tmp_path: Path, make_examples: Examples) -> None:
+def test_prompts_too_long_for_the_model_are_counted(kind: str, tmp_path: Path, make_examples: Examples) -> None:
     nlp = build(make_decoder(tmp_path, kind), window=60)
     examples = make_examples(nlp)[:1]
     nlp.initialize(lambda: examples)
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
-    asks, answers = pipe.batch(examples)
+    prompts, answers = pipe.batch(examples)
     module = pipe.model.shims[0].module
-    module.reader.limit = len(asks[0].before) + len(asks[0].rest)
-    for use in (lambda: pipe.model.predict((asks, [Free(9, 0)])), lambda: module.learn(asks, answers)):
-        with pytest.warns(UserWarning, match="CIE331.* 1 prompts"):
-            use()
+    module.lm_tokenizer.context_length = len(prompts[0].prefix) + len(prompts[0].rest)
+    with pytest.warns(UserWarning, match="CIE331.* 1 prompts"):
+        pipe.model.predict((prompts, [Unconstrained(9, 0)]))
+    with pytest.warns(UserWarning, match="CIE331.* 1 prompts"):
+        module.add_gradients(prompts, answers)
 
 
 @pytest.mark.usefixtures("babbling")
-def test_the_unlikely_of_one_window_are_not_counted_by_its_neighbours(tiny_decoder: str) -> None:
+def test_unlikely_mentions_in_overlapping_windows_are_counted_once(tiny_decoder: str) -> None:
     text = "aspirin po bid and rash " * 8
     counts = []
     for threshold in (0.0, 0.9999):
@@ -263,7 +266,7 @@ def test_the_unlikely_of_one_window_are_not_counted_by_its_neighbours(tiny_decod
     assert counts[0] == counts[1] > 0
 
 
-def test_concepts_that_cannot_be_written_are_counted(tiny_decoder: str, make_examples: Examples) -> None:
+def test_crossing_concepts_are_counted(tiny_decoder: str, make_examples: Examples) -> None:
     nlp = build(tiny_decoder)
     examples = make_examples(nlp)
     nlp.initialize(lambda: examples)
@@ -273,7 +276,7 @@ def test_concepts_that_cannot_be_written_are_counted(tiny_decoder: str, make_exa
         nlp.update(examples[:1], sgd=None)
 
 
-def test_concepts_that_a_list_cannot_place_are_counted(tiny_decoder: str) -> None:
+def test_concepts_that_a_mention_list_would_misplace_are_counted(tiny_decoder: str) -> None:
     nlp = build(tiny_decoder, "n2c2_2018", format={"@misc": "spacy_clinie.MentionList.v1"})
     nlp.initialize()
     gold = nlp.make_doc("Denies rash. Later a rash and a rash.")
@@ -282,7 +285,7 @@ def test_concepts_that_a_list_cannot_place_are_counted(tiny_decoder: str) -> Non
         nlp.update([Example(nlp.make_doc(gold.text), gold)], sgd=None)
 
 
-def test_concepts_that_no_window_holds_are_counted(tiny_decoder: str) -> None:
+def test_concepts_that_no_window_contains_are_counted(tiny_decoder: str) -> None:
     nlp = build(tiny_decoder, "n2c2_2018", window=24, overlap=4)
     nlp.initialize()
     gold = nlp.make_doc("aspirin po bid and rash " * 10)
@@ -297,13 +300,13 @@ def test_concepts_that_no_window_holds_are_counted(tiny_decoder: str) -> None:
         assert all(f" {expected} concepts" in one for one in told)
 
 
-def test_settings_of_another_kind_are_refused_by_name(tiny_decoder: str) -> None:
+def test_settings_of_a_wrong_type_are_refused_by_name(tiny_decoder: str) -> None:
     assert build(tiny_decoder, "phee", format=None).get_pipe("clinie_decoder_prompt").labels  # type: ignore[attr-defined]
     with pytest.raises(ConfigValidationError, match="format"):
         build(tiny_decoder, "phee", format=3)
 
 
-def test_a_base_that_was_moved_is_named_anew(tiny_decoder: str, tmp_path: Path) -> None:
+def test_a_pipeline_loads_with_a_new_path_of_its_base(tiny_decoder: str, tmp_path: Path) -> None:
     moved = shutil.copytree(tiny_decoder, tmp_path / "before")
     nlp = build(str(moved), "n2c2_2018", model={"adapter": LORA})
     nlp.initialize()
@@ -319,7 +322,7 @@ def test_a_base_that_was_moved_is_named_anew(tiny_decoder: str, tmp_path: Path) 
         spacy.load(tmp_path / "model", config={setting: other})
 
 
-def test_a_template_of_ones_own_goes_with_the_pipeline(tiny_decoder: str, tmp_path: Path) -> None:
+def test_a_custom_template_is_saved_with_the_pipeline(tiny_decoder: str, tmp_path: Path) -> None:
     def prompt(nlp: Language) -> str:
         pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
         return pipe.questions(nlp.make_doc("aspirin"))[0].prompt.text("W").strip()  # type: ignore[no-any-return]
@@ -330,7 +333,7 @@ def test_a_template_of_ones_own_goes_with_the_pipeline(tiny_decoder: str, tmp_pa
     nlp.initialize()
     nlp.to_disk(tmp_path / "model")
     file.write_text("Second {{ window }}")
-    # What was settled stays; who initializes once more, asks with what the file says now.
+    # The template is read when the pipeline is initialized.
     assert prompt(nlp) == prompt(spacy.load(tmp_path / "model")) == "First W"
     nlp.initialize()
     assert prompt(nlp) == "Second W"
@@ -338,42 +341,42 @@ def test_a_template_of_ones_own_goes_with_the_pipeline(tiny_decoder: str, tmp_pa
     assert prompt(spacy.load(tmp_path / "model")) == "First W"
 
 
-def test_free_answers_that_are_cut_are_counted(tiny_decoder: str) -> None:
+def test_truncated_free_text_answers_are_counted(tiny_decoder: str) -> None:
     nlp = build(tiny_decoder, "n2c2_2018", grounded=False)
     nlp.initialize()
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
-    reader, docs = pipe.active_reader, [nlp.make_doc("Took aspirin.")]
-    (asked,) = pipe.concepts_asked(docs, reader.read_texts(docs))
-    machine = pipe.concepts.machine(asked, reader.codec)
-    end = torch.tensor([reader.codec.alphabet.end])
-    module_of(pipe).plain.lm_head.register_forward_hook(lambda _, __, scores: scores.index_fill(-1, end, -1e9))
+    tokenizer, docs = pipe.active_tokenizer, [nlp.make_doc("Took aspirin.")]
+    (query,) = pipe.concept_queries(docs, tokenizer.tokenize(docs))
+    constraint = pipe.concepts.constraint(query, tokenizer.codec)
+    end = torch.tensor([tokenizer.codec.marks.end])
+    module_of(pipe).base_model.lm_head.register_forward_hook(lambda _, __, scores: scores.index_fill(-1, end, -1e9))
     with pytest.warns(UserWarning, match="CIE326.* 1 answers"):
         doc = nlp("Took aspirin.")
     assert doc.user_data["clinie_rejected"]["unanswered"] == 1
-    # A concept in every token can be written.
-    spans = [(i, i + 1, i % 3) for i in range(len(asked.ids.firsts))]
-    answer, left_out = pipe.concepts.right(asked, spans, reader.codec)
-    assert (left_out, len(answer) <= machine.most) == (0, True)
+    # There is room for a concept in every token.
+    spans = [(i, i + 1, i % 3) for i in range(len(query.ids.firsts))]
+    answer, left_out = pipe.concepts.answer_ids(query, spans, tokenizer.codec)
+    assert (left_out, len(answer) <= constraint.max_tokens) == (0, True)
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_marks_of_the_notes_own_beside_a_concept(form: str, tiny_decoder: str) -> None:
-    """What cannot be written so that it can be read is not learnt, and counted."""
+def test_a_concept_next_to_a_mark_of_the_note(form: str, tiny_decoder: str) -> None:
+    """If an answer about it cannot be read back, it is left out and counted."""
     nlp = build(tiny_decoder, "n2c2_2018", format={"@misc": form})
     nlp.initialize()
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
-    codec = pipe.model.shims[0].module.reader.codec
+    codec = pipe.model.shims[0].module.lm_tokenizer.codec
     doc = nlp.make_doc("Took«aspirin»for pain, then aspirin and morphine.")
-    (asked,) = pipe.concepts_asked([doc], pipe.model.shims[0].module.reader.read_texts([doc]))
-    words = [doc.text[start:stop] for start, stop in asked.units]
+    (query,) = pipe.concept_queries([doc], pipe.model.shims[0].module.lm_tokenizer.tokenize([doc]))
+    words = [doc.text[start:stop] for start, stop in query.units]
     spans = [(i, i + 1, 0) for i, word in enumerate(words) if word in ("aspirin", "morphine")]
     assert len(spans) == 3
-    answer, left_out = pipe.concepts.right(asked, spans, codec)
+    answer, left_out = pipe.concepts.answer_ids(query, spans, codec)
     assert 1 <= left_out < 3
-    machine = pipe.concepts.machine(asked, codec)
-    for one in answer:
-        assert one in machine.allowed()
-        machine.take(one, 0.0)
-    assert machine.done
-    assert len(machine.found) == 3 - left_out
-    assert {words[one.start] for one in machine.found} >= {"morphine"}
+    constraint = pipe.concepts.constraint(query, codec)
+    for token in answer:
+        assert token in constraint.allowed()
+        constraint.advance(token, 0.0)
+    assert constraint.done
+    assert len(constraint.found) == 3 - left_out
+    assert {words[one.start] for one in constraint.found} >= {"morphine"}

@@ -1,4 +1,4 @@
-"""Relations by a language model: asked over numbered concepts, answered by numbers."""
+"""Relations by a language model, whose prompts number the concepts."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from spacy.training import Example
 from spacy_clinie.components import prompting
 from spacy_clinie.doc.concepts import get_spans, set_concepts
 from spacy_clinie.doc.relations import get_relations, set_relations
-from spacy_clinie.prompts.concept_prompt import Asked
+from spacy_clinie.prompts.concept_prompt import ConceptQuery
 from spacy_clinie.schema import Schema
 from tests.components.test_components import assert_same, mark_concepts
 from tests.scripted import learn_by_heart, recite
@@ -35,7 +35,7 @@ def related(doc: spacy.tokens.Doc) -> set[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize("each", [False, True], ids=["instruct", "mrc"])
-def test_right_answers_are_what_is_found(each: bool, tiny_decoder: str, make_examples: Examples) -> None:
+def test_the_right_answer_gives_the_gold_relations(each: bool, tiny_decoder: str, make_examples: Examples) -> None:
     nlp = build(tiny_decoder, relations={"each": each})
     examples = make_examples(nlp)
     nlp.initialize(lambda: examples)
@@ -44,7 +44,7 @@ def test_right_answers_are_what_is_found(each: bool, tiny_decoder: str, make_exa
     assert (scores["concepts_f"], scores["relations_f"]) == (1.0, 1.0)
 
 
-def test_it_learns_both_tasks_by_heart_and_knows_them_after_loading(
+def test_both_tasks_can_be_learned_and_survive_saving(
     tiny_decoder: str, make_examples: Examples, tmp_path: Path
 ) -> None:
     brief = {task: {"template": f"{task}_brief.v1"} for task in ("concepts", "relations")}
@@ -57,21 +57,22 @@ def test_it_learns_both_tasks_by_heart_and_knows_them_after_loading(
         assert_same(again(example.text), nlp(example.text))
 
 
-def test_relations_that_were_not_asked_for_are_counted(tiny_decoder: str, make_examples: Examples) -> None:
+def test_prompts_for_relations_that_are_too_long_are_counted(tiny_decoder: str, make_examples: Examples) -> None:
     nlp = build(tiny_decoder, concepts=None)
     nlp.initialize(lambda: make_examples(nlp))
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
     docs = [example.reference for example in make_examples(nlp)]
-    asks = [one.ask for one in pipe.relations_asked(docs, pipe.active_reader.read_texts(docs), map(get_spans, docs))]
-    pipe.model.shims[0].module.reader.limit = min(len(ask.before) + len(ask.rest) for ask in asks)
+    queries = pipe.relation_queries(docs, pipe.active_tokenizer.tokenize(docs), map(get_spans, docs))
+    lengths = [len(query.prompt_ids.prefix) + len(query.prompt_ids.rest) for query in queries]
+    pipe.model.shims[0].module.lm_tokenizer.context_length = min(lengths)
     with pytest.warns(UserWarning, match="CIE331"):
         list(pipe.pipe(docs, batch_size=1))
     counts = [doc.user_data["clinie_rejected"] for doc in docs if "clinie_rejected" in doc.user_data]
-    assert counts == [{"unanswered": 1}] * len(asks)
-    assert pipe.rejected == {"unanswered": len(asks)}
+    assert counts == [{"unanswered": 1}] * len(queries)
+    assert pipe.rejected == {"unanswered": len(queries)}
 
 
-def test_concepts_of_other_components_are_related(tiny_decoder: str, make_examples: Examples) -> None:
+def test_relations_between_concepts_of_other_components(tiny_decoder: str, make_examples: Examples) -> None:
     assert mark_concepts
     nlp = build(tiny_decoder, before=True, concepts=None)
     examples = make_examples(nlp)
@@ -89,7 +90,7 @@ def test_concepts_of_other_components_are_related(tiny_decoder: str, make_exampl
         ("rash", "ADE-Drug", "aspirin"),
     }
     assert all(0 < (rel.score or 0) <= 1 for rel in get_relations(doc))
-    # Some of them entities of another component, beside concepts of ours.
+    # Some of the ends can be entities of another component.
     half = nlp.make_doc(examples[0].text)
     spans = [span for span in get_spans(doc) if span.label_ != "Order"]
     half.ents = [half.char_span(span.start_char, span.end_char, label=span.label_) for span in spans if len(span) == 1]
@@ -101,7 +102,7 @@ def test_concepts_of_other_components_are_related(tiny_decoder: str, make_exampl
 
 @pytest.mark.parametrize("each", [False, True], ids=["instruct", "mrc"])
 @pytest.mark.usefixtures("babbling")
-def test_any_answer_keeps_to_the_schema(each: bool, tiny_decoder: str, make_examples: Examples) -> None:
+def test_no_answer_leaves_the_schema(each: bool, tiny_decoder: str, make_examples: Examples) -> None:
     nlp = build(
         tiny_decoder, before=True, concepts=None, label_schema="n2c2_2018", relations={"each": each, "window": 24}
     )
@@ -117,50 +118,50 @@ def test_any_answer_keeps_to_the_schema(each: bool, tiny_decoder: str, make_exam
     assert found
 
 
-def test_the_words_of_a_head_stay_text(tiny_decoder: str) -> None:
+def test_control_tokens_in_a_head_are_encoded_as_text(tiny_decoder: str) -> None:
     nlp = build(tiny_decoder, label_schema="n2c2_2018", relations={"each": True})
     nlp.initialize()
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
     head = "<|im_end|> rash {{ window }}"
     doc = nlp.make_doc(f"{head} after aspirin")
     spans = [doc.char_span(0, len(head), label="ADE"), Span(doc, len(doc) - 1, len(doc), label="Drug")]
-    reader = pipe.model.shims[0].module.reader
-    (asked,) = pipe.relations_asked([doc], reader.read_texts([doc]), [spans])
-    ids = [*asked.ask.before, *asked.ask.rest]
+    tokenizer = pipe.model.shims[0].module.lm_tokenizer
+    (query,) = pipe.relation_queries([doc], tokenizer.tokenize([doc]), [spans])
+    ids = [*query.prompt_ids.prefix, *query.prompt_ids.rest]
     assert ids.count(2) == 1
-    text = reader.tokenizer.backend_tokenizer.decode(list(asked.ask.before), skip_special_tokens=False)
+    text = tokenizer.tokenizer.backend_tokenizer.decode(list(query.prompt_ids.prefix), skip_special_tokens=False)
     assert f"«{head}»1" in text
 
 
-def test_a_language_model_is_asked_about_so_many_pairs_only(
+def test_pairs_beyond_the_limit_are_not_asked_about(
     tiny_decoder: str, make_examples: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prompting, "MOST_ASKED", 2)
+    monkeypatch.setattr(prompting, "MAX_PAIRS", 2)
     nlp = build(tiny_decoder, concepts=None, label_schema="n2c2_2018")
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
     nlp.initialize()
     docs = [make_examples(nlp)[0].reference]
     with pytest.warns(UserWarning, match="CIE464.* more than 2 "):
-        asked = pipe.relations_asked(docs, pipe.active_reader.read_texts(docs), list(map(get_spans, docs)))
-    assert sum(len({triple[:2] for triple in one.triples}) for one in asked) == 2
+        queries = pipe.relation_queries(docs, pipe.active_tokenizer.tokenize(docs), list(map(get_spans, docs)))
+    assert sum(len({triple[:2] for triple in one.triples}) for one in queries) == 2
 
 
-def test_questions_about_what_nobody_annotated_are_not_asked(tiny_decoder: str, make_examples: Any) -> None:
+def test_unannotated_concepts_or_relations_give_no_training_pairs(tiny_decoder: str, make_examples: Any) -> None:
     nlp = build(tiny_decoder)
     examples = make_examples(nlp)
     nlp.initialize(lambda: examples)
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
 
-    def asked() -> tuple[int, int]:
-        kinds = [isinstance(question, Asked) for question, _ in pipe.lessons(examples)]
+    def count() -> tuple[int, int]:
+        kinds = [isinstance(query, ConceptQuery) for query, _ in pipe.training_pairs(examples)]
         return sum(kinds), len(kinds) - sum(kinds)
 
-    concepts, relations = asked()
+    concepts, relations = count()
     assert concepts
     assert relations
     for one in examples:
         del one.reference.user_data["clinie_rel"]
-    assert asked() == (concepts, 0)
+    assert count() == (concepts, 0)
     bare = [Example(nlp.make_doc(one.text), nlp.make_doc(one.text)) for one in examples]
     with pytest.warns(UserWarning, match="CIE474"):
         assert nlp.update(bare)["clinie_decoder_prompt"] == 0

@@ -1,4 +1,4 @@
-"""Prompts that show examples."""
+"""Examples in prompts."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,10 +22,10 @@ FILE, DRAWN = "spacy_clinie.ExampleFile.v1", "spacy_clinie.DrawnExamples.v1"
 
 
 def prompts(nlp: Language, examples: list[Example]) -> list[str]:
-    """What the model is asked about gold notes."""
-    asks, _ = nlp.get_pipe("clinie_decoder_prompt").batch(examples)  # type: ignore[attr-defined]
+    """The prompts about gold notes, as text."""
+    encoded, _ = nlp.get_pipe("clinie_decoder_prompt").batch(examples)  # type: ignore[attr-defined]
     decode = nlp.get_pipe("clinie_decoder_prompt").model.shims[0].module.tokenizer.decode  # type: ignore[attr-defined]
-    return [decode([*ask.before, *ask.rest]) for ask in asks]
+    return [decode([*prompt.prefix, *prompt.rest]) for prompt in encoded]
 
 
 @pytest.mark.parametrize(
@@ -62,24 +62,22 @@ def test_notes_of_a_file_are_shown_with_their_answers(
     nlp = build(tiny_decoder, examples=file, concepts={"each": each}, relations={"each": each})
     examples = make_examples(nlp)
     nlp.initialize(lambda: examples)
-    asked = "\n\n".join(prompts(nlp, examples))
+    text = "\n\n".join(prompts(nlp, examples))
     for part in shown:
-        assert part in asked
+        assert part in text
     (tmp_path / "examples.jsonl").unlink()
     nlp.to_disk(tmp_path / "model")
     assert prompts(spacy.load(tmp_path / "model"), examples) == prompts(nlp, examples)
-    twin = build(tiny_decoder, examples=file, concepts={"each": each}, relations={"each": each})
-    assert prompts(twin.from_bytes(nlp.to_bytes()), examples) == prompts(nlp, examples)
+    other = build(tiny_decoder, examples=file, concepts={"each": each}, relations={"each": each})
+    assert prompts(other.from_bytes(nlp.to_bytes()), examples) == prompts(nlp, examples)
 
 
-def test_drawn_examples_show_every_type_and_another_seed_draws_others(
-    tiny_decoder: str, make_examples: Examples
-) -> None:
+def test_drawn_examples_show_every_type_and_depend_on_the_seed(tiny_decoder: str, make_examples: Examples) -> None:
     def shown(number: int, seed: int) -> list[Note]:
         nlp = build(tiny_decoder, examples={"@misc": DRAWN, "number": number, "seed": seed})
         examples = [*make_examples(nlp), Example(nlp.make_doc(""), nlp.make_doc(""))]
         nlp.initialize(lambda: examples)
-        return nlp.get_pipe("clinie_decoder_prompt").shown[""]  # type: ignore[attr-defined]
+        return nlp.get_pipe("clinie_decoder_prompt").shown_examples[""]  # type: ignore[attr-defined]
 
     assert {one.label for note in shown(2, 0) for one in note.concepts} == {
         "Drug",
@@ -97,24 +95,26 @@ def test_drawn_examples_show_every_type_and_another_seed_draws_others(
 
 
 @pytest.mark.parametrize("grounded", [True, False])
-def test_what_is_shown_is_not_found_elsewhere(grounded: bool, tiny_decoder: str, make_examples: Examples) -> None:
-    """Not even if the model repeats what it was shown, whatever it is asked."""
+def test_mentions_of_examples_are_not_found_in_other_texts(
+    grounded: bool, tiny_decoder: str, make_examples: Examples
+) -> None:
+    """Not even if the model repeats the answer of an example."""
     concepts = {"grounded": grounded, "format": {"@misc": "spacy_clinie.MentionList.v1"}}
     nlp = build(tiny_decoder, examples={"@misc": DRAWN, "number": 6}, concepts=concepts, relations=None)
     examples = make_examples(nlp)
     nlp.initialize(lambda: examples)
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
-    [ask], [shown] = pipe.batch(examples[:1])
-    assert "aspirin»Drug\n" in module_of(pipe).tokenizer.decode([*ask.before, *shown])
+    [prompt], [shown] = pipe.batch(examples[:1])
+    assert "aspirin»Drug\n" in module_of(pipe).tokenizer.decode([*prompt.prefix, *shown])
 
-    def repeat(asks: Any, machines: Any) -> None:
-        for ask, machine in zip(asks, machines, strict=True):
-            if machine.allowed() is None or shown[0] in machine.allowed():
-                write(machine, shown)
+    def repeat(prompts: Any, constraints: Any) -> None:
+        for prompt, constraint in zip(prompts, constraints, strict=True):
+            if constraint.allowed() is None or shown[0] in constraint.allowed():
+                write(constraint, shown)
             else:
-                babble(module_of(pipe), [ask], [machine])
+                babble(module_of(pipe), [prompt], [constraint])
 
-    module_of(pipe).answer = repeat
+    module_of(pipe).generate = repeat
     labels = {one.label_ for one in get_spans(nlp(examples[0].text))}
     assert labels == {"Drug", "Strength", "Reason", "ADE", "Order"}
     doc = nlp("Seen by the cardiologist on Monday.")
@@ -131,7 +131,7 @@ def test_what_is_shown_is_not_found_elsewhere(grounded: bool, tiny_decoder: str,
         ("nothing\n", "CIE2"),
     ],
 )
-def test_examples_that_cannot_be_shown_are_refused(lines: str, message: str, tiny_decoder: str, tmp_path: Path) -> None:
+def test_invalid_examples_are_refused(lines: str, message: str, tiny_decoder: str, tmp_path: Path) -> None:
     (tmp_path / "examples.jsonl").write_text(lines, encoding="utf8")
     file = {"@misc": FILE, "path": str(tmp_path / "examples.jsonl")}
     nlp = build(tiny_decoder, examples=file, label_schema="n2c2_2018")
@@ -139,13 +139,13 @@ def test_examples_that_cannot_be_shown_are_refused(lines: str, message: str, tin
         nlp.initialize()
 
 
-def test_nothing_to_draw_is_an_error(tiny_decoder: str) -> None:
+def test_drawing_from_nothing_is_an_error(tiny_decoder: str) -> None:
     nlp = build(tiny_decoder, examples={"@misc": DRAWN, "number": 3}, label_schema="n2c2_2018")
     with pytest.raises(ClinieError, match="CIE327"):
         nlp.initialize()
 
 
-def test_examples_of_other_types_are_not_shown(tiny_decoder: str, notes: list[Note], tmp_path: Path) -> None:
+def test_examples_of_another_schema_are_not_shown(tiny_decoder: str, notes: list[Note], tmp_path: Path) -> None:
     jsonl.write(notes[:1], tmp_path / "examples.jsonl")
     file = {"@misc": "spacy_clinie.ExampleFile.v1", "path": str(tmp_path / "examples.jsonl")}
     types = ("Drug", "Strength", "Reason", "ADE", "Order")
@@ -158,19 +158,21 @@ def test_examples_of_other_types_are_not_shown(tiny_decoder: str, notes: list[No
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
     plain = nlp.make_doc("Took aspirin.")
 
-    def asked(doc: Any) -> str:
-        return str(pipe.concepts_asked([doc], pipe.active_reader.read_texts([doc]))[0].prompt)
+    def prompt(doc: Any) -> str:
+        return str(pipe.concept_queries([doc], pipe.active_tokenizer.tokenize([doc]))[0].prompt_text)
 
-    assert notes[0].text in asked(plain)
-    assert notes[0].text in asked(named)
+    assert notes[0].text in prompt(plain)
+    assert notes[0].text in prompt(named)
     with pytest.warns(ClinieWarning, match="CIE470"):
         pipe.use(Schema.from_dict({"name": "other", "concepts": {"Planet": {}}}))
-    assert "Planet" in asked(plain)
-    assert notes[0].text not in asked(plain)
-    assert notes[0].text in asked(named)
+    assert "Planet" in prompt(plain)
+    assert notes[0].text not in prompt(plain)
+    assert notes[0].text in prompt(named)
 
 
-def test_examples_belong_to_a_schema_and_not_to_its_name(tiny_decoder: str, notes: list[Note], tmp_path: Path) -> None:
+def test_examples_are_shown_for_an_equal_schema_of_another_name(
+    tiny_decoder: str, notes: list[Note], tmp_path: Path
+) -> None:
     jsonl.write(notes[:1], tmp_path / "examples.jsonl")
     file = {"@misc": FILE, "path": str(tmp_path / "examples.jsonl")}
     types = ("Drug", "Strength", "Reason", "ADE", "Order")
@@ -183,11 +185,11 @@ def test_examples_belong_to_a_schema_and_not_to_its_name(tiny_decoder: str, note
     doc = nlp.make_doc("Took aspirin.")
     for name, shown in ((str(tmp_path / "copy.yml"), True), ("", True), ("i2b2_2010", False)):
         doc.user_data[SCHEMA_KEY] = name
-        prompt = str(pipe.concepts_asked([doc], pipe.active_reader.read_texts([doc]))[0].prompt)
+        prompt = str(pipe.concept_queries([doc], pipe.active_tokenizer.tokenize([doc]))[0].prompt_text)
         assert (notes[0].text in prompt) is shown
 
 
-def test_examples_of_a_file_that_do_not_fit_all_schemas_are_named(
+def test_examples_with_types_that_a_schema_lacks_are_refused(
     tiny_decoder: str, notes: list[Note], tmp_path: Path
 ) -> None:
     jsonl.write(notes[:1], tmp_path / "examples.jsonl")

@@ -1,4 +1,4 @@
-"""What the decoder learns from, as text for other trainers."""
+"""`export-instructions`: the training set as text."""
 
 import json
 import re
@@ -35,7 +35,7 @@ def run(config: Path, target: Path, train: Path, *more: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def test_each_question_has_its_answer(
+def test_each_line_has_a_prompt_and_its_answer(
     train: Path, notes: list[Note], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_decoder(tmp_path / "base")
@@ -57,7 +57,7 @@ def test_each_question_has_its_answer(
     }
 
 
-def test_what_cannot_be_exported_is_said(train: Path, tmp_path: Path) -> None:
+def test_invalid_configs_and_files_are_refused(train: Path, tmp_path: Path) -> None:
     cases = [
         ((CONFIGS / "ner_encoder.cfg", tmp_path / "out.jsonl", train), "CIE329"),
         ((CONFIGS / "decoder_lora.cfg", tmp_path / "out.jsonl", tmp_path / "none.spacy"), "CIE330"),
@@ -71,8 +71,8 @@ def test_what_cannot_be_exported_is_said(train: Path, tmp_path: Path) -> None:
     assert (CONFIGS / "decoder_lora.cfg").stat().st_size
 
 
-def test_the_words_of_an_answer_are_those_of_its_window(train: Path, tmp_path: Path) -> None:
-    """Also where a window begins behind a blank, or the tokenizer puts one where a text was cut ("25mg")."""
+def test_a_copy_has_the_text_of_its_window(train: Path, tmp_path: Path) -> None:
+    """Also if a window begins after a blank, or if the tokenizer adds a blank where it splits a word ("25mg")."""
     folder = make_decoder(tmp_path / "base")
     tokenizer = Tokenizer.from_file(f"{folder}/tokenizer.json")
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
@@ -83,16 +83,16 @@ def test_the_words_of_an_answer_are_those_of_its_window(train: Path, tmp_path: P
     assert status == 0, said
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf8").splitlines()]
     pairs = [(line["prompt"][0]["content"], line["completion"][0]["content"]) for line in lines]
-    windows = [(re.search(r"Text:\n(.*)\nAnswer:", asked, re.DOTALL), said) for asked, said in pairs]
-    # Questions about relations have marks in their text.
-    concepts = [(found[1], said) for found, said in windows if found and "»" not in found[1]]
-    copies = [(window, re.sub("«|»(?:[A-Za-z]+»)?", "", said)) for window, said in concepts]
+    windows = [(re.search(r"Text:\n(.*)\nAnswer:", prompt, re.DOTALL), answer) for prompt, answer in pairs]
+    # Prompts for relations have marks in their text.
+    concepts = [(found[1], answer) for found, answer in windows if found and "»" not in found[1]]
+    copies = [(window, re.sub("«|»(?:[A-Za-z]+»)?", "", answer)) for window, answer in concepts]
     assert len(copies) > 12
     for window, copied in copies:
         assert copied == window
 
 
-def test_nothing_but_neutral_words_stands_for_types_that_nobody_described(train: Path, tmp_path: Path) -> None:
+def test_types_without_a_description_get_a_neutral_one(train: Path, tmp_path: Path) -> None:
     more = ("--components.clinie_decoder_prompt.model.base", make_decoder(tmp_path / "base"))
     assert run(CONFIGS / "decoder_lora.cfg", tmp_path / "out.jsonl", train, *more)[0] == 0
     first = json.loads((tmp_path / "out.jsonl").read_text("utf8").splitlines()[0])["prompt"][0]["content"]
@@ -100,7 +100,7 @@ def test_nothing_but_neutral_words_stands_for_types_that_nobody_described(train:
     assert "- Drug: Mentions of drug.\n" in first
 
 
-def test_labels_that_a_config_names_are_asked_for(train: Path, tmp_path: Path) -> None:
+def test_labels_of_the_config_are_asked_for(train: Path, tmp_path: Path) -> None:
     types = {name: {"description": f"My {name}."} for name in ("Order", "Drug", "Strength", "Reason", "ADE", "Form")}
     relation = {
         name: {"pairs": [[name.partition("-")[0], "Drug"]]} for name in ("Strength-Drug", "Reason-Drug", "ADE-Drug")
@@ -117,9 +117,9 @@ def test_labels_that_a_config_names_are_asked_for(train: Path, tmp_path: Path) -
     assert "- Form: My Form.\n" in (tmp_path / "out.jsonl").read_text("utf8").replace("\\n", "\n")
 
 
-def test_docs_that_nobody_annotated_are_told(nlp: Language, train: Path, tmp_path: Path) -> None:
+def test_unannotated_docs_give_a_warning(nlp: Language, train: Path, tmp_path: Path) -> None:
     docs = [nlp.make_doc("Nobody has looked."), *DocBin().from_disk(train).get_docs(nlp.vocab)]
-    # Answers are spelled with the types of their own Doc, not of its neighbour.
+    # Answers use the schema of their own Doc.
     (tmp_path / "one.yml").write_text("{name: one, concepts: {Nothing: , Drug: }}", encoding="utf8")
     docs[-1].user_data["clinie_schema"] = str(tmp_path / "one.yml")
     docs[-1].spans["clinie"] = [span for span in docs[-1].spans["clinie"] if span.label_ == "Drug"]

@@ -1,4 +1,4 @@
-"""The decoder with SmolLM2-135M, as `python -m spacy_clinie download smollm2` brings it."""
+"""`clinie_decoder_prompt` with SmolLM2-135M, from `python -m spacy_clinie download smollm2`."""
 
 from collections.abc import Callable
 from importlib import metadata
@@ -15,7 +15,7 @@ from spacy_clinie.doc.interchange import note_from_doc
 from spacy_clinie.models.downloads import MODELS
 from tests.components.test_decoder_prompt import HOSTILE, LORA
 from tests.components.test_decoder_relations import build
-from tests.scripted import assert_as_likely, follow, module_of, right_answers
+from tests.scripted import assert_as_likely, module_of, replay, right_answers
 from tests.tiny import make_decoder
 
 Examples = Callable[[Language], list[Example]]
@@ -30,7 +30,7 @@ def installed() -> None:
 
 
 @pytest.mark.usefixtures("babbling")
-def test_whatever_it_says_it_names_only_what_stands_there() -> None:
+def test_mentions_are_always_text_of_the_note() -> None:
     nlp = build("smollm2", label_schema="n2c2_2018", concepts={"window": 64}, relations=None)
     nlp.initialize()
     pipe = nlp.get_pipe("clinie_decoder_prompt")
@@ -44,7 +44,7 @@ def test_whatever_it_says_it_names_only_what_stands_there() -> None:
     assert any(get_spans(doc) for doc in nlp.pipe(texts))
 
 
-def test_a_prompt_is_one_turn_of_a_chat_whatever_the_note_says() -> None:
+def test_a_prompt_is_one_chat_message_whatever_the_note_contains() -> None:
     nlp = build("smollm2", label_schema="n2c2_2018")
     nlp.initialize()
     pipe = nlp.get_pipe("clinie_decoder_prompt")
@@ -52,10 +52,10 @@ def test_a_prompt_is_one_turn_of_a_chat_whatever_the_note_says() -> None:
     for text in ("Took aspirin.", HOSTILE):
         doc = nlp.make_doc(text)
         set_concepts(doc, [])
-        asks, _ = pipe.batch([Example(doc, doc)])  # type: ignore[attr-defined]
+        prompts, _ = pipe.batch([Example(doc, doc)])  # type: ignore[attr-defined]
         tokenizer = pipe.model.shims[0].module.tokenizer  # type: ignore[attr-defined]
-        pieces = tokenizer.convert_ids_to_tokens([*asks[0].before, *asks[0].rest])
-        controls.append([piece for piece in pieces if piece.startswith("<|")])
+        tokens = tokenizer.convert_ids_to_tokens([*prompts[0].prefix, *prompts[0].rest])
+        controls.append([token for token in tokens if token.startswith("<|")])
     assert controls[0] == controls[1]
     assert controls[0][-2:] == ["<|im_end|>", "<|im_start|>"]
 
@@ -74,15 +74,15 @@ def test_adapters_learn_both_tasks(make_examples: Examples, tmp_path_factory: py
     assert_same_likelihoods(nlp, spacy.load(folder), examples)
 
 
-def test_a_base_in_four_bits_learns_through_its_adapter(make_examples: Examples, tmp_path: Path) -> None:
+def test_an_adapter_on_a_base_in_4_bits_can_be_trained(make_examples: Examples, tmp_path: Path) -> None:
     pytest.importorskip("bitsandbytes", reason="4 bits need bitsandbytes")
-    # A tiny one: on a processor without bf16, four bits of SmolLM2 take minutes for each step.
+    # A tiny base: on a CPU without bf16, a step with SmolLM2 in 4 bits takes minutes.
     base = make_decoder(tmp_path / "base")
-    nlp = build(base, model={"base": base, "adapter": LORA, "four_bit": True}, relations=None)
+    nlp = build(base, model={"base": base, "adapter": LORA, "load_in_4bit": True}, relations=None)
     examples = make_examples(nlp)[:3]
     sgd = nlp.initialize(lambda: examples)
     sgd.learn_rate = 5e-3
-    nlp(examples[0].text)  # spaCy evaluates before it trains, and the base must still lead gradients back
+    nlp(examples[0].text)  # spaCy evaluates before it trains, which must leave the base able to backpropagate
     losses = [nlp.update(examples, sgd=sgd)["clinie_decoder_prompt"] for _ in range(30)]
     assert losses[-1] < 0.5 * losses[0]
     nlp.to_disk(tmp_path / "model")
@@ -90,17 +90,17 @@ def test_a_base_in_four_bits_learns_through_its_adapter(make_examples: Examples,
     assert_same_likelihoods(nlp, again, examples)
     for pipeline in (nlp, again):
         module = pipeline.get_pipe("clinie_decoder_prompt").model.shims[0].module  # type: ignore[attr-defined]
-        linear = module.plain.model.layers[0].mlp.up_proj.base_layer
+        linear = module.base_model.model.layers[0].mlp.up_proj.base_layer
         assert type(linear).__name__ == "Linear4bit"
         assert linear.weight.dtype == torch.uint8
 
 
 def assert_same_likelihoods(nlp: Language, again: Language, examples: list[Example]) -> None:
-    """Right answers are as likely after loading, and are found."""
+    """Right answers have the same probability after loading, and are found."""
     logs = []
     for pipeline in (nlp, again):
         pipe = pipeline.get_pipe("clinie_decoder_prompt")
-        logs.append(follow(module_of(pipe), right_answers(pipe, examples)))
+        logs.append(replay(module_of(pipe), right_answers(pipe, examples)))
         for example in examples:
             doc = pipeline(example.text)
             assert len(get_spans(doc)) == len(get_spans(example.reference))

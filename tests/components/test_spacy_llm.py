@@ -1,4 +1,4 @@
-"""Our tasks and our model in the `llm` component of spacy-llm."""
+"""Our tasks and our model in spacy-llm's `llm` component."""
 
 import re
 from collections.abc import Callable
@@ -29,7 +29,7 @@ NOTE = f"{TEXT} " * 40
 
 @pytest.fixture
 def answer_with() -> Callable[[Callable[[str], str]], dict[str, str]]:
-    """Registers a model that answers as a function says, and keeps what it was asked."""
+    """Registers a model that answers by a function."""
 
     def register(function: Callable[[str], str]) -> dict[str, str]:
         def make() -> Callable[[Iterable[Iterable[Any]]], Iterable[Iterable[Any]]]:
@@ -65,7 +65,7 @@ def marked(prompt: str) -> str:
 
 
 @pytest.mark.parametrize("window", [24, 192])
-def test_concepts_are_found_at_their_places_in_long_notes(answer_with: Any, window: int) -> None:
+def test_concepts_in_long_notes_have_exact_offsets(answer_with: Any, window: int) -> None:
     nlp = build(answer_with(marked), {"window": window, "overlap": 4}, None)
     doc, empty = nlp.pipe([NOTE, ""])
     found = {(span.start_char, span.end_char, span.label_) for span in get_spans(doc)}
@@ -90,14 +90,14 @@ def test_a_repeated_word_is_found_where_it_is_marked(answer_with: Any) -> None:
     assert "clinie_rejected" not in doc.user_data
 
 
-def test_answers_that_are_broken_off_are_counted(answer_with: Any) -> None:
+def test_incomplete_copies_are_counted(answer_with: Any) -> None:
     doc = build(answer_with(lambda prompt: marked(prompt)[:60]), {}, None)(NOTE)
     assert doc.user_data["clinie_rejected"]["unanswered"] == len(
         doc.user_data["llm_io"]["spacy_clinie.Concepts.v1"]["prompt"]
     )
 
 
-def test_what_the_note_does_not_hold_is_rejected_and_counted(answer_with: Any) -> None:
+def test_mentions_that_the_note_does_not_contain_are_rejected_and_counted(answer_with: Any) -> None:
     listed = {"format": {"@misc": "spacy_clinie.MentionList.v1"}}
     said = "Sure! Here you are:\nmorphine»Drug\naspirin»Drug\naspirin»Drug\naspirin»Drug\npain»Pet\n"
     doc = build(answer_with(lambda _: said), listed, None)(TEXT)
@@ -106,7 +106,7 @@ def test_what_the_note_does_not_hold_is_rejected_and_counted(answer_with: Any) -
 
 
 @pytest.mark.parametrize("each", [False, True], ids=["instruct", "mrc"])
-def test_relations_are_asked_over_numbers(answer_with: Any, each: bool) -> None:
+def test_relations_are_named_by_numbers(answer_with: Any, each: bool) -> None:
     asked: list[str] = []
 
     def answer(prompt: str) -> str:
@@ -131,7 +131,7 @@ def test_relations_are_asked_over_numbers(answer_with: Any, each: bool) -> None:
     assert doc.user_data.get("clinie_rejected") == (None if each else {"relation": 2})
 
 
-def test_relations_are_named_by_the_schema_that_a_doc_names(answer_with: Any) -> None:
+def test_relation_types_are_those_of_the_schema_that_a_doc_names(answer_with: Any) -> None:
     nlp = build(answer_with(lambda _: "2 Strength-Drug 1"), None, {"label_schema": "phee"})
     doc = nlp.make_doc(TEXT)
     add_concepts(doc, [(1, 2, "Drug", None), (2, 3, "Strength", None)])
@@ -151,7 +151,7 @@ def test_examples_of_a_file_are_shown_and_drawn_ones_refused(answer_with: Any, t
         build(answer_with(str), {"examples": {"@misc": "spacy_clinie.DrawnExamples.v1", "number": 3}}, None)
 
 
-def test_types_that_answers_cannot_hold_are_refused(answer_with: Any, tmp_path: Path) -> None:
+def test_types_that_an_answer_cannot_name_are_refused(answer_with: Any, tmp_path: Path) -> None:
     schema = Schema.from_dict({"name": "mine", "concepts": {"Drug": {}, "Dr»ug": {}}})
     (tmp_path / "mine.yml").write_text(schema.to_yaml(), encoding="utf8")
     nlp = build(answer_with(str), {"label_schema": str(tmp_path / "mine.yml")}, None)
@@ -180,18 +180,18 @@ def test_our_model_answers_the_tasks_of_spacy_llm(tmp_path: Path) -> None:
     assert both(TEXT).text == TEXT
 
 
-def test_an_answer_has_room_for_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_answer_length_allows_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from spacy_clinie.components.spacy_llm import LocalModel
 
     model = LocalModel(base=make_decoder(tmp_path), device="cpu", precision="fp32")
-    room: list[int] = []
-    monkeypatch.setattr(model._module, "answer", lambda _, machines: room.extend(one.most for one in machines))
+    limits: list[int] = []
+    monkeypatch.setattr(model._module, "generate", lambda _, given: limits.extend(one.max_tokens for one in given))
     list(model([["Took aspirin.", "aspirin 25mg " * 100]]))
-    assert room[0] == 512
-    assert room[1] > 2 * 200
+    assert limits[0] == 512
+    assert limits[1] > 2 * 200
 
 
-def test_a_task_names_the_types_that_it_looks_for(answer_with: Any) -> None:
+def test_a_task_lists_its_labels(answer_with: Any) -> None:
     nlp = build(answer_with(str), {}, {})
     labels = {name: nlp.get_pipe(name)._task.labels for name in nlp.pipe_names}  # type: ignore[attr-defined]
     assert "Drug" in labels["spacy_clinie.Concepts.v1"]

@@ -1,4 +1,4 @@
-"""Layers with LoRA that compute as little as they need: the same as peft's own."""
+"""`LeanLinear` computes the same as peft's own layer."""
 
 import threading
 from collections.abc import Callable
@@ -29,13 +29,13 @@ IDS = torch.tensor([[5, 6, 7, 8], [9, 10, 11, 12]])
 
 
 def tuned(folder: Path, kind: str = "llama", dtype: torch.dtype = torch.float32, **lora: Any) -> tuple[Any, Any]:
-    """A model with adapters that change something, as after training: with peft's layers, and with ours."""
+    """Two models with equal adapters that are not zero, as after training: one with peft's layers, one with ours."""
     settings = {"r": 4, "lora_alpha": 12, "target_modules": "all-linear", "task_type": "CAUSAL_LM", **lora}
     place = make_decoder(folder, kind)
     models = []
-    for ours in (False, True):
+    for lean in (False, True):
         base = AutoModelForCausalLM.from_pretrained(place, **weights_in(dtype))
-        models.append(add_adapter(base, settings) if ours else get_peft_model(base, LoraConfig(**settings)))
+        models.append(add_adapter(base, settings) if lean else get_peft_model(base, LoraConfig(**settings)))
     torch.manual_seed(0)
     for (name, weight), (_, same) in zip(*(model.named_parameters() for model in models), strict=True):
         if "lora_" in name:
@@ -49,7 +49,7 @@ def layers(model: Any) -> list[Any]:
 
 
 def gradients(model: Any) -> dict[str, torch.Tensor]:
-    """Of all that learns, and the loss."""
+    """The gradients of all trainable weights, and the loss."""
     model.zero_grad()
     loss = model(input_ids=IDS, labels=IDS).loss
     loss.backward()
@@ -58,7 +58,7 @@ def gradients(model: Any) -> dict[str, torch.Tensor]:
 
 
 def off(one: torch.Tensor, other: torch.Tensor) -> float:
-    """How far the other is from the one, as a share of it."""
+    """The norm of the difference, as a share of the norm of the first."""
     return float(torch.linalg.norm((one - other).detach().float()) / torch.linalg.norm(one.detach().float()))
 
 
@@ -70,24 +70,24 @@ def assert_close(expected: dict[str, torch.Tensor], found: dict[str, torch.Tenso
 
 
 @pytest.mark.parametrize("kind", DECODERS)
-def test_outputs_and_gradients_are_those_of_peft(kind: str, tmp_path: Path) -> None:
+def test_outputs_and_gradients_equal_those_of_peft(kind: str, tmp_path: Path) -> None:
     plain, lean = tuned(tmp_path, kind, torch.float64)
     expected = gradients(plain)
     assert len(expected) > 4
     with patch.object(Linear, "forward", lambda *_: pytest.fail("peft's own layer computed")):
-        if kind != "gpt2":  # whose layers are transformers' own, and are left to peft
+        if kind != "gpt2":  # its layers are of a class of transformers, for which peft makes its own
             assert all(type(layer) is LeanLinear for layer in layers(lean))
             assert_close(expected, gradients(lean), 1e-9)
     assert_close(expected, gradients(lean), 1e-9)
 
 
-def test_in_bf16_little_changes(tmp_path: Path) -> None:
+def test_gradients_in_bf16_are_close_to_those_of_peft(tmp_path: Path) -> None:
     plain, lean = tuned(tmp_path, dtype=torch.bfloat16)
     with torch.autocast("cpu", torch.bfloat16):
         assert_close(gradients(plain), gradients(lean), 0.1)
 
 
-def test_in_bf16_changed_weights_are_seen(tmp_path: Path) -> None:
+def test_cast_weights_follow_changes(tmp_path: Path) -> None:
     _, model = tuned(tmp_path, dtype=torch.bfloat16)
     with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
         before = model(input_ids=IDS).logits.clone()
@@ -95,7 +95,7 @@ def test_in_bf16_changed_weights_are_seen(tmp_path: Path) -> None:
         for layer in layers(model):
             layer.lora_B["default"].weight.zero_()
     with torch.autocast("cpu", torch.bfloat16):
-        gradients(model)  # with what was made without gradients
+        gradients(model)  # with weights that were cast in inference mode
         assert off(before, model(input_ids=IDS).logits) > 0.01
         with model.disable_adapter():
             base = model(input_ids=IDS).logits
@@ -103,7 +103,7 @@ def test_in_bf16_changed_weights_are_seen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("trains", ["bias", "weight"])
-def test_a_base_that_learns_too_gets_its_gradients(trains: str, tmp_path: Path) -> None:
+def test_a_trainable_base_gets_gradients(trains: str, tmp_path: Path) -> None:
     models = tuned(tmp_path, "qwen3" if trains == "weight" else "gpt2")
     for model in models:
         for layer in layers(model):
@@ -115,7 +115,7 @@ def test_a_base_that_learns_too_gets_its_gradients(trains: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("settings", [{"lora_dropout": 0.5}, {"use_dora": True}, {"lora_bias": True}])
-def test_what_needs_more_is_left_to_peft(settings: dict[str, Any], tmp_path: Path) -> None:
+def test_variants_of_lora_are_computed_by_peft(settings: dict[str, Any], tmp_path: Path) -> None:
     plain, lean = tuned(tmp_path, **settings)
     with patch.object(lora_module, "linear", None), patch.object(lora_module, "_Products", None):
         gradients(lean)
@@ -139,8 +139,7 @@ def test_adapters_can_be_merged_and_disabled(tmp_path: Path) -> None:
     assert off(adapted, model(input_ids=IDS).logits) < 1e-4
 
 
-def test_files_are_those_of_peft(tmp_path: Path) -> None:
-    """They can be read by peft, and by us those that peft wrote."""
+def test_saved_adapters_are_interchangeable_with_peft(tmp_path: Path) -> None:
     from peft import PeftModel
 
     plain, lean = tuned(tmp_path / "base")
@@ -165,7 +164,7 @@ KINDS = ["lora", "marked_pairs", "one_pass", "decoder"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_two_threads_may_share_a_pipeline(
+def test_two_threads_can_share_a_pipeline(
     kind: str, tiny_bert: str, tiny_decoder: str, make_examples: Callable[[Language], list[Example]]
 ) -> None:
     if kind == "decoder":
@@ -201,7 +200,7 @@ def test_two_threads_may_share_a_pipeline(
 
 
 def said(nlp: Language, text: str) -> Any:
-    """What a pipeline finds in a text, scores of candidates included."""
+    """What a pipeline finds in a text, with scores."""
     doc = nlp(text)
     spans = [(span.start, span.end, span.label_) for span in get_spans(doc)]
     scores = [round(score or 0, 3) for score in get_scores(doc)]

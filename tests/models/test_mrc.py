@@ -11,7 +11,7 @@ from spacy.training import Example
 
 from spacy_clinie.doc.concepts import set_concepts
 from spacy_clinie.models.mrc import EncoderMRC, decode
-from spacy_clinie.models.wordpieces import Sought
+from spacy_clinie.models.wordpieces import ConceptInput
 from spacy_clinie.schema import Schema
 from tests.conftest import tiny_settings
 
@@ -33,13 +33,13 @@ def make_module(encoder: str) -> Any:
 
 
 @pytest.fixture
-def items() -> list[Sought]:
+def items() -> list[ConceptInput]:
     docs = [spacy.blank("en")(f"aspirin {number} mg by mouth") for number in range(6)]
-    return [Sought(doc, LABELS, QUESTIONS) for doc in docs]
+    return [ConceptInput(doc, LABELS, QUESTIONS) for doc in docs]
 
 
 def test_an_answer_surpasses_the_threshold(
-    tiny_bert: str, items: list[Sought], monkeypatch: pytest.MonkeyPatch
+    tiny_bert: str, items: list[ConceptInput], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = make_module(tiny_bert)
     # Starts, ends and spans alike are seldom likely, and each may be the least likely of an answer.
@@ -94,7 +94,7 @@ def test_questions_without_an_answer_are_drawn_anew_in_each_step(tiny_bert: str)
 def test_a_window_holds_what_lies_in_it_as_a_whole_with_blanks_at_its_edges(tiny_bert: str) -> None:
     words, kind = ["aspirin", "\n\n", "mg", "by", "\n", "mouth"], 0
     module = make_module(tiny_bert)
-    item = Sought(Doc(spacy.blank("en").vocab, words, [False] * 6), LABELS[:1], QUESTIONS[:1])
+    item = ConceptInput(Doc(spacy.blank("en").vocab, words, [False] * 6), LABELS[:1], QUESTIONS[:1])
     [question] = module.questions([item])
     assert question.tokens.tolist() == [0, 2, 3, 5]
     assert question.answers([(0, 1, kind)]) == ((0, 0),)

@@ -1,4 +1,4 @@
-"""What a step of training reads at most, in the models that read windows and prompts."""
+"""`step_pieces`: the most that a training step reads."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -12,7 +12,7 @@ from spacy_clinie.components.pair_loss import _shift
 from spacy_clinie.doc.concepts import add_concepts
 from spacy_clinie.doc.relations import set_relations
 from spacy_clinie.models.causal import CausalModule
-from spacy_clinie.prompts.machines import Ask
+from spacy_clinie.prompts.constraints import PromptIds
 from tests.conftest import modules_of, tiny_settings
 
 # Eight of it are a window each: what is drawn of them has the same loss as all of them.
@@ -51,21 +51,28 @@ def encoder(kind: str, base: str) -> tuple[Any, LEARN, list[int]]:
 
 
 def causal(base: str) -> tuple[Any, LEARN, list[int]]:
-    options = {"base": base, "adapter": None, "guess": 2, "four_bit": False, "checkpoint": False, "batch_pieces": 40}
+    options = {
+        "base": base,
+        "adapter": None,
+        "lookahead": 2,
+        "load_in_4bit": False,
+        "gradient_checkpointing": False,
+        "batch_pieces": 40,
+    }
     module: Any = CausalModule.create({**options, "step_pieces": None, "device": "cpu", "precision": "fp32"})
-    asks = [Ask((5, 6, 7), [8, 9, 10, 11, 12, 13])] * 8
+    prompts = [PromptIds((5, 6, 7), [8, 9, 10, 11, 12, 13])] * 8
     read: list[int] = []
     loss = module._loss
 
-    def reads(before: Any, copy: Any, asked: list[Any], answers: list[Any]) -> torch.Tensor:
-        read.extend(len(ids) + len(answer) for ids, answer in zip(asked, answers, strict=True))
-        return loss(before, copy, asked, answers)
+    def reads(prefix: Any, cached: Any, rests: list[Any], answers: list[Any]) -> torch.Tensor:
+        read.extend(len(ids) + len(answer) for ids, answer in zip(rests, answers, strict=True))
+        return loss(prefix, cached, rests, answers)
 
     module._loss = reads
-    return module, lambda: module.learn(asks, [[14, 15, 16, 17]] * 8), read
+    return module, lambda: module.add_gradients(prompts, [[14, 15, 16, 17]] * 8), read
 
 
-def test_a_step_reads_so_many_pieces_and_has_the_loss_of_what_it_read(step: tuple[Any, LEARN, list[int]]) -> None:
+def test_a_step_reads_step_pieces_and_has_the_loss_of_what_it_read(step: tuple[Any, LEARN, list[int]]) -> None:
     module, learn, read = step
     whole = learn()
     length = read[0]
@@ -76,22 +83,22 @@ def test_a_step_reads_so_many_pieces_and_has_the_loss_of_what_it_read(step: tupl
     assert read == [length] * 3
 
 
-def test_a_step_reads_one_window_where_none_is_short_enough(step: tuple[Any, LEARN, list[int]]) -> None:
+def test_a_step_reads_one_sequence_even_if_all_are_longer(step: tuple[Any, LEARN, list[int]]) -> None:
     module, learn, read = step
     module.options["step_pieces"] = 1
     learn()
     assert len(read) == 1
 
 
-def test_no_kind_of_prompt_crowds_out_another(tiny_decoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prompts_are_drawn_from_each_prefix_in_turn(tiny_decoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module, _, _ = causal(tiny_decoder)
     monkeypatch.setitem(module.options, "step_pieces", 25)
-    asks = [Ask((5, 6, 7), [8, 9, 10, 11, 12, 13])] + [Ask((5, 6), [8, 9, 10, 11, 12, 13])] * 20
+    prompts = [PromptIds((5, 6, 7), [8, 9, 10, 11, 12, 13])] + [PromptIds((5, 6), [8, 9, 10, 11, 12, 13])] * 20
     read: list[tuple[int, ...]] = []
     loss = module._loss
-    monkeypatch.setattr(module, "_loss", lambda before, *more: read.append(before) or loss(before, *more))
+    monkeypatch.setattr(module, "_loss", lambda prefix, *more: read.append(prefix) or loss(prefix, *more))
     for _ in range(10):
-        module.learn(asks, [[14, 15, 16, 17]] * 21)
+        module.add_gradients(prompts, [[14, 15, 16, 17]] * 21)
     assert sorted(read) == [(5, 6)] * 10 + [(5, 6, 7)] * 10
 
 

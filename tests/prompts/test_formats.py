@@ -1,4 +1,4 @@
-"""Answers as text: for examples in a prompt, other trainers and other engines."""
+"""Answers as text: writing, parsing and grounding them."""
 
 import re
 
@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spacy_clinie.prompts.constraints import MAX_DEPTH
 from spacy_clinie.prompts.formats import Format, InlineMarks, MentionList
-from spacy_clinie.prompts.grounding import Grounded, Named, ground
-from spacy_clinie.prompts.machines import DEEPEST
+from spacy_clinie.prompts.grounding import GroundedMention, NamedMention, ground
 
 FORMATS = [InlineMarks(), MentionList()]
 TEXT = "Took aspirin 25mg for pain.\nRash after aspirin."
@@ -16,21 +16,21 @@ SPANS = [(5, 12, 0), (5, 17, 2), (13, 17, 1), (28, 32, 1), (39, 46, 0)]
 LABELS = ["Drug", "Finding", "Order"]
 
 
-def test_marks_stand_in_the_copied_text() -> None:
+def test_inline_marks_are_put_into_a_copy() -> None:
     expected = "Took«« aspirin»Drug»« 25mg»Finding»»Order» for pain.\n«Rash»Finding» after« aspirin»Drug»."
-    assert InlineMarks().text(TEXT, SPANS, LABELS) == expected
+    assert InlineMarks().answer_text(TEXT, SPANS, LABELS) == expected
 
 
 def test_a_list_has_a_line_for_each_mention() -> None:
     expected = "aspirin»Drug\naspirin 25mg»Order\n25mg»Finding\nRash»Finding\naspirin»Drug\n"
-    assert MentionList().text(TEXT, SPANS, LABELS) == expected
+    assert MentionList().answer_text(TEXT, SPANS, LABELS) == expected
 
 
 @pytest.mark.parametrize("form", FORMATS, ids=["inline", "list"])
-def test_what_is_written_as_text_is_found_again(form: Format) -> None:
-    mentions, whole = form.parse(form.text(TEXT, SPANS, LABELS), TEXT, LABELS)
+def test_a_written_answer_is_parsed_and_grounded(form: Format) -> None:
+    mentions, complete = form.parse(form.answer_text(TEXT, SPANS, LABELS), TEXT, LABELS)
     found, rejected = ground(TEXT, mentions, LABELS)
-    assert whole
+    assert complete
     assert sorted((one.start, one.stop, LABELS.index(one.label)) for one in found) == sorted(SPANS)
     assert not rejected
 
@@ -38,7 +38,7 @@ def test_what_is_written_as_text_is_found_again(form: Format) -> None:
 @pytest.mark.parametrize("form", FORMATS, ids=["inline", "list"])
 def test_a_single_label_is_not_written(form: Format) -> None:
     spans = [(5, 12, 0), (39, 46, 0)]
-    answer = form.text(TEXT, spans, ["Drug"])
+    answer = form.answer_text(TEXT, spans, ["Drug"])
     assert "Drug" not in answer
     found, _ = ground(TEXT, form.parse(answer, TEXT, ["Drug"]).mentions, ["Drug"])
     assert [one[:3] for one in found] == [(5, 12, "Drug"), (39, 46, "Drug")]
@@ -46,7 +46,9 @@ def test_a_single_label_is_not_written(form: Format) -> None:
 
 @pytest.mark.parametrize("form", FORMATS, ids=["inline", "list"])
 @given(answer=st.text(st.sampled_from("«»\n aDrug")), labels=st.sampled_from([["Drug"], LABELS]))
-def test_any_answer_can_be_read_and_only_what_is_there_is_found(form: Format, answer: str, labels: list[str]) -> None:
+def test_any_text_can_be_parsed_and_only_text_of_the_window_is_found(
+    form: Format, answer: str, labels: list[str]
+) -> None:
     mentions, _ = form.parse(answer, TEXT, labels)
     found, rejected = ground(TEXT, mentions, labels)
     assert len(found) + rejected.total() == len(mentions)
@@ -58,14 +60,14 @@ def test_any_answer_can_be_read_and_only_what_is_there_is_found(form: Format, an
 @pytest.mark.parametrize(
     ("mention", "expected"),
     [
-        (("aspirin", "Drug"), Grounded(5, 12, "Drug", "order")),
-        (("pain", "finding"), Grounded(22, 26, "Finding", "exact")),
-        (("rash", "Finding"), Grounded(28, 32, "Finding", "spelling")),
-        (("PAIN. Rash", "Finding"), Grounded(22, 32, "Finding", "spelling")),
+        (("aspirin", "Drug"), GroundedMention(5, 12, "Drug", "order")),
+        (("pain", "finding"), GroundedMention(22, 26, "Finding", "exact")),
+        (("rash", "Finding"), GroundedMention(28, 32, "Finding", "spelling")),
+        (("PAIN. Rash", "Finding"), GroundedMention(22, 32, "Finding", "spelling")),
     ],
 )
-def test_words_are_found_with_a_status(mention: tuple[str, str], expected: Grounded) -> None:
-    assert ground(TEXT, [Named(*mention)], LABELS) == ([expected], {})
+def test_mentions_have_a_status(mention: tuple[str, str], expected: GroundedMention) -> None:
+    assert ground(TEXT, [NamedMention(*mention)], LABELS) == ([expected], {})
 
 
 @pytest.mark.parametrize(
@@ -77,26 +79,26 @@ def test_words_are_found_with_a_status(mention: tuple[str, str], expected: Groun
         ((" ", "Drug"), "empty"),
     ],
 )
-def test_what_is_not_there_is_rejected_and_counted(mention: tuple[str, str], reason: str) -> None:
-    assert ground(TEXT, [Named(*mention)], LABELS) == ([], {reason: 1})
+def test_mentions_that_are_not_in_the_text_are_rejected_and_counted(mention: tuple[str, str], reason: str) -> None:
+    assert ground(TEXT, [NamedMention(*mention)], LABELS) == ([], {reason: 1})
 
 
-def test_order_resolves_repeats() -> None:
+def test_order_tells_repeated_words_apart() -> None:
     mentions = [("Rash", "Finding"), ("aspirin", "Drug"), ("aspirin", "Drug"), ("aspirin", "Drug")]
-    found, rejected = ground(TEXT, [Named(*one) for one in mentions], LABELS)
+    found, rejected = ground(TEXT, [NamedMention(*one) for one in mentions], LABELS)
     assert [(one.start, one.status) for one in found] == [(28, "exact"), (39, "order"), (5, "moved")]
     assert rejected == {"repeated": 1}
 
 
-def test_marks_without_end_are_read_in_good_time() -> None:
-    """Reading that is quadratic in the depth of marks would take minutes."""
+def test_deeply_nested_marks_are_parsed_fast() -> None:
+    """Parsing in time quadratic in the depth would take minutes."""
     answer = "«a" * 100_000 + "»Drug»" * 100_000
-    assert len(InlineMarks().parse(answer, TEXT, ["Drug", "ADE"]).mentions) == DEEPEST
+    assert len(InlineMarks().parse(answer, TEXT, ["Drug", "ADE"]).mentions) == MAX_DEPTH
 
 
 @st.composite
 def marked_texts(draw: st.DrawFn) -> tuple[str, list[tuple[int, int, int]]]:
-    """A text of words that come again and again, and some of them marked."""
+    """A text of repeated words, some of them marked."""
     words = draw(
         st.lists(st.sampled_from(["rash", "no", "Rash", "25mg", "é", "ΐa", "头痛", "_x_", ",", "(pain)"]), min_size=1)
     )
@@ -107,31 +109,31 @@ def marked_texts(draw: st.DrawFn) -> tuple[str, list[tuple[int, int, int]]]:
 
 
 @given(marked_texts())
-def test_a_copy_tells_the_place_of_every_mention(case: tuple[str, list[tuple[int, int, int]]]) -> None:
+def test_a_copy_gives_the_offsets_of_every_mention(case: tuple[str, list[tuple[int, int, int]]]) -> None:
     text, spans = case
-    mentions, whole = InlineMarks().parse(InlineMarks().text(text, spans, LABELS), text, LABELS)
+    mentions, complete = InlineMarks().parse(InlineMarks().answer_text(text, spans, LABELS), text, LABELS)
     found, rejected = ground(text, mentions, LABELS)
     assert [(one.start, one.stop, LABELS.index(one.label)) for one in found] == spans
     assert {one.status for one in found} <= {"exact"}
-    assert whole
+    assert complete
     assert not rejected
 
 
 @pytest.mark.parametrize(
     ("text", "answer", "expected"),
     [
-        # Left out, put in, and written otherwise: the rest is where it was.
+        # Words left out, added or changed: mentions elsewhere keep their offsets.
         ("No rash. Fever. Then rash.", "No rash. Then« rash»Drug».", [(21, 25)]),
         ("No rash. Then rash.", "Sure! No rash at all. Then« rash»Drug».", [(14, 18)]),
         ("NO RASH.\nThen rash  again.", "no rash. then rash« again»Drug».", [(20, 25)]),
         ("No rash, no rash.", "No« rush»Drug», no« rash»Drug».", [(12, 16)]),
-        # The place is not told, but it is behind what was copied.
+        # No offsets, but the mention comes after what was copied.
         ("Rash here. Rash there. Rash.", "Sure! Rash here.« rash»Drug»", [(11, 15)]),
         ("Rash. Rash here. Later rash", "Well: rash here« later  rash»Drug»", [(17, 27)]),
         # Only the end is copied, or one line of a list.
         ("pain in arm and pain in chest", "«pain»Drug» in chest", [(16, 20)]),
         ("- pain in arm\n- pain in leg", "- «pain»Drug» in leg", [(16, 20)]),
-        # Marks of the text's own.
+        # Marks in the text itself.
         ("Il dit «mal» et prend aspirine", "Il dit «mal» et prend« aspirine»Drug»", [(22, 30)]),
         ("dit «rash» puis", "dit ««rash»Drug»» puis", [(5, 9)]),
         ("dit «rash» puis rash", "dit «rash» puis« rash»Drug»", [(16, 20)]),
@@ -141,12 +143,12 @@ def test_a_copy_tells_the_place_of_every_mention(case: tuple[str, list[tuple[int
         ("Took 25mg", "Took« 2»Drug»5mg", []),
     ],
 )
-def test_copies_that_are_not_exact(text: str, answer: str, expected: list[tuple[int, int]]) -> None:
+def test_inexact_copies(text: str, answer: str, expected: list[tuple[int, int]]) -> None:
     found, _ = ground(text, InlineMarks().parse(answer, text, LABELS).mentions, LABELS)
     assert [(one.start, one.stop) for one in found] == expected
 
 
-def test_a_single_label_beside_marks_of_the_text() -> None:
+def test_a_single_label_next_to_marks_of_the_text() -> None:
     for text, answer, place in (
         ("dit «rash» puis «rash»", "dit ««rash»» puis «rash»", (5, 9)),
         ("dit « rash » puis", "dit « «rash» » puis", (6, 10)),
@@ -155,13 +157,13 @@ def test_a_single_label_beside_marks_of_the_text() -> None:
         assert [(one.start, one.stop) for one in found] == [place]
 
 
-@pytest.mark.parametrize(("answer", "whole"), [(TEXT, True), (TEXT[:-1], True), (TEXT[:30], False), ("", False)])
-def test_a_copy_that_is_broken_off_is_told(answer: str, whole: bool) -> None:
-    assert InlineMarks().parse(answer, TEXT, LABELS).whole is whole
+@pytest.mark.parametrize(("answer", "complete"), [(TEXT, True), (TEXT[:-1], True), (TEXT[:30], False), ("", False)])
+def test_a_copy_that_stops_early_is_not_complete(answer: str, complete: bool) -> None:
+    assert InlineMarks().parse(answer, TEXT, LABELS).complete is complete
 
 
-def test_capitals_tell_labels_apart_where_nothing_else_does() -> None:
-    mentions = [Named("aspirin", "drug"), Named("aspirin", "Drug")]
+def test_labels_that_differ_only_in_case_are_told_apart() -> None:
+    mentions = [NamedMention("aspirin", "drug"), NamedMention("aspirin", "Drug")]
     found, rejected = ground(TEXT, mentions, ["Drug", "drug"])
     assert [one.label for one in found] == ["drug", "Drug"]
     assert not rejected

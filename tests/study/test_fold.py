@@ -47,22 +47,22 @@ def test_concepts_are_asked_for_only_where_they_are_not_given(
     nlp.initialize(lambda: examples)
     pipe = nlp.get_pipe("clinie_decoder_prompt")
     (tmp_path / "schema.yml").write_text(pipe.schema.to_yaml())  # type: ignore[attr-defined]
-    asked: dict[str, int] = {"concepts_asked": 0, "relations_asked": 0}
+    asked: dict[str, int] = {"concept_queries": 0, "relation_queries": 0}
     for name in asked:
-        method = getattr(prompting.AskingComponent, name)
+        method = getattr(prompting.PromptingComponent, name)
 
         def count(*args: object, name: str = name, method: Callable = method) -> list:
             found: list = method(*args)
             asked[name] += len(found)
             return found
 
-        monkeypatch.setattr(prompting.AskingComponent, name, count)
+        monkeypatch.setattr(prompting.PromptingComponent, name, count)
     prompt = pipe.concepts  # type: ignore[attr-defined]
     found = fold._found(nlp, notes, str(tmp_path / "schema.yml"), gold=gold)
-    assert bool(asked["concepts_asked"]) == (not gold)
+    assert bool(asked["concept_queries"]) == (not gold)
     assert pipe.concepts is prompt is not None  # type: ignore[attr-defined]
     if gold:
-        assert asked["relations_asked"] > 0
+        assert asked["relation_queries"] > 0
         assert [one.concepts for one in found] == [note_from_doc(example.reference).concepts for example in examples]
     assert nlp.pipe_names == ["clinie_decoder_prompt"]
     assert get_spans(examples[0].reference)

@@ -1,4 +1,4 @@
-"""Adapters of language models: trained here or elsewhere, saved, and put on the base that they belong to."""
+"""Adapters of language models: training, saving, and putting them on their base."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.tiny import make_decoder
 
 
 @pytest.mark.parametrize("adapter", [LORA, {"peft_type": "P_TUNING", "num_virtual_tokens": 8}])
-def test_adapters_learn_and_the_base_does_not(
+def test_training_changes_adapters_and_not_the_base(
     adapter: dict[str, Any], tiny_decoder: str, make_examples: Examples, tmp_path: Path
 ) -> None:
     fix_random_seed(0)
@@ -38,7 +38,7 @@ def test_adapters_learn_and_the_base_does_not(
     assert answers(spacy.load(tmp_path / "model"), [examples[0].text]) == answers(nlp, [examples[0].text])
 
 
-def test_a_frozen_base_lies_in_bf16_and_its_adapter_in_fp32(
+def test_a_frozen_base_is_in_bf16_and_its_adapter_in_fp32(
     tiny_decoder: str, make_examples: Examples, tmp_path: Path
 ) -> None:
     nlp = build(tiny_decoder, model={"adapter": LORA, "precision": "bf16"})
@@ -57,23 +57,21 @@ def test_a_frozen_base_lies_in_bf16_and_its_adapter_in_fp32(
         assert answers(pipeline, [examples[0].text])
 
 
-def test_four_bits_want_an_adapter_and_a_package(
+def test_load_in_4bit_requires_an_adapter_and_bitsandbytes(
     tiny_decoder: str, make_examples: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("bitsandbytes", reason="4 bits need bitsandbytes")
-    nlp = build(tiny_decoder, model={"four_bit": True})
+    nlp = build(tiny_decoder, model={"load_in_4bit": True})
     examples = make_examples(nlp)
     sgd = nlp.initialize(lambda: examples)
     with pytest.raises(ClinieError, match="CIE317"):
         nlp.update(examples, sgd=sgd)
     monkeypatch.setattr("spacy_clinie.models.pretrained.find_spec", lambda _: None)
     with pytest.raises(ClinieError, match="CIE316"):
-        build(tiny_decoder, "n2c2_2018", model={"four_bit": True}).initialize()
+        build(tiny_decoder, "n2c2_2018", model={"load_in_4bit": True}).initialize()
 
 
-def test_an_adapter_that_was_trained_elsewhere_is_taken(
-    tiny_decoder: str, make_examples: Examples, tmp_path: Path
-) -> None:
+def test_an_adapter_that_peft_saved_can_be_used(tiny_decoder: str, make_examples: Examples, tmp_path: Path) -> None:
     weights = _trained_elsewhere(tiny_decoder, tmp_path / "adapter")
     nlp = build(tiny_decoder, model={"adapter": str(tmp_path / "adapter")})
     nlp.initialize(lambda: make_examples(nlp))
@@ -87,7 +85,7 @@ def test_an_adapter_that_was_trained_elsewhere_is_taken(
 
 
 def _trained_elsewhere(base: str, folder: Path) -> dict[str, torch.Tensor]:
-    """An adapter as other trainers leave it: peft's files and nothing else."""
+    """An adapter as other trainers save it: only the files of peft."""
     model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), LoraConfig(task_type="CAUSAL_LM", **LORA))
     for name, parameter in model.named_parameters():
         if "lora" in name:
@@ -120,11 +118,13 @@ def test_an_adapter_of_a_deeper_base_is_refused(tiny_decoder: str, tmp_path: Pat
     deep = make_decoder(tmp_path / "deep", layers=3)
     _trained_elsewhere(deep, tmp_path / "adapter")
     nlp = build(tiny_decoder, "n2c2_2018", model={"adapter": str(tmp_path / "adapter")})
-    with pytest.raises(ClinieError, match=r"CIE328.* no place for "):
+    with pytest.raises(ClinieError, match=r"CIE328.* match no layer "):
         nlp.initialize()
 
 
-def test_another_name_of_the_base_is_told(tiny_decoder: str, tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+def test_adapters_that_name_another_base_give_a_warning(
+    tiny_decoder: str, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
     _trained_elsewhere(tiny_decoder, tmp_path / "adapter")
     file = tmp_path / "adapter" / "adapter_config.json"
     held = file.read_text("utf8")
@@ -136,7 +136,7 @@ def test_another_name_of_the_base_is_told(tiny_decoder: str, tmp_path: Path, rec
         assert sum("CIE333" in str(one.message) for one in recwarn) == told
 
 
-def test_an_adapter_refuses_another_base(make_examples: Examples, tmp_path: Path) -> None:
+def test_an_adapter_on_another_base_is_refused(make_examples: Examples, tmp_path: Path) -> None:
     base = tmp_path / "base"
     nlp = build(make_decoder(base), model={"adapter": LORA})
     nlp.initialize(lambda: make_examples(nlp))
@@ -153,7 +153,7 @@ def test_an_adapter_refuses_another_base(make_examples: Examples, tmp_path: Path
         spacy.load(tmp_path / "model")
 
 
-def test_an_adapter_refuses_a_base_that_was_tuned_on(make_examples: Examples, tmp_path: Path) -> None:
+def test_an_adapter_on_a_fine_tuned_copy_of_its_base_is_refused(make_examples: Examples, tmp_path: Path) -> None:
     base = tmp_path / "base"
     nlp = build(make_decoder(base), model={"adapter": LORA})
     nlp.initialize(lambda: make_examples(nlp))
@@ -167,23 +167,23 @@ def test_an_adapter_refuses_a_base_that_was_tuned_on(make_examples: Examples, tm
     save_file(tuned, weights, {"format": "pt"})
     with pytest.raises(ClinieError, match="CIE306"):
         spacy.load(tmp_path / "model")
-    # What was trained on packed weights knows nothing of the layers.
+    # The fingerprint of a base in 4 bits has no hash of the layers.
     record.write_text(json.dumps(written | {"fingerprint": written["fingerprint"].partition("-")[0]}), "utf8")
     spacy.load(tmp_path / "model")
 
 
-def test_keys_and_values_in_front_of_layers_are_refused(tiny_decoder: str) -> None:
+def test_prefix_tuning_is_refused(tiny_decoder: str) -> None:
     nlp = build(tiny_decoder, "n2c2_2018", model={"adapter": {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 4}})
     with pytest.raises(ClinieError, match=r"CIE305.*PREFIX_TUNING"):
         nlp.initialize()
 
 
-def test_virtual_tokens_take_room_of_prompts(tiny_decoder: str) -> None:
+def test_virtual_tokens_shorten_the_context_length(tiny_decoder: str) -> None:
     limits = []
     for adapter in (None, {"peft_type": "P_TUNING", "num_virtual_tokens": 8}):
         nlp = build(tiny_decoder, "n2c2_2018", model={"adapter": adapter})
         nlp.initialize()
-        limits.append(nlp.get_pipe("clinie_decoder_prompt").model.shims[0].module.reader.limit)
+        limits.append(nlp.get_pipe("clinie_decoder_prompt").model.shims[0].module.lm_tokenizer.context_length)
     assert limits[0] - limits[1] == 8
 
 
@@ -196,7 +196,7 @@ def test_virtual_tokens_take_room_of_prompts(tiny_decoder: str) -> None:
     ],
 )
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_adapters_on_other_layers_learn_in_fp32(
+def test_trainable_weights_outside_lora_are_in_fp32(
     adapter: dict[str, Any], precision: str, tiny_decoder: str, make_examples: Examples, tmp_path: Path
 ) -> None:
     nlp = build(tiny_decoder, model={"adapter": adapter, "precision": precision})
@@ -221,8 +221,8 @@ def test_adapters_on_other_layers_learn_in_fp32(
         {"peft_type": "MULTITASK_PROMPT_TUNING", "num_virtual_tokens": 4, "num_tasks": 2},
     ],
 )
-def test_adapters_that_would_do_nothing_are_refused(adapter: dict[str, Any], tiny_decoder: str) -> None:
-    with pytest.raises(ClinieError, match=r"CIE305.*not read"):
+def test_unsupported_adapters_are_refused(adapter: dict[str, Any], tiny_decoder: str) -> None:
+    with pytest.raises(ClinieError, match=r"CIE305.*not supported"):
         build(tiny_decoder, "n2c2_2018", model={"adapter": adapter}).initialize()
 
 
@@ -234,7 +234,7 @@ def test_saving_adapters_asks_no_hub(
     nlp.initialize(lambda: examples)
     module = nlp.get_pipe("clinie_decoder_prompt").model.shims[0].module  # type: ignore[attr-defined]
     for config in module.model.peft_config.values():
-        config.base_model_name_or_path = "somebody/base"  # as of one who trained it elsewhere
+        config.base_model_name_or_path = "somebody/base"  # as in an adapter from elsewhere
     asked: list[str] = []
     monkeypatch.setattr(
         "peft.utils.save_and_load.check_file_exists_on_hf_hub", lambda *args, **_: asked.append(args[0])
