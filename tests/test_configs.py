@@ -31,11 +31,9 @@ _SHARED = pytest.mark.skipif(
     find_spec("spacy_transformers") is None,
     reason="not installed; constraints/shared_transformer.txt has it",
 )
-_MARKS = {stem: [pytest.mark.environment] for stem in ("ner_encoder", "rel_one_pass", "decoder_lora")}
+_MARKS = {stem: [pytest.mark.environment] for stem in ("ner_encoder", "shared_encoder", "decoder_lora")}
 _MARKS["ner_transformer"] = [pytest.mark.environment, _SHARED]
-TRAINED = [
-    pytest.param(path, id=path.stem, marks=_MARKS.get(path.stem, [])) for path in CONFIGS if path.stem != "pipeline"
-]
+TRAINED = [pytest.param(path, id=path.stem, marks=_MARKS.get(path.stem, [])) for path in CONFIGS]
 
 
 @pytest.mark.environment
@@ -120,17 +118,9 @@ def test_two_trained_components_become_one_pipeline(corpus: str, tiny_bert: str,
         for component in config["components"].values():
             component["model"].update(encoder=tiny_bert, window=96)
         init_nlp(config.interpolate()).to_disk(tmp_path / stem)
-    command = [
-        sys.executable,
-        "-m",
-        "spacy",
-        "assemble",
-        str(CONFIGS[0].parent / "pipeline.cfg"),
-        str(tmp_path / "both"),
-    ]
-    command += ["--paths.concepts", str(tmp_path / "ner_encoder"), "--paths.relations", str(tmp_path / "rel_one_pass")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    nlp = spacy.load(tmp_path / "ner_encoder")
+    nlp.add_pipe("clinie_rel", source=spacy.load(tmp_path / "rel_one_pass"))
+    nlp.to_disk(tmp_path / "both")
     nlp = spacy.load(tmp_path / "both")
     assert nlp.pipe_names == ["clinie_ner_encoder", "clinie_rel"]
     assert nlp.get_pipe("clinie_rel").labels
