@@ -55,7 +55,7 @@ def candidates(
     return PairInput(doc, spans, [kinds.get(span.label_, -1) for span in spans], pairs, table, schema)
 
 
-def twins(spans: Sequence[Span]) -> list[int]:
+def first_on_same_words(spans: Sequence[Span]) -> list[int]:
     """Of several concepts of one type on the same words the first one, which stands for all.
 
     spans (Sequence[Span]): Concepts.
@@ -74,7 +74,7 @@ def gold_triples(gold: Doc, spans: Sequence[Span], schema: Schema) -> list[tuple
     RETURNS (list[tuple[int, int, int]]): Indexes of head, tail and relation type, each once. Without those that have an
         end that is none of `spans`, or a type that the schema does not have.
     """
-    kinds, first = {label: i for i, label in enumerate(schema.relations)}, twins(spans)
+    kinds, first = {label: i for i, label in enumerate(schema.relations)}, first_on_same_words(spans)
     found = []
     for head, tail, label in relation_places(gold):
         if head is None or tail is None or label not in kinds:
@@ -141,7 +141,7 @@ def _near(
     there = np.array([kind in labels for kind in kinds], dtype=bool)
     related = np.asarray(fits.any(2))
     paired = (related[:, there].any(1) | related[there].any(0)) & there
-    first = twins(spans)
+    first = first_on_same_words(spans)
     known = [i for i, span in enumerate(spans) if first[i] == i and span.label_ in kinds and paired[kinds[span.label_]]]
     order = np.array(sorted(known, key=lambda i: (spans[i].start, spans[i].end, spans[i].label)), dtype=np.int64)
     kind = np.array([kinds[spans[i].label_] for i in order], dtype=np.int64)

@@ -13,7 +13,7 @@ from thinc.api import Config, Model
 
 from ..doc.concepts import add_concepts, get_spans, has_concepts
 from ..errors import warn
-from ..models.wordpieces import ConceptInput, draw, thin_out
+from ..models.wordpieces import ConceptInput, draw, sample_unanswered
 from .docs import gold_spans, in_parts
 from .trainable import ClinieComponent
 
@@ -94,8 +94,8 @@ class NerEncoder(ClinieComponent):
         for doc, found in zip(docs, predictions, strict=True):
             add_concepts(doc, found)
 
-    def tell_unlearnable(self, examples: list[Example]) -> None:
-        super().tell_unlearnable(examples)
+    def warn_unlearnable(self, examples: list[Example]) -> None:
+        super().warn_unlearnable(examples)
         if self.model.name != _NESTS and (left_out := sum(_left_out(example.reference) for example in examples)):
             warn("CIE482", component=self.name, count=left_out)
 
@@ -115,7 +115,7 @@ class NerEncoder(ClinieComponent):
         gold = [self._gold(*one) for one in zip(examples, items, strict=True)]
         questions, options = self.module.questions(items), self.module.options
         right = [one.answers(gold[one.doc]) for one in questions]
-        asked = thin_out([bool(answers) for answers in right], options["unanswered"])
+        asked = sample_unanswered([bool(answers) for answers in right], options["unanswered"])
         asked = [asked[i] for i in draw([len(questions[i].ids) for i in asked], options["step_pieces"])]
         return [questions[i]._replace(places=right[i]) for i in asked]
 

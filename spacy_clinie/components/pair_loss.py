@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..models.excerpts import PairInput
-from ..models.wordpieces import in_turn, thin_out
+from ..models.wordpieces import in_turns_by_group, sample_unanswered
 
 
 def asked(item: PairInput, right: np.ndarray, share: float | None) -> PairInput:
@@ -23,7 +23,7 @@ def asked(item: PairInput, right: np.ndarray, share: float | None) -> PairInput:
     np.logical_or.at(possible, heads, item.allowed)
     answered[heads[right > 0], right[right > 0] - 1] = True
     questions = np.argwhere(possible)
-    drawn = questions[thin_out(answered[possible].tolist(), share)]
+    drawn = questions[sample_unanswered(answered[possible].tolist(), share)]
     possible[:] = False
     possible[tuple(drawn.T)] = True
     return item._replace(allowed=item.allowed & possible[heads])
@@ -36,7 +36,7 @@ def in_turns(items: Sequence[PairInput], right: Sequence[np.ndarray]) -> list[Pa
     right (Sequence[np.ndarray]): See `asked`.
     RETURNS (list[PairInput]): The same, with `turns`.
     """
-    order = in_turn([bool(one) for own in right for one in own])
+    order = in_turns_by_group([bool(one) for own in right for one in own])
     turns = np.empty(len(order), dtype=np.int64)
     turns[order] = np.arange(len(order))
     parts = np.split(turns, np.cumsum([len(own) for own in right])[:-1])

@@ -132,17 +132,17 @@ class PromptingComponent(ClinieComponent):
         if len(self.shown_examples) < len(before):
             warn("CIE470", component=self.name)
 
-    def facts(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         shown = {key: [note.to_dict() for note in notes] for key, notes in self.shown_examples.items()}
         templates = {name: task.source for name, task in self._tasks()}
-        return {**super().facts(), "examples": shown, "templates": templates}
+        return {**super().state(), "examples": shown, "templates": templates}
 
-    def take_facts(self, facts: dict[str, Any]) -> None:
-        super().take_facts(facts)
-        if "examples" in facts:
-            self.shown_examples = {key: list(map(Note.from_dict, notes)) for key, notes in facts["examples"].items()}
-        if "templates" in facts:
-            self._keep_templates(facts["templates"])
+    def load_state(self, state: dict[str, Any]) -> None:
+        super().load_state(state)
+        if "examples" in state:
+            self.shown_examples = {key: list(map(Note.from_dict, notes)) for key, notes in state["examples"].items()}
+        if "templates" in state:
+            self._keep_templates(state["templates"])
 
     def relations_only(self) -> "PromptingComponent":
         """A component with the same model, schemas and examples that asks for relations only, between the concepts that
@@ -160,7 +160,7 @@ class PromptingComponent(ClinieComponent):
             label_schema=None,
             scorer=self.scorer,
         )
-        other.take_facts(self.facts())
+        other.load_state(self.state())
         other.lm_tokenizer = self.lm_tokenizer
         return other
 
@@ -181,8 +181,8 @@ class PromptingComponent(ClinieComponent):
     def is_annotated(self, gold: Doc) -> bool:
         return bool(self.concepts and has_concepts(gold)) or bool(self.relations and has_relations(gold))
 
-    def tell_unlearnable(self, examples: list[Example]) -> None:
-        super().tell_unlearnable(examples)
+    def warn_unlearnable(self, examples: list[Example]) -> None:
+        super().warn_unlearnable(examples)
         if self.relations:
             gold = [(example.reference, self.schema_of(example.reference)) for example in examples]
             warn_of_no_candidates(self.name, gold, self.relations.max_distance)

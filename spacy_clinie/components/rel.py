@@ -148,8 +148,8 @@ class RelationClassifier(ClinieComponent):
         for gold in (example.reference for example in examples):
             self.refuse_unknown((label for _, _, label in relation_places(gold)), self.schema_of(gold).relations)
 
-    def tell_unlearnable(self, examples: list[Example]) -> None:
-        super().tell_unlearnable(examples)
+    def warn_unlearnable(self, examples: list[Example]) -> None:
+        super().warn_unlearnable(examples)
         gold = [(example.reference, self.schema_of(example.reference)) for example in examples]
         warn_of_no_candidates(self.name, gold, self.max_distance)
         double = 0
@@ -185,7 +185,7 @@ class RelationClassifier(ClinieComponent):
         place = {pair: i for i, pair in enumerate(item.pairs)}
         answers = np.zeros(len(item.pairs), dtype=np.int64)
         for head, tail, kind in gold_triples(example.reference, spans, schema):
-            # One that is no candidate cannot be learnt: `tell_unlearnable` warns, and scoring counts it as a miss.
+            # One that is no candidate cannot be learnt: `warn_unlearnable` warns, and scoring counts it as a miss.
             pair = (head, tail)
             if pair in place and item.allowed[place[pair]][kind]:
                 answers[place[pair]] = 1 + kind

@@ -18,26 +18,26 @@ from ..models.shim import TorchShim
 class FolderComponent(TrainablePipe):
     """Base class of components around a model of `models.architectures`."""
 
-    def facts(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """What is saved beside the model: values that JSON can hold, by name."""
         return {}
 
-    def take_facts(self, facts: dict[str, Any]) -> None:
-        """Go on with what `facts` gave.
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on with what `state` gave.
 
-        facts (dict[str, Any]): All of it, or a part.
+        state (dict[str, Any]): All of it, or a part.
         """
 
     def to_disk(self, path: Union[str, Path], *, exclude: Iterable[str] = ()) -> None:
         """Write the component as a folder.
 
         path (Union[str, Path]): The folder.
-        exclude (Iterable[str]): `model`, `vocab`, or names of `facts`.
+        exclude (Iterable[str]): `model`, `vocab`, or names of `state`.
         """
         util.to_disk(
             path,
             {
-                **{name: _json_writer(fact) for name, fact in self.facts().items()},
+                **{name: _json_writer(value) for name, value in self.state().items()},
                 "vocab": lambda p: self.vocab.to_disk(p, exclude=exclude),
                 "model": lambda p: _write(self.model, p),
             },
@@ -48,14 +48,14 @@ class FolderComponent(TrainablePipe):
         """Load what `to_disk` wrote.
 
         path (Union[str, Path]): The folder.
-        exclude (Iterable[str]): `model`, `vocab`, or names of `facts`.
+        exclude (Iterable[str]): `model`, `vocab`, or names of `state`.
         RETURNS (ClinieComponent): Itself.
         RAISES (ClinieError): CIE477 if a file is missing or damaged.
         """
         util.from_disk(
             path,
             {
-                **{name: self._json_reader(name) for name in self.facts()},
+                **{name: self._json_reader(name) for name in self.state()},
                 "vocab": lambda p: self.vocab.from_disk(p, exclude=exclude),  # type: ignore[dict-item, return-value]
                 "model": self._load_model,
             },
@@ -66,13 +66,13 @@ class FolderComponent(TrainablePipe):
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
         """The component as bytes.
 
-        exclude (Iterable[str]): `model`, `vocab`, or names of `facts`.
+        exclude (Iterable[str]): `model`, `vocab`, or names of `state`.
         RETURNS (bytes): For `from_bytes`.
         RAISES (ClinieError): CIE309 if a file of weights is too large for bytes.
         """
         return util.to_bytes(
             {
-                **{name: partial(_as_bytes, fact) for name, fact in self.facts().items()},
+                **{name: partial(_as_bytes, value) for name, value in self.state().items()},
                 "vocab": lambda: self.vocab.to_bytes(exclude=exclude),
                 "model": self.model.to_bytes,
             },
@@ -83,13 +83,13 @@ class FolderComponent(TrainablePipe):
         """Load what `to_bytes` gave.
 
         data (bytes): The bytes.
-        exclude (Iterable[str]): `model`, `vocab`, or names of `facts`.
+        exclude (Iterable[str]): `model`, `vocab`, or names of `state`.
         RETURNS (ClinieComponent): Itself.
         """
         util.from_bytes(
             data,
             {
-                **{name: self._bytes_reader(name) for name in self.facts()},
+                **{name: self._bytes_reader(name) for name in self.state()},
                 "vocab": lambda b: self.vocab.from_bytes(b, exclude=exclude),
                 "model": self.model.from_bytes,
             },
@@ -101,15 +101,15 @@ class FolderComponent(TrainablePipe):
         def read(path: Path) -> None:
             file = path.with_suffix(".json")
             try:
-                fact = srsly.read_json(file)
+                value = srsly.read_json(file)
             except ValueError:  # srsly's where there is no file, too
                 raise ClinieError("CIE477", file=file.name, component=self.name) from None
-            self.take_facts({name: fact})
+            self.load_state({name: value})
 
         return read
 
     def _bytes_reader(self, name: str) -> Callable[[bytes], None]:
-        return lambda data: self.take_facts({name: srsly.json_loads(data)})
+        return lambda data: self.load_state({name: srsly.json_loads(data)})
 
     def _load_model(self, path: Path) -> None:
         try:
@@ -151,9 +151,9 @@ def _saved(model: Model) -> list[Model]:
     return [layer for layer in model.layers if not isinstance(layer, EncoderListener)]
 
 
-def _json_writer(fact: Any) -> Callable[[Path], None]:
-    return lambda path: srsly.write_json(path.with_suffix(".json"), fact)
+def _json_writer(value: Any) -> Callable[[Path], None]:
+    return lambda path: srsly.write_json(path.with_suffix(".json"), value)
 
 
-def _as_bytes(fact: Any) -> bytes:
-    return srsly.json_dumps(fact).encode("utf8")
+def _as_bytes(value: Any) -> bytes:
+    return srsly.json_dumps(value).encode("utf8")

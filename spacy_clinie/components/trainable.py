@@ -61,7 +61,7 @@ class ClinieComponent(FolderComponent):
         # Whether `use` has settled the schema.
         self._chosen = False
         # Whether it was told of all training data what of them cannot be learnt.
-        self._told = False
+        self._warned = False
         if label_schema:
             # A trained component carries its own, and must load where there is no such file: `initialize` raises.
             with suppress(ClinieError):
@@ -75,16 +75,16 @@ class ClinieComponent(FolderComponent):
         """The schema as `spacy init labels` saves it."""
         return self.schema.to_dict() if self.schema else None
 
-    def facts(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         named = {name: schema.to_dict() for name, schema in self.schemas.items()}
         return {"schema": self.label_data, "schemas": named}
 
-    def take_facts(self, facts: dict[str, Any]) -> None:
-        if "schema" in facts:
-            record = facts["schema"]
+    def load_state(self, state: dict[str, Any]) -> None:
+        if "schema" in state:
+            record = state["schema"]
             self.schema = Schema.from_dict(record, source=self.name) if record else None
-        if "schemas" in facts:
-            self.schemas = {name: Schema.from_dict(record, source=name) for name, record in facts["schemas"].items()}
+        if "schemas" in state:
+            self.schemas = {name: Schema.from_dict(record, source=name) for name, record in state["schemas"].items()}
             self._looked_up = set()
 
     def schema_of(self, doc: Doc) -> Schema:
@@ -174,8 +174,8 @@ class ClinieComponent(FolderComponent):
         if not self.labels:
             raise ClinieError("CIE461", component=self.name)
         self.check(examples)
-        self.tell_unlearnable(examples)
-        self._told = True
+        self.warn_unlearnable(examples)
+        self._warned = True
         self.model.attrs["schema"] = self.schema.to_dict()
 
     def _drafted(self, docs: list[Doc]) -> Schema:
@@ -223,8 +223,8 @@ class ClinieComponent(FolderComponent):
         examples = examples if self.listens else annotated
         if not examples:
             return losses
-        if not self._told:  # it was loaded, and goes on learning without being initialized
-            self.tell_unlearnable(annotated)
+        if not self._warned:  # it was loaded, and goes on learning without being initialized
+            self.warn_unlearnable(annotated)
         set_dropout_rate(self.model, drop)
         loss = self.add_gradients(examples)
         if not math.isfinite(loss):
@@ -289,7 +289,7 @@ class ClinieComponent(FolderComponent):
         """
         raise NotImplementedError
 
-    def tell_unlearnable(self, examples: list[Example]) -> None:
+    def warn_unlearnable(self, examples: list[Example]) -> None:
         """Warn of what training data hold and the component cannot learn.
 
         examples (list[Example]): All of them, or a batch.

@@ -188,22 +188,22 @@ class EncoderModule(nn.Module):
             inputs["token_type_ids"] = pad(segments, 0, self.device)[0]
         return self._run(inputs)
 
-    def encode_guests(
-        self, sequences: Sequence[np.ndarray], guests: Sequence[np.ndarray], markers: nn.Embedding
+    def encode_levitated(
+        self, sequences: Sequence[np.ndarray], levitated: Sequence[np.ndarray], markers: nn.Embedding
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Run the encoder over sequences with guests, who come two and two: each takes the place and the words of a
-        stretch of the sequence and carries markers; it sees the sequence, itself and its neighbour, and nothing else
-        sees it.
+        """Run the encoder over sequences with levitated markers, which come in pairs. A marker has the position and the
+        mean word vector of a span of the sequence, and carries embeddings of its own. It attends to the sequence, to
+        itself and to the other marker of its pair; no piece of the sequence attends to it.
 
         sequences (Sequence[np.ndarray]): Ids of pieces, special ones included, each of shape (length,).
-        guests (Sequence[np.ndarray]): For each sequence first piece, one past the last, and markers of each guest,
-            shape (guests, 2 + markers), neighbours one behind the other.
-        markers (nn.Embedding): The markers.
+        levitated (Sequence[np.ndarray]): For each sequence first piece, one past the last, and rows of `markers` that
+            are added, shape (levitated markers, 2 + rows); those of a pair follow each other.
+        markers (nn.Embedding): The embeddings.
         RETURNS (tuple[torch.Tensor, torch.Tensor]): Vectors of the pieces, shape (sequences, greatest length, width),
-            and of the guests, shape (sequences, most guests, width), fp32.
+            and of the levitated markers, shape (sequences, greatest number, width), fp32.
         """
         ids, real = pad(sequences, self.specials.pad, self.device)
-        columns = [pad([own[:, i] for own in guests], 0, self.device) for i in range(guests[0].shape[1])]
+        columns = [pad([own[:, i] for own in levitated], 0, self.device) for i in range(levitated[0].shape[1])]
         there, (first, last, *marks) = columns[0][1], [values for values, _ in columns]
         length, number = ids.shape[1], first.shape[1]
         words = self.encoder.get_input_embeddings()(ids)

@@ -15,8 +15,8 @@ from ..schema import Schema
 if TYPE_CHECKING:
     import torch
 
-# More rivals than these are counted as so many.
-MOST_RIVALS = 3
+# How many nearer concepts are counted at most.
+MOST_NEARER = 3
 _NEVER = -1e4
 
 
@@ -119,12 +119,12 @@ class Ranges:
         table = item.doc.to_array([IDX, LENGTH]).astype(np.int64).reshape(-1, 2)
         return cls(item, table[:, 0], table.sum(1))
 
-    def rivals(self, pairs: np.ndarray, kinds: np.ndarray) -> np.ndarray:
+    def nearer(self, pairs: np.ndarray, kinds: np.ndarray) -> np.ndarray:
         """How many concepts of the type of either end of a pair stand nearer to the other end than it does.
 
         pairs (np.ndarray): Heads and tails, shape (pairs, 2).
         kinds (np.ndarray): Type of each concept, shape (concepts,).
-        RETURNS (np.ndarray): Rivals of the head and of the tail, shape (pairs, 2).
+        RETURNS (np.ndarray): Counts for the head and for the tail, shape (pairs, 2).
         """
         counts = np.zeros(pairs.shape, dtype=np.int64)
         for side in (0, 1):

@@ -15,7 +15,7 @@ from torch import nn
 from ..errors import ClinieError
 from .encoder import MASKS, EncoderWithHead, Part, gather
 from .excerpts import (
-    MOST_RIVALS,
+    MOST_NEARER,
     Excerpt,
     PairInput,
     Ranges,
@@ -196,13 +196,13 @@ class MarkedPairs(PairModule):
 
 
 class OnePass(PairModule):
-    """All candidates of a window in one pass: each has two guests, for its head and its tail, that read the window from
-    the places of these. Such are the levitated markers of PURE and PL-Marker (arXiv 2010.12812 and 2109.06067); ours
-    bring the words of their concept along, and how many other concepts of its type stand nearer to its partner."""
+    """All candidates of a window in one pass: each has two levitated markers, for its head and its tail (PURE and
+    PL-Marker, arXiv 2010.12812 and 2109.06067). Ours also have the words of their concept, and how many other concepts
+    of its type stand nearer to its partner."""
 
     def __init__(self, *parts: Any, **more: Any) -> None:
         super().__init__(*parts, **more)
-        self._try_guests()
+        self._find_mask()
 
     def build_head(self) -> nn.Module:
         output = nn.Sequential(nn.Dropout(), nn.Linear(7 * self.width, 1 + len(self.relations)))
@@ -210,9 +210,9 @@ class OnePass(PairModule):
 
     def _make_markers(self) -> nn.Embedding:
         """A vector for each type as head, and one as tail: small, as it is added to words. And one for each number of
-        rivals, before the partner and behind it, to begin with nothing."""
+        nearer concepts, with the partner behind or before, to begin with nothing."""
         words, kinds = self.encoder.get_input_embeddings().weight.detach(), 2 * len(self.kinds)
-        markers = nn.Embedding(kinds + 2 * (MOST_RIVALS + 1), words.shape[1])
+        markers = nn.Embedding(kinds + 2 * (MOST_NEARER + 1), words.shape[1])
         with torch.no_grad():
             markers.weight[:kinds].normal_(std=0.3 * words.std().item())
             markers.weight[kinds:].zero_()
@@ -229,7 +229,7 @@ class OnePass(PairModule):
         return len(excerpt.pieces) + 2 * len(excerpt.pairs)
 
     def classify(self, batch: list[Excerpt], read: Read) -> torch.Tensor:
-        sequences, guests = [], []
+        sequences, levitated = [], []
         for excerpt in batch:
             item, ranges = read.items[excerpt.doc], read.ranges[excerpt.doc]
             sequences.append(self.specials.wrap(read.pieced[excerpt.doc].ids[excerpt.pieces]))
@@ -237,22 +237,22 @@ class OnePass(PairModule):
             first = np.searchsorted(excerpt.pieces, ranges.first[concepts])
             last = np.maximum(np.searchsorted(excerpt.pieces, ranges.last[concepts]), first)
             types = np.array(item.kinds)
-            rivals = ranges.rivals(concepts, types).clip(max=MOST_RIVALS)
+            nearer = ranges.nearer(concepts, types).clip(max=MOST_NEARER)
             kinds = 2 * types[concepts] + [0, 1]
-            places = 2 * (len(self.kinds) + rivals) + (first > first[:, ::-1])
+            places = 2 * (len(self.kinds) + nearer) + (first > first[:, ::-1])
             before = len(self.specials.before)
-            guests.append(np.stack([first + before, last + before, kinds, places], -1).reshape(-1, 4))
-        words, read_on = self.encode_guests(sequences, guests, self.head["markers"])
-        ends, real = pad([(own[:, :2] - [0, 1]).clip(0).ravel() for own in guests], 0, self.device)
-        pairs = len(guests), ends.shape[1] // 4
+            levitated.append(np.stack([first + before, last + before, kinds, places], -1).reshape(-1, 4))
+        words, read_on = self.encode_levitated(sequences, levitated, self.head["markers"])
+        ends, real = pad([(own[:, :2] - [0, 1]).clip(0).ravel() for own in levitated], 0, self.device)
+        pairs = len(levitated), ends.shape[1] // 4
         corners = gather(words, ends.clamp(max=words.shape[1] - 1)).view(*pairs, -1)
         start = words[:, :1].expand(-1, pairs[1], -1)
         state = torch.cat([read_on.reshape(*pairs, -1), corners, start], -1)
         return self.head["output"](state[real[:, ::4]])
 
-    def _try_guests(self) -> None:
-        """Find the mask with which an encoder reads guests as `encode_guests` says. It is asked, since some take a mask
-        that they do not understand.
+    def _find_mask(self) -> None:
+        """Find the form of mask with which the encoder reads levitated markers as `encode_levitated` says, by trying:
+        some encoders take a mask and ignore it.
 
         RAISES (ClinieError): CIE314 if there is none.
         """
@@ -280,16 +280,16 @@ class OnePass(PairModule):
         other = np.where(np.arange(8) < 7, words, self.specials.pad + 2)
         head, tail = [1, 2, 0], [3, 5, 1]
 
-        def read(ids: np.ndarray, *guests: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-            vectors, own = self.encode_guests([self.specials.wrap(ids)], [np.array(guests)], markers)
+        def read(ids: np.ndarray, *levitated: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+            vectors, own = self.encode_levitated([self.specials.wrap(ids)], [np.array(levitated)], markers)
             return vectors, own[:, 0]
 
         with torch.inference_mode():
-            seen, guest = read(words, head, tail)
+            seen, marker = read(words, head, tail)
             beside = read(words, head, tail, [4, 5, 0], [6, 7, 1])
             changed = [read(words, [2, 3, 0], tail), read(words, head, [3, 5, 0]), read(other, head, tail)]
-        noise = max((seen - beside[0]).abs().max(), (guest - beside[1]).abs().max())
-        return bool(min((guest - own).abs().max() for _, own in changed) > 10 * noise)
+        noise = max((seen - beside[0]).abs().max(), (marker - beside[1]).abs().max())
+        return bool(min((marker - own).abs().max() for _, own in changed) > 10 * noise)
 
 
 # Candidates in one pass; bounds memory, which grows with their square.

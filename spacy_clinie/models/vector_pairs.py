@@ -9,7 +9,7 @@ from torch import nn
 
 from . import pretrained
 from .encoder import Part, gather
-from .excerpts import MOST_RIVALS, Excerpt, PairInput, Ranges, in_types, only_allowed, shared
+from .excerpts import MOST_NEARER, Excerpt, PairInput, Ranges, in_types, only_allowed, shared
 from .vector_head import VectorHead
 from .wordpieces import by_budget
 
@@ -81,9 +81,9 @@ class PairHead(nn.Module):
         super().__init__()
         heads = next(n for n in (width // 64, width // 32, 1) if n and width % n == 0)
         self.ends = nn.Linear(4 * width, width)
-        # A vector for each type as head, and one as tail; and one for each number of rivals, before the partner and
-        # behind it.
-        self.marks = nn.Embedding(2 * (kinds + 2 * (MOST_RIVALS + 1)), width)
+        # A vector for each type as head, and one as tail; and one for each number of nearer concepts, with the
+        # partner behind or before.
+        self.marks = nn.Embedding(2 * (kinds + 2 * (MOST_NEARER + 1)), width)
         self.layers = nn.ModuleList(PairLayer(width, heads, PLACES) for _ in range(LAYERS))
         self.norm, self.drop = nn.LayerNorm(width), nn.Dropout()
         self.output = nn.Linear(width, 1 + relations)
@@ -187,10 +187,10 @@ class VectorPairs(VectorHead):
             last = np.maximum(np.searchsorted(pieces, own.last[pairs]), first + 1)
             ends[row, : len(pairs)] = np.stack([first, last - 1], -1).reshape(-1, 4).clip(max=len(pieces) - 1)
             types = np.array(item.kinds)
-            rivals = own.rivals(pairs, types).clip(max=MOST_RIVALS)
+            nearer = own.nearer(pairs, types).clip(max=MOST_NEARER)
             known = 2 * types[pairs] + [0, 1]
-            nearer = 2 * (len(self.kinds) + rivals) + (first > first[:, ::-1])
-            nearer[:, 1] += 2 * (MOST_RIVALS + 1)
+            nearer = 2 * (len(self.kinds) + nearer) + (first > first[:, ::-1])
+            nearer[:, 1] += 2 * (MOST_NEARER + 1)
             marks[row, : len(pairs)] = np.concatenate([known, nearer], -1)
             places[row, : len(pairs), : len(pieces)] = _places(len(pieces), first, last)
         there, counts = torch.from_numpy(seen).to(self.device), [len(one.pairs) for one in batch]

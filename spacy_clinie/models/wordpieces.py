@@ -232,18 +232,18 @@ def draw(
 
     lengths (Sequence[int]): Length of each sequence.
     most (Optional[int]): Pieces that the chosen ones have at most, but for the first; None for all sequences.
-    groups (Optional[Sequence[Any]]): See `in_turn`.
-    order (Optional[np.ndarray]): The order in which they are chosen; that of `in_turn` if None.
+    groups (Optional[Sequence[Any]]): See `in_turns_by_group`.
+    order (Optional[np.ndarray]): The order in which they are chosen; that of `in_turns_by_group` if None.
     RETURNS (list[int]): Indexes into `lengths`.
     """
     if most is None or sum(lengths) <= most:
         return list(range(len(lengths)))
-    order = in_turn(groups or [None] * len(lengths)) if order is None else order
+    order = in_turns_by_group(groups or [None] * len(lengths)) if order is None else order
     fit = int(np.searchsorted(np.cumsum(np.asarray(lengths)[order]), most, side="right"))
     return [int(i) for i in order[: max(fit, 1)]]
 
 
-def in_turn(groups: Sequence[Any]) -> np.ndarray:
+def in_turns_by_group(groups: Sequence[Any]) -> np.ndarray:
     """An order by chance, which follows torch's seed.
 
     groups (Sequence[Any]): What each thing belongs to: groups take turns, however many they are.
@@ -260,7 +260,7 @@ def in_turn(groups: Sequence[Any]) -> np.ndarray:
     return order[np.argsort(turns, kind="stable")]
 
 
-def thin_out(answered: Sequence[bool], share: Optional[float]) -> list[int]:
+def sample_unanswered(answered: Sequence[bool], share: Optional[float]) -> list[int]:
     """Choose questions to learn from: all that have an answer, and some that have none, by chance, which follows
     torch's seed.
 

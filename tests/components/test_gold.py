@@ -209,7 +209,7 @@ def test_relations_to_oneself_are_told(rel: Any, nlp: Language) -> None:
     set_concepts(doc, [Span(doc, 0, 1, "Drug"), Span(doc, 2, 3, "Reason")])
     set_relations(doc, [(0, 0, "Takes"), (0, 1, "Takes"), (0, 1, "Takes"), (1, 0, "Takes")])
     with pytest.warns(ClinieWarning) as told:
-        rel.tell_unlearnable([Example(nlp.make_doc(doc.text), doc)])
+        rel.warn_unlearnable([Example(nlp.make_doc(doc.text), doc)])
     # To itself, and of types that the schema does not list this way; what is said twice is said.
     assert [str(one.message)[:11] for one in told] == ["[CIE472] 2 "]
 

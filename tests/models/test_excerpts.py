@@ -90,12 +90,12 @@ def test_rivals_stand_nearer_to_the_other_end_and_are_of_the_same_type(tiny_bert
     (pieced,) = make_pieces([doc], load_tokenizer(tiny_bert))
     at = {span.text: i for i, span in enumerate(spans)}
 
-    def rivals(head: str, tail: str) -> list[int]:
-        return Ranges(item, pieced.starts, pieced.ends).rivals(np.array([[at[head], at[tail]]]), kinds)[0].tolist()
+    def nearer(head: str, tail: str) -> list[int]:
+        return Ranges(item, pieced.starts, pieced.ends).nearer(np.array([[at[head], at[tail]]]), kinds)[0].tolist()
 
-    assert rivals("81 mg", "aspirin") == [0, 0]
-    assert rivals("aspirin", "81 mg") == [0, 0]
-    assert rivals("20 mg", "ibuprofen") == [0, 1], "morphine is nearer to 20 mg"
-    assert rivals("20 mg", "aspirin") == [1, 2]
-    assert rivals("aspirin", "morphine") == [1, 1], "ibuprofen lies between; none is its own rival"
-    assert rivals("aspirin", "pain") == [2, 0]
+    assert nearer("81 mg", "aspirin") == [0, 0]
+    assert nearer("aspirin", "81 mg") == [0, 0]
+    assert nearer("20 mg", "ibuprofen") == [0, 1], "morphine is nearer to 20 mg"
+    assert nearer("20 mg", "aspirin") == [1, 2]
+    assert nearer("aspirin", "morphine") == [1, 1], "ibuprofen lies between; none is its own rival"
+    assert nearer("aspirin", "pain") == [2, 0]

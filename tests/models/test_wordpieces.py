@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from spacy_clinie.doc.tokenizer import make_tokenizer
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.models.pretrained import load_tokenizer
-from spacy_clinie.models.wordpieces import Specials, by_budget, draw, make_pieces, thin_out
+from spacy_clinie.models.wordpieces import Specials, by_budget, draw, make_pieces, sample_unanswered
 from tests.tiny import ARCHITECTURES, make_encoder
 
 TOKENIZER = make_tokenizer(Vocab())
@@ -84,7 +84,7 @@ def test_what_is_drawn_keeps_to_the_bound_and_leaves_nothing_out_below_it(length
 
 @given(st.lists(st.booleans(), max_size=30), st.none() | st.floats(0, 5))
 def test_all_that_is_answered_is_learnt_and_so_much_of_the_rest(answered: list[bool], share: float | None) -> None:
-    chosen = thin_out(answered, share)
+    chosen = sample_unanswered(answered, share)
     assert chosen == sorted(set(chosen))
     assert {i for i, has in enumerate(answered) if has} <= set(chosen)
     without = len(answered) - sum(answered)
