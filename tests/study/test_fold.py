@@ -26,13 +26,13 @@ def test_what_steps_read_is_taken_down_once(tiny_decoder: str, make_examples: Ex
     (tmp_path / "corpus" / "schema.yml").write_text(schema.to_yaml())
     for number, example in enumerate(examples):
         example.reference.user_data |= {SCHEMA_KEY: str(tmp_path / "corpus" / "schema.yml"), ID_KEY: f"n{number}"}
-    learnt = nlp.add_pipe("clinie_study_learnt", first=True)
+    recorder = nlp.add_pipe("clinie_study_recorder", first=True)
     for batch in (examples[:1], examples[:2], examples[:1]):
         nlp.update(batch, sgd=sgd)
-    assert (learnt.steps, sorted(learnt.notes)) == (3, [("corpus", "n0"), ("corpus", "n1")])  # type: ignore[attr-defined]
+    assert (recorder.steps, sorted(recorder.notes)) == (3, [("corpus", "n0"), ("corpus", "n1")])  # type: ignore[attr-defined]
     text = examples[0].text
     found = note_from_doc(nlp(text))
-    nlp.remove_pipe("clinie_study_learnt")
+    nlp.remove_pipe("clinie_study_recorder")
     assert nlp.pipe_names == ["clinie_decoder_prompt"] == nlp.config["nlp"]["pipeline"]
     assert note_from_doc(nlp(text)) == found
 
@@ -58,7 +58,7 @@ def test_concepts_are_asked_for_only_where_they_are_not_given(
 
         monkeypatch.setattr(prompting.AskingComponent, name, count)
     prompt = pipe.concepts  # type: ignore[attr-defined]
-    found = fold._found(nlp, notes, str(tmp_path / "schema.yml"), gold=gold)
+    found = fold._predict(nlp, notes, str(tmp_path / "schema.yml"), gold=gold)
     assert bool(asked["concepts_asked"]) == (not gold)
     assert pipe.concepts is prompt is not None  # type: ignore[attr-defined]
     if gold:

@@ -42,7 +42,7 @@ def test_every_preset_trains(name: str, notes: list[Note], tmp_path: Path) -> No
     assert AutoConfig.from_pretrained(base).model_type == preset.shape["model_type"]
     docbin.write(notes, tmp_path / "notes.spacy")
     config = arm_config({"encoder": "encoder-tagger", "decoder": "decoder-lora"}[preset.kind], preset, base, CPU)
-    settings = {"notes": {"path": str(tmp_path / "notes.spacy"), "label_schema": None, "limit": 2, "seed": 0}}
+    settings = [{"path": str(tmp_path / "notes.spacy"), "label_schema": None, "limit": 2, "seed": 0}]
     filled = train_on(config, settings, probe=tmp_path / "notes.spacy", steps=3, seed=0)
     nlp = init_nlp(filled)
     before = _weights(nlp)
@@ -92,7 +92,7 @@ def test_what_a_step_reads_reaches_the_config(tmp_path: Path) -> None:
         profile = replace(CPU, step_words=90, step_pieces=70)
         config = arm_config(arm, PRESETS["minilm" if arm.startswith("encoder") else "smollm2"], "x", profile)
         assert {component["model"]["step_pieces"] for component in config["components"].values()} == {70}
-        filled = train_on(config, {}, probe=tmp_path / "notes.spacy", steps=3, seed=0)
+        filled = train_on(config, [], probe=tmp_path / "notes.spacy", steps=3, seed=0)
         assert filled["training"]["batcher"]["batcher"]["size"] == 90
 
 

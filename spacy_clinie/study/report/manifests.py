@@ -3,7 +3,7 @@ off or incomplete."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,7 @@ def read_study(folder: Path) -> Study:
             continue
         plans[path.stem] = {"profile": profile, "command": command}
         for key, fold in planned.items():
-            row = {"key": key, "system": fold.system.title, **fold.to_dict(), "base": fold.system.model}
+            row = {"key": key, "system": fold.system.title, **asdict(fold), "base": fold.system.model}
             done: Row = {"state": "not yet run", "problem": ""}
             if key in manifests:
                 try:

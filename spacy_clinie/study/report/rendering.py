@@ -13,7 +13,7 @@ from pandas import DataFrame
 
 from ...corpora.splits import SEVERAL
 from ...display import shown
-from ..data import FEWEST
+from ..data import MIN_DOCUMENTS
 from ..mistakes import KINDS
 from .by_type import types_part
 from .cost import cost_part
@@ -64,7 +64,7 @@ def report_files(folder: Path, texts: Optional[Texts]) -> dict[str, str]:
     parts.append(mistakes_part(study, texts))
     view: dict[str, Any] = {"title": "Concepts and relations in clinical notes: results of a study"}
     view |= {"plans": study.plans, "folds": len(study.folds), "counted": counted, "several": SEVERAL}
-    view |= {"least": LEAST, "level": LEVEL, "fewest": FEWEST}
+    view |= {"least": LEAST, "level": LEVEL, "fewest": MIN_DOCUMENTS}
     frames: dict[str, DataFrame] = {}
     for part in parts:
         view |= part.view

@@ -17,7 +17,7 @@ from scipy.stats import permutation_test
 from statsmodels.stats.multitest import multipletests
 
 from ...scoring.counts import rates
-from ..data import FEWEST
+from ..data import MIN_DOCUMENTS
 
 LEVEL = 0.05
 # Random exchanges: this number times the number of comparisons, since with fewer none could be significant after Holm's
@@ -53,7 +53,7 @@ def compare(scores: DataFrame, task: str) -> DataFrame:
     task (str): The task. All its comparisons are one family for Holm's correction.
     RETURNS (DataFrame): A row for each pair and corpus: the number of `documents`, 0 if the arms were not tested on the
         same ones; the `difference` of F1, first minus second; the p-value `p`, missing for fewer documents than
-        `FEWEST`; and the corrected `p_holm`.
+        `MIN_DOCUMENTS`; and the corrected `p_holm`.
     """
     own = scores[(scores.task == task) & (scores["mode"] == "strict") & (scores.label == "") & (scores.support > 0)]
     pairs: list[tuple[DataFrame, DataFrame]] = []
@@ -83,7 +83,7 @@ def _compared(first: DataFrame, second: DataFrame, exchanges: int) -> Mapping[st
         # The same documents, with the same number of gold annotations in each.
         if one.ids == other.ids and np.array_equal(*(side.counts[:, 0] + side.counts[:, 2] for side in (one, other))):
             difference = float(_difference(one.counts.sum(axis=0), other.counts.sum(axis=0)))
-            p = randomization(one.counts, other.counts, exchanges=exchanges) if len(one.ids) >= FEWEST else None
+            p = randomization(one.counts, other.counts, exchanges=exchanges) if len(one.ids) >= MIN_DOCUMENTS else None
             return row | {"documents": len(one.ids), "difference": difference, "p": p}
     return row
 

@@ -30,18 +30,18 @@ def test_a_task_that_could_not_begin_says_why(tmp_path: Path, monkeypatch: pytes
             return (__import__, ("no_such_package",))
 
     unseen = Unseen()
-    monkeypatch.setattr(run, "_work_there", lambda _: unseen)
+    monkeypatch.setattr(run, "_run_on_cluster", lambda _: unseen)
     ray.init(address="local", num_cpus=1, ignore_reinit_error=True)
     try:
         task = run.Task(tmp_path / "request.json")
         while not task.done():
             time.sleep(0.1)
         assert task.problem.startswith("Ray raised a ")
-        monkeypatch.setattr(run, "_work_there", lambda _: None)
+        monkeypatch.setattr(run, "_run_on_cluster", lambda _: None)
         task, waited = run.Task(tmp_path / "request.json"), 0
         while not task.done():
             time.sleep(0.1)
-            if task._waits_until:  # it has ended, and its manifest shows late
+            if task._deadline:  # it has ended, and its manifest shows late
                 waited += 1
                 (tmp_path / "manifest.json").touch()
         assert waited == 1
