@@ -29,10 +29,11 @@ def arm_config(arm: str, preset: Preset, base: str, profile: Profile, *, relatio
     config = Config().from_disk(_FOLDER / "training.cfg", interpolate=False)
     config = config.merge(Config().from_disk(_FOLDER / f"{arm}.cfg", interpolate=False))
     config["training"]["batcher"]["batcher"]["size"] = profile.step_words
-    if arm in preset.rates:
-        config["training"]["optimizer"]["learn_rate"]["initial_rate"] = preset.rates[arm]
-    if arm in preset.head_factors:
-        config["training"]["optimizer"]["head_factor"] = preset.head_factors[arm]
+    settings, optimizer = dict(preset.arms.get(arm, {})), config["training"]["optimizer"]
+    if "rate" in settings:
+        optimizer["learn_rate"]["initial_rate"] = settings.pop("rate")
+    if "head_factor" in settings:
+        optimizer["head_factor"] = settings.pop("head_factor")
     for component in config["components"].values():
         component["model"]["step_pieces"] = profile.step_pieces
         if profile.batch_pieces is not None:
@@ -43,13 +44,8 @@ def arm_config(arm: str, preset: Preset, base: str, profile: Profile, *, relatio
             component["model"]["base"] = base
             for asked, prompt in _PROMPTS.items():
                 template = f"{asked}_brief.v1" if preset.brief else None
-                component[asked] = {
-                    "@misc": prompt,
-                    "window": preset.window,
-                    "each": preset.each,
-                    "template": template,
-                }
-        component["model"].update(preset.models.get(arm, {}))
+                component[asked] = {"@misc": prompt, "window": preset.window, "each": preset.each, "template": template}
+        component["model"].update(settings)
     # A decoder without training on relations can still be asked for them; an encoder would have no labels.
     if not relations:
         config["components"].pop("clinie_rel", None)

@@ -25,23 +25,6 @@ def without_folder(name: str) -> str:
     return _FOLDER.sub(r"\1", name.rstrip("/\\"))
 
 
-class System(NamedTuple):
-    """What a study compares: an arm over a base model."""
-
-    arm: str
-    base: str
-
-    @property
-    def model(self) -> str:
-        """The base without its folder."""
-        return without_folder(self.base)
-
-    @property
-    def title(self) -> str:
-        """Its name in tables."""
-        return f"{self.arm} ({self.model})"
-
-
 @dataclass(frozen=True)
 class Fold:
     """A training and its test, or one of the two.
@@ -86,27 +69,33 @@ class Fold:
         return fold
 
     @property
-    def system(self) -> System:
-        return System(self.arm, self.base)
+    def model(self) -> str:
+        """The base without its folder."""
+        return without_folder(self.base)
+
+    @property
+    def system(self) -> str:
+        """The arm and its base, as tables name them."""
+        return f"{self.arm} ({self.model})"
 
     @property
     def position(self) -> tuple:
         """Its position in the tables of a report. Folds that differ only in `others` or `steps` share one."""
-        return self.system, self.corpus, self.stage, self.shots, self.draw, self.multitask, self.seed
+        return self.arm, self.base, self.corpus, self.stage, self.shots, self.draw, self.multitask, self.seed
 
     @property
     def title(self) -> str:
         """Its name in messages."""
-        parts = [self.study, self.corpus, self.system.title, self.stage]
+        parts = [self.study, self.corpus, self.system, self.stage]
         if self.shots is not None:
             parts += [f"{self.shots} shots", f"draw {self.draw}", "after multi" if self.multitask else "alone"]
         return " · ".join([*parts, f"seed {self.seed}"])
 
-    def parent(self, steps: int) -> Optional["Fold"]:
-        """The fold of the stage "multi", with so many steps, that this one continues from; None if there is none."""
+    def parent(self, profile: Profile) -> Optional["Fold"]:
+        """The fold of the stage "multi" that this one continues from; None if there is none."""
         if not self.multitask or self.stage == "multi":
             return None
-        return replace(self, stage="multi", steps=steps, shots=None, draw=None)
+        return replace(self, stage="multi", steps=profile.steps_of(self.arm, "multi"), shots=None, draw=None)
 
 
 class CorpusInfo(NamedTuple):

@@ -38,8 +38,8 @@ def write_plan(
     kept, replaced, dropped = _still_valid(workspace, before, folds)
     bases: dict[str, str] = {}
     for fold in (kept | folds).values():
-        if bases.setdefault(fold.system.model, fold.base) != fold.base:
-            raise ClinieError("CIE489", first=bases[fold.system.model], second=fold.base)
+        if bases.setdefault(fold.model, fold.base) != fold.base:
+            raise ClinieError("CIE489", first=bases[fold.model], second=fold.base)
     named = {*data, *(one.corpus for one in missing)}
     earlier = before if kept else dict.fromkeys(_FIELDS, ())
     record = {

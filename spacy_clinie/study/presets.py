@@ -18,9 +18,8 @@ class Preset:
     base (str): The model, as `models.pretrained.locate` takes it; "" if its weights were never released.
     window (int): Tokens that an encoder reads at once, or that one prompt of a decoder is about.
     shape (Mapping[str, Any]): Arguments of transformers' `AutoConfig.for_model`, for random weights.
-    rates (Mapping[str, float]): Learning rates by arm, instead of those of the arms.
-    models (Mapping[str, Mapping[str, Any]]): Settings of the models by arm, in addition to those of the arms.
-    head_factors (Mapping[str, float]): `head_factor` of the optimizer by arm, instead of that of the arms.
+    arms (Mapping[str, Mapping[str, Any]]): Settings by arm, instead of those of the arms: `rate` (the learning rate)
+        and `head_factor` of the optimizer, and any settings of the models.
     each (bool): Whether a decoder gets a prompt for each type.
     brief (bool): Whether the prompts of a decoder name the types without their descriptions.
     """
@@ -30,9 +29,7 @@ class Preset:
     base: str
     window: int
     shape: Mapping[str, Any]
-    rates: Mapping[str, float] = field(default_factory=dict)
-    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    head_factors: Mapping[str, float] = field(default_factory=dict)
+    arms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     each: bool = False
     brief: bool = False
 
@@ -66,8 +63,8 @@ def _shape(model_type: str, *values: int) -> dict[str, Any]:
 
 
 def _encoder(name: str, base: str, model_type: str, *shape: int) -> Preset:
-    rates = {"encoder-tagger": 1e-5, "encoder-pairs": 1e-5, "encoder-mrc": 2e-5}
-    return Preset(name, "encoder", base, 512, _shape(model_type, *shape), rates)
+    arms = {"encoder-tagger": {"rate": 1e-5}, "encoder-pairs": {"rate": 1e-5}, "encoder-mrc": {"rate": 2e-5}}
+    return Preset(name, "encoder", base, 512, _shape(model_type, *shape), arms)
 
 
 def _gatortron(name: str, width: int, layers: int, heads: int) -> Preset:
@@ -77,8 +74,8 @@ def _gatortron(name: str, width: int, layers: int, heads: int) -> Preset:
 def _decoder(name: str, base: str, window: int, attention: list[str], shape: Mapping[str, Any]) -> Preset:
     """LoRA on queries, keys and values (its alpha was not published), and a prompt for each type."""
     lora = {"r": 256, "lora_alpha": 256, "lora_dropout": 0.2, "target_modules": attention}
-    rates = {"decoder-lora": 1e-4, "decoder-full": 1e-5}
-    return Preset(name, "decoder", base, window, shape, rates, {"decoder-lora": {"adapter": lora}}, each=True)
+    arms: Any = {"decoder-lora": {"rate": 1e-4, "adapter": lora}, "decoder-full": {"rate": 1e-5}}
+    return Preset(name, "decoder", base, window, shape, arms, each=True)
 
 
 def _llama(name: str, base: str, *shape: int) -> Preset:
@@ -99,11 +96,14 @@ PRESETS = {
             "minilm",
             192,
             _shape("bert", 30_522, 384, 6, 12, 1536, 512),
-            {"encoder-tagger": 5e-4, "encoder-pairs": 3e-4, "encoder-mrc": 2e-4, "encoder-lora": 1e-3},
             # With short windows, a few hundred steps are enough for pairs, and for questions with a fast head
             # (docs/roadmap.md).
-            {"encoder-mrc": {"window": 64}, "encoder-pairs": {"window": 64}},
-            head_factors={"encoder-mrc": 10.0},
+            {
+                "encoder-tagger": {"rate": 5e-4},
+                "encoder-pairs": {"rate": 3e-4, "window": 64},
+                "encoder-mrc": {"rate": 2e-4, "window": 64, "head_factor": 10.0},
+                "encoder-lora": {"rate": 1e-3},
+            },
         ),
         Preset(
             "smollm2",
@@ -111,7 +111,7 @@ PRESETS = {
             "smollm2",
             192,
             _shape("llama", 49_152, 576, 30, 9, 1536, 8192, 3, True),
-            {"decoder-lora": 1e-3},
+            {"decoder-lora": {"rate": 1e-3}},
             # On a processor, a long instruction takes more time of a small step than the notes (docs/roadmap.md).
             brief=True,
         ),

@@ -205,7 +205,7 @@ def run_study(
         for line in write_plan(workspace, study, folds, data, missing, command):
             echo(line)
         done = {key for key in folds if workspace.manifest(key)}
-        parents = {key: workspace.key(parent) for key, fold in folds.items() if (parent := workspace.parent(fold))}
+        parents = {key: workspace.key(parent) for key, fold in folds.items() if (parent := fold.parent(settings))}
         # Parents of unfinished folds are run again if their pipelines were removed, or not copied.
         done -= {parent for key, parent in parents.items() if key not in done and not workspace.has_pipeline(parent)}
         echo(f"{len(folds)} folds, {len(done)} of them finished")

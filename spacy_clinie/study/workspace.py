@@ -147,7 +147,7 @@ class Workspace:
         from .. import __version__
 
         preset, base = self.base(fold.base)
-        parent = self.parent(fold)
+        parent = fold.parent(self.profile)
         record: dict[str, Any] = {
             "fold": {name: value for name, value in asdict(fold).items() if name not in ("study", "base")},
             "arm": arm_config(fold.arm, preset, "", self.profile).to_str(),
@@ -157,10 +157,6 @@ class Workspace:
             "version": __version__,
         }
         return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
-
-    def parent(self, fold: Fold) -> Optional[Fold]:
-        """The fold that another one continues from, if any."""
-        return fold.parent(self.profile.steps_of(fold.arm, "multi"))
 
     def has_relations(self, corpus: str) -> bool:
         """Whether the schema of a corpus has relations."""

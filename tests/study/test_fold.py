@@ -1,4 +1,4 @@
-"""What a fold takes down of its training, and how it tests."""
+"""The recorder of a fold's training, and its predictions."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,9 @@ from tests.components.test_decoder_relations import build
 Examples = Callable[[Language], list[Example]]
 
 
-def test_what_steps_read_is_taken_down_once(tiny_decoder: str, make_examples: Examples, tmp_path: Path) -> None:
+def test_recorder_keeps_notes_of_training_steps_once(
+    tiny_decoder: str, make_examples: Examples, tmp_path: Path
+) -> None:
     nlp = build(tiny_decoder)
     examples = make_examples(nlp)
     sgd = nlp.initialize(lambda: examples)
@@ -38,7 +40,7 @@ def test_what_steps_read_is_taken_down_once(tiny_decoder: str, make_examples: Ex
 
 
 @pytest.mark.parametrize("gold", [False, True])
-def test_concepts_are_asked_for_only_where_they_are_not_given(
+def test_concepts_are_predicted_unless_gold_ones_are_given(
     gold: bool, tiny_decoder: str, notes: list[Note], make_examples: Examples, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip

@@ -1,4 +1,4 @@
-"""A study from its corpora to its manifests: what is done stays done, what is cut off is done again."""
+"""A study from its corpora to its manifests: finished folds are kept, interrupted ones are run again."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def manifests(study: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted(study.glob("folds/*/manifest.json"))]
 
 
-def test_every_fold_says_what_it_did(study: Path) -> None:
+def test_every_fold_has_a_complete_manifest(study: Path) -> None:
     plans = [json.loads((study / f"{name}.json").read_text()) for name in ("single", "loo")]
     planned = {one["key"] for plan in plans for one in plan["folds"]}
     done = manifests(study)
@@ -59,7 +59,7 @@ def test_every_fold_says_what_it_did(study: Path) -> None:
                 assert len(modes["strict"]) == len(one["documents"]["ids"]) == one["data"]["test"]["documents"]
 
 
-def test_nothing_is_done_twice_and_what_is_lost_is_done_again(study: Path) -> None:
+def test_finished_folds_are_kept_and_damaged_ones_are_run_again(study: Path) -> None:
     messages: list[str] = []
     settings: dict[str, Any] = {"profile": "smoke", "corpora": study, "echo": messages.append}
     assert run_study("single", study, **settings)["finished"] == 0
@@ -71,9 +71,7 @@ def test_nothing_is_done_twice_and_what_is_lost_is_done_again(study: Path) -> No
     assert json.loads(victim.read_text())["results"] == before["results"]
 
 
-def test_a_stage_whose_pipeline_is_gone_is_done_again_before_anything_goes_on_from_it(
-    study: Path, tmp_path: Path
-) -> None:
+def test_parent_without_its_pipeline_is_run_again_before_its_children(study: Path, tmp_path: Path) -> None:
     folder = tmp_path / "study"
     shutil.copytree(study, folder)
     for pipeline in folder.glob("folds/*/pipeline"):
@@ -93,7 +91,7 @@ def test_a_stage_whose_pipeline_is_gone_is_done_again_before_anything_goes_on_fr
         fold_config(fold, workspace, tmp_path / "gone" / "pipeline")
 
 
-def test_another_command_adds_to_a_study(study: Path, tmp_path: Path) -> None:
+def test_another_command_adds_to_the_plan(study: Path, tmp_path: Path) -> None:
     folder = tmp_path / "study"
     shutil.copytree(study, folder)
     settings: dict[str, Any] = {"profile": "smoke", "corpora": folder, "echo": lambda _: None}
@@ -116,7 +114,7 @@ def test_another_command_adds_to_a_study(study: Path, tmp_path: Path) -> None:
     assert last["folds"]
 
 
-def test_the_config_of_a_fold_is_one_for_spacy_train(study: Path) -> None:
+def test_config_of_a_fold_works_with_spacy_train(study: Path) -> None:
     done = {one["fold"]["arm"]: one for one in manifests(study) if one["fold"]["study"] == "single"}
     assert set(done) == set(SMOKE.arms)
     for one in done.values():
@@ -129,12 +127,12 @@ def test_the_config_of_a_fold_is_one_for_spacy_train(study: Path) -> None:
         assert sum(numbers) == one["training"]["parameters"]
 
 
-def test_a_key_changes_with_what_the_result_depends_on(study: Path) -> None:
+def test_key_changes_with_everything_the_result_depends_on(study: Path) -> None:
     workspace = Workspace(study, SMOKE)
     fold = Fold("single", "encoder-tagger", "tiny-encoder=random", "synthetic-drugs", "full", 3)
     keys = {workspace.key(fold), workspace.key(replace(fold, seed=1))}
     keys.add(workspace.key(replace(fold, corpus="synthetic-problems")))
-    changed = replace(find_preset("tiny-encoder"), rates={"encoder-tagger": 0.1})
+    changed = replace(find_preset("tiny-encoder"), arms={"encoder-tagger": {"rate": 0.1}})
     with patch.dict(PRESETS, {"tiny-encoder": changed}):
         keys.add(Workspace(study, SMOKE).key(fold))
     for profile in (replace(SMOKE, step_words=99), replace(SMOKE, step_pieces=99)):
@@ -145,7 +143,7 @@ def test_a_key_changes_with_what_the_result_depends_on(study: Path) -> None:
     assert again.key(fold) == workspace.key(fold)
 
 
-def test_a_key_does_not_change_with_what_a_fold_does_not_read(study: Path) -> None:
+def test_key_does_not_change_with_files_that_a_fold_does_not_read(study: Path) -> None:
     workspace = Workspace(study, SMOKE)
     fold = Fold("single", "encoder-mrc", "tiny-encoder=random", "synthetic-drugs", "full", 3)
     assert workspace.key(replace(fold, study="loo")) == workspace.key(fold)
@@ -158,7 +156,7 @@ def test_a_key_does_not_change_with_what_a_fold_does_not_read(study: Path) -> No
         assert Workspace(study, SMOKE).key(fold) != changed[1]
 
 
-def test_a_multi_task_stage_tells_what_it_was_shown(study: Path) -> None:
+def test_multi_task_manifest_lists_training_notes(study: Path) -> None:
     done = {one["key"]: one for one in manifests(study)}
     zero = [one for one in done.values() if one["fold"]["stage"] == "zero"]
     multi = [one for one in done.values() if one["fold"]["stage"] == "multi"]
@@ -171,7 +169,7 @@ def test_a_multi_task_stage_tells_what_it_was_shown(study: Path) -> None:
 
 
 @pytest.mark.parametrize("manifest", ["null", "[]", "{}", '"x"', "", '{"failed": 7}'])
-def test_a_manifest_that_is_none_is_no_end_of_a_fold(tmp_path: Path, manifest: str) -> None:
+def test_fold_with_an_invalid_manifest_is_not_finished(tmp_path: Path, manifest: str) -> None:
     workspace = Workspace(tmp_path, SMOKE)
     workspace.fold("k").mkdir(parents=True)
     (workspace.fold("k") / "manifest.json").write_text(manifest)
@@ -189,15 +187,13 @@ def test_a_manifest_that_is_none_is_no_end_of_a_fold(tmp_path: Path, manifest: s
         ("single", {"arms": ["encoder-tagger"], "bases": ["tiny-encoder", "tiny-decoder"]}),
     ],
 )
-def test_nothing_that_was_named_is_left_out_without_a_word(
-    study: Any, settings: dict[str, Any], tmp_path: Path
-) -> None:
+def test_named_arm_or_base_without_folds_is_an_error(study: Any, settings: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(ClinieError, match="CIE488"):
         run_study(study, tmp_path, profile="smoke", corpora=tmp_path, **settings)
     assert not (tmp_path / f"{study}.json").exists()
 
 
-def test_bases_that_no_table_could_tell_apart(tmp_path: Path) -> None:
+def test_bases_with_the_same_name_are_refused(tmp_path: Path) -> None:
     preset = find_preset("tiny-encoder")
     for seed, name in enumerate(("a", "b")):
         write_random_model(tmp_path / name / "best", preset.kind, preset.shape, ["took aspirin"], seed)
@@ -229,7 +225,7 @@ def test_bases_that_no_table_could_tell_apart(tmp_path: Path) -> None:
         ({"use": [".."]}, "CIE497"),
     ],
 )
-def test_wrong_names(changed: dict[str, Any], code: str, tmp_path: Path) -> None:
+def test_unknown_names_are_refused(changed: dict[str, Any], code: str, tmp_path: Path) -> None:
     with pytest.raises(ClinieError, match=code):
         run_study("single", tmp_path / "study", **{"profile": "smoke", "corpora": tmp_path, **changed})
 
@@ -242,7 +238,7 @@ def test_a_hub_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert asked == ["some/model"]
 
 
-def test_threads_that_a_user_set_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_number_of_threads_set_by_the_user_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     run.Process.share_cores(2)
     assert os.environ["OMP_NUM_THREADS"] == "3"
@@ -253,7 +249,7 @@ def test_threads_that_a_user_set_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.environ["OMP_NUM_THREADS"] == "2"
 
 
-def test_two_commands_do_not_share_a_study(tmp_path: Path) -> None:
+def test_second_command_in_a_folder_is_refused(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "study", SMOKE)
     settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path}
     with patch("spacy_clinie.study.run._run_folds", return_value={}):
@@ -264,7 +260,7 @@ def test_two_commands_do_not_share_a_study(tmp_path: Path) -> None:
     assert (tmp_path / "study" / "single.json").is_file()
 
 
-def test_a_fold_that_fails_is_told_and_the_others_go_on(tmp_path: Path) -> None:
+def test_failed_fold_is_reported_and_the_others_continue(tmp_path: Path) -> None:
     (tmp_path / "broken").mkdir()
     done = CliRunner().invoke(
         app,
@@ -306,7 +302,7 @@ run._run(Path(sys.argv[1]))
 @pytest.mark.parametrize(
     ("finds", "method"), [("has_cupy_gpu", "spawn"), ("has_torch_cuda_gpu", "spawn"), ("has_torch", "forkserver")]
 )
-def test_folds_are_not_forked_where_gpus_were_asked_for(finds: str, method: str) -> None:
+def test_folds_are_not_forked_after_a_search_for_gpus(finds: str, method: str) -> None:
     """A process that is forked off one which has started CUDA cannot use it."""
     script = f"""
 import spacy

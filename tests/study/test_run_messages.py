@@ -1,4 +1,4 @@
-"""What a study says before and while it runs: of its corpora, of its plan, of what there is nothing to learn from."""
+"""The messages of a study about its corpora, its plan and its folds."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ from .test_workspace import own_corpus
 SMOKE = PROFILES["smoke"]
 
 
-def test_what_few_documents_are_not_enough_for_is_said(tmp_path: Path) -> None:
+def test_too_many_shots_are_reported(tmp_path: Path) -> None:
     messages: list[str] = []
     with (
         patch("spacy_clinie.study.run._run_folds", return_value={}),
@@ -34,7 +34,7 @@ def test_what_few_documents_are_not_enough_for_is_said(tmp_path: Path) -> None:
     assert len([line for line in messages if "no folds of 99 shots" in line]) == len(SMOKE.corpora)
 
 
-def test_what_leaves_a_plan_is_said(tmp_path: Path) -> None:
+def test_dropped_folds_are_reported(tmp_path: Path) -> None:
     messages: list[str] = []
     settings: dict[str, Any] = {"corpora": tmp_path, "arms": ["encoder-tagger"], "echo": messages.append}
     use: dict[str, Any] = {"profile": "smoke", "use": ["synthetic-drugs"]}
@@ -52,7 +52,7 @@ def test_what_leaves_a_plan_is_said(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "study" / "single.json").read_text())["profile"] == "smoke"
 
 
-def test_a_corpus_that_is_missing_is_not_forgotten_by_the_next_command(tmp_path: Path) -> None:
+def test_missing_corpus_stays_in_the_plan(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "arms": ["encoder-tagger"]}
     with patch("spacy_clinie.study.run._run_folds", return_value={}):
         run_study("single", tmp_path / "study", **settings, use=["synthetic-drugs", "n2c2_2018"], skip_missing=True)
@@ -63,7 +63,7 @@ def test_a_corpus_that_is_missing_is_not_forgotten_by_the_next_command(tmp_path:
     assert {one["fold"]["corpus"] for one in plan["folds"]} == {"synthetic-drugs", "synthetic-problems"}
 
 
-def test_notes_that_all_begin_alike_are_told(tmp_path: Path) -> None:
+def test_shared_text_and_small_tests_are_reported(tmp_path: Path) -> None:
     header = "Dictated but not read. The author takes no responsibility for errors of this kind."
     for split, numbers in {"train": range(4), "dev": range(4, 6), "test": range(6, 9)}.items():
         folder = tmp_path / "alike" / split
@@ -86,7 +86,7 @@ def test_notes_that_all_begin_alike_are_told(tmp_path: Path) -> None:
             run_study("single", tmp_path / "study", **settings, echo=messages.append)
 
 
-def test_what_only_several_documents_share_is_trained_on_and_told(tmp_path: Path) -> None:
+def test_documents_that_share_only_headers_are_used_and_reported(tmp_path: Path) -> None:
     folder = own_corpus(tmp_path / "mine")
     for file in folder.glob("*.txt"):
         file.write_text(file.read_text() + " " + " ".join(f"seen{number}" for number in range(12)))
@@ -100,7 +100,7 @@ def test_what_only_several_documents_share_is_trained_on_and_told(tmp_path: Path
     assert (data["shared"], data["headers"]) == (0, 10)
 
 
-def test_annotations_that_are_lost_are_told_and_types_are_not_named(tmp_path: Path) -> None:
+def test_lost_annotations_are_reported_without_their_types(tmp_path: Path) -> None:
     folder = own_corpus(tmp_path / "mine")
     for file in (folder / "n1.ann", folder / "n2.ann", folder / "n3.ann"):
         file.write_text(file.read_text().replace("Drug", f"Mary_Smith_{file.stem}"))
@@ -120,7 +120,7 @@ def test_annotations_that_are_lost_are_told_and_types_are_not_named(tmp_path: Pa
             run_study("single", tmp_path / "study", **settings)
 
 
-def test_a_stage_with_nothing_to_learn_from_fails_and_one_with_little_tells(tmp_path: Path) -> None:
+def test_multi_task_stage_without_documents_fails_and_others_report_their_number(tmp_path: Path) -> None:
     for name, begin in (("mine", 0), ("other", 50)):
         own_corpus(tmp_path / name, begin)
     shutil.copytree(tmp_path / "mine", tmp_path / "again")
@@ -145,7 +145,7 @@ def test_a_stage_with_nothing_to_learn_from_fails_and_one_with_little_tells(tmp_
     ), line
 
 
-def test_finished_folds_that_are_done_again_are_told(study: Path, tmp_path: Path) -> None:
+def test_finished_folds_that_are_run_again_are_reported(study: Path, tmp_path: Path) -> None:
     shutil.copytree(study, tmp_path / "study")
     messages: list[str] = []
     settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "echo": messages.append}

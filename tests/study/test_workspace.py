@@ -1,4 +1,4 @@
-"""What a study is trained and tested on: corpora, read, drawn from, kept apart, and named where they are not there."""
+"""The data of a study: corpora, their samples, and training without text of the test."""
 
 import json
 import re
@@ -35,7 +35,7 @@ def prepare(workspace: Workspace, sources: Sequence[Source]) -> None:
         workspace.prepare(source)
 
 
-def test_a_fold_tells_what_its_steps_read_and_not_what_there_was(tmp_path: Path) -> None:
+def test_manifest_counts_documents_that_steps_read(tmp_path: Path) -> None:
     """A note a step, and two steps."""
     own_corpus(tmp_path / "corpora" / "mine")
     workspace = Workspace(tmp_path / "study", replace(SMOKE, step_words=1, train_words=None))
@@ -49,7 +49,9 @@ def test_a_fold_tells_what_its_steps_read_and_not_what_there_was(tmp_path: Path)
     assert "relations" not in manifest["results"]
 
 
-def test_the_shape_of_a_model_is_trained_and_not_tested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_weights_of_a_real_shape_are_trained_and_not_tested(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(PRESETS, "tiny-encoder", replace(PRESETS["tiny-encoder"], base="some/model"))
     own_corpus(tmp_path / "corpora" / "mine")
     workspace = Workspace(tmp_path / "study", SMOKE)
@@ -63,7 +65,7 @@ def test_the_shape_of_a_model_is_trained_and_not_tested(tmp_path: Path, monkeypa
     assert manifest["data"]["test"]["documents"] == 0
 
 
-def test_what_another_corpus_showed_counts_as_shown(tmp_path: Path) -> None:
+def test_words_of_the_multi_task_stage_count_as_seen(tmp_path: Path) -> None:
     for name, begin in (("first", 0), ("second", 50)):
         own_corpus(tmp_path / "corpora" / name, begin)
     workspace = Workspace(tmp_path / "study", replace(SMOKE, train_words=None))
@@ -75,7 +77,7 @@ def test_what_another_corpus_showed_counts_as_shown(tmp_path: Path) -> None:
     assert (errors["seen"]["gold"], errors["unseen"]["gold"]) == (1, 0)
 
 
-def test_training_holds_nothing_of_what_is_tested_on(tmp_path: Path) -> None:
+def test_training_shares_no_text_with_the_test(tmp_path: Path) -> None:
     folder = own_corpus(tmp_path / "corpora" / "mine")
     workspace = Workspace(tmp_path / "study", replace(SMOKE, train_words=None))
     sources = find_sources(["mine"], tmp_path / "corpora")[0]
@@ -94,7 +96,7 @@ def test_training_holds_nothing_of_what_is_tested_on(tmp_path: Path) -> None:
         assert not overlapping(shown, [note.text for note in load(workspace.corpus("mine") / "test.spacy")])
 
 
-def test_a_stage_without_relations_can_be_followed_by_one_with_them(tmp_path: Path) -> None:
+def test_parent_without_relations_can_have_a_child_with_relations(tmp_path: Path) -> None:
     own_corpus(tmp_path / "corpora" / "mine")
     workspace = Workspace(tmp_path / "study", SMOKE)
     prepare(workspace, find_sources(["synthetic-drugs", "mine"], tmp_path / "corpora")[0])
@@ -111,7 +113,7 @@ def test_a_stage_without_relations_can_be_followed_by_one_with_them(tmp_path: Pa
         assert set(manifest["results"]) == tasks
 
 
-def test_multi_task_training_holds_nothing_of_what_is_left_out(tmp_path: Path) -> None:
+def test_multi_task_training_shares_no_text_with_the_held_out_corpus(tmp_path: Path) -> None:
     """One corpus repeats the notes of the other, two of them with words before."""
     second = tmp_path / "corpora" / "second"
     shutil.copytree(own_corpus(tmp_path / "corpora" / "first"), second)
@@ -135,7 +137,7 @@ def _texts(workspace: Workspace, corpus: str) -> list[str]:
     return [note.text for split in SPLITS for note in load(workspace.corpus(corpus) / f"{split}.spacy")]
 
 
-def test_open_corpora_hold_nothing_of_each_other(corpora: Path, tmp_path: Path) -> None:
+def test_open_corpora_share_no_text_in_training(corpora: Path, tmp_path: Path) -> None:
     workspace = Workspace(tmp_path, PROFILES["gpu"])
     sources, missing = find_sources(["phee", "ddi2013"], corpora)
     assert not missing
@@ -175,7 +177,7 @@ def own_corpus(folder: Path, begin: int = 0) -> Path:
     return folder
 
 
-def test_a_corpus_of_the_user_without_relations(tmp_path: Path) -> None:
+def test_corpus_of_the_user_without_relations(tmp_path: Path) -> None:
     # A config would take a dot for a section within a section.
     own_corpus(tmp_path / "corpora" / "mine.2024")
     counts = run_study(
@@ -195,7 +197,7 @@ def test_a_corpus_of_the_user_without_relations(tmp_path: Path) -> None:
             assert "relations" not in one["results"]
 
 
-def test_a_corpus_that_changed_is_read_again(tmp_path: Path) -> None:
+def test_changed_corpus_is_converted_again(tmp_path: Path) -> None:
     folder = own_corpus(tmp_path / "corpora" / "mine")
     workspace = Workspace(tmp_path / "study", SMOKE)
     fold = Fold("single", "encoder-tagger", "tiny-encoder=random", "mine", "full", 1)
@@ -218,7 +220,7 @@ def test_a_corpus_that_changed_is_read_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["whole/mine/test.spacy", "whole/mine/schema.yml", "smoke/mine/train.spacy"])
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:40])])
-def test_what_was_made_of_a_corpus_and_is_damaged_is_made_again(name: str, damage: Any, tmp_path: Path) -> None:
+def test_damaged_files_of_a_corpus_are_made_again(name: str, damage: Any, tmp_path: Path) -> None:
     own_corpus(tmp_path / "corpora" / "mine")
     workspace = Workspace(tmp_path / "study", SMOKE)
     (source,) = find_sources(["mine"], tmp_path / "corpora")[0]
@@ -230,7 +232,7 @@ def test_what_was_made_of_a_corpus_and_is_damaged_is_made_again(name: str, damag
     assert path.read_bytes() == before
 
 
-def test_half_a_stage_is_none(tmp_path: Path) -> None:
+def test_incomplete_pipeline_is_not_used(tmp_path: Path) -> None:
     own_corpus(tmp_path / "corpora" / "mine")
     workspace = Workspace(tmp_path / "study", SMOKE)
     prepare(workspace, find_sources(["synthetic-drugs", "mine"], tmp_path / "corpora")[0])
@@ -241,7 +243,7 @@ def test_half_a_stage_is_none(tmp_path: Path) -> None:
     assert not workspace.has_pipeline("multi")
 
 
-def test_a_corpus_behind_a_link_that_changed_is_read_again(tmp_path: Path) -> None:
+def test_stamp_follows_links(tmp_path: Path) -> None:
     folder = own_corpus(tmp_path / "elsewhere" / "mine")
     (tmp_path / "corpora" / "mine").mkdir(parents=True)
     (tmp_path / "corpora" / "mine" / "notes").symlink_to(folder)
@@ -252,7 +254,7 @@ def test_a_corpus_behind_a_link_that_changed_is_read_again(tmp_path: Path) -> No
     assert stamp(source) != before
 
 
-def test_a_conversion_that_is_cut_off_does_not_pass_for_the_one_before(tmp_path: Path) -> None:
+def test_interrupted_conversion_is_repeated(tmp_path: Path) -> None:
     """Another corpus under the same name, and the first one again."""
     first, second = (own_corpus(tmp_path / name / "mine", begin) for name, begin in (("a", 0), ("b", 50)))
     workspace = Workspace(tmp_path / "study", SMOKE)
@@ -274,7 +276,7 @@ def test_a_conversion_that_is_cut_off_does_not_pass_for_the_one_before(tmp_path:
     assert _texts(workspace, "mine") == before
 
 
-def test_missing_corpora_are_named_and_can_be_done_without(tmp_path: Path) -> None:
+def test_missing_corpora_are_named_and_can_be_skipped(tmp_path: Path) -> None:
     use = ["n2c2_2018", "phee", "synthetic-drugs"]
     settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "use": use}
     with pytest.raises(ClinieError, match=r"(?s)CIE491.*n2c2_2018: under a data use agreement.*phee: .*github"):
@@ -288,7 +290,7 @@ def test_missing_corpora_are_named_and_can_be_done_without(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("files", [[], ["train.json"]])
-def test_corpora_that_are_there_in_part_can_be_done_without(tmp_path: Path, files: list[str]) -> None:
+def test_incomplete_corpora_can_be_skipped(tmp_path: Path, files: list[str]) -> None:
     (tmp_path / "phee").mkdir()
     for name in files:
         (tmp_path / "phee" / name).write_text("[]")

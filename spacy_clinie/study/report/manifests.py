@@ -112,7 +112,7 @@ def read_study(folder: Path) -> Study:
             continue
         plans[path.stem] = {"profile": profile, "command": command}
         for key, fold in planned.items():
-            row = {"key": key, "system": fold.system.title, **asdict(fold), "base": fold.system.model}
+            row = {"key": key, "system": fold.system, **asdict(fold), "base": fold.model}
             done: Row = {"state": "not yet run", "problem": ""}
             if key in manifests:
                 try:
