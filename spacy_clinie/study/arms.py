@@ -10,10 +10,54 @@ from ..errors import ClinieError
 from .presets import Preset
 from .profiles import Profile
 
-_FOLDER = Path(__file__).parent / "arms"
 # Share of the steps for warm-up, as in benchmarks/.
 _WARM_UP = 0.1
 _PROMPTS = {"concepts": "spacy_clinie.ConceptPrompt.v1", "relations": "spacy_clinie.RelationPrompt.v1"}
+_LORA = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
+
+
+def _encoder(
+    rate: float, concepts: Optional[str], relations: str, *, lora: Optional[dict[str, Any]] = None, **optimizer: Any
+) -> dict[str, Any]:
+    """An arm with a model for concepts, if any, and one for relations."""
+    settings = {"lora": lora} if lora else {}
+    components: dict[str, Any] = {}
+    if concepts:
+        model = {"@architectures": concepts, **settings}
+        components["clinie_ner_encoder"] = {"factory": "clinie_ner_encoder", "model": model}
+    model = {"@architectures": relations, **settings}
+    components["clinie_rel"] = {"factory": "clinie_rel", "max_distance": 1, "model": model}
+    return _arm(rate, components, **optimizer)
+
+
+def _decoder(rate: float, adapter: Optional[dict[str, Any]]) -> dict[str, Any]:
+    """An arm with a language model: one prompt for the types of a window, and one for its relations."""
+    model = {"@architectures": "spacy_clinie.CausalLM.v1", "adapter": adapter}
+    return _arm(rate, {"clinie_decoder_prompt": {"factory": "clinie_decoder_prompt", "model": model}})
+
+
+def _arm(rate: float, components: dict[str, Any], **optimizer: Any) -> dict[str, Any]:
+    training = {"optimizer": {**optimizer, "learn_rate": {"initial_rate": rate}}}
+    return {"nlp": {"pipeline": list(components)}, "components": components, "training": training}
+
+
+# What the config of each arm adds to training.cfg.
+_ARMS = {
+    # Token classification, and all candidate pairs of a window in one pass.
+    "encoder-tagger": _encoder(5e-5, "spacy_clinie.EncoderTagger.v1", "spacy_clinie.OnePass.v1"),
+    # The same, but only adapters of the encoders are tuned.
+    "encoder-lora": _encoder(5e-4, "spacy_clinie.EncoderTagger.v1", "spacy_clinie.OnePass.v1", lora=_LORA),
+    # Machine reading comprehension: a question for each concept type, and for each head and relation type.
+    "encoder-mrc": _encoder(5e-5, "spacy_clinie.EncoderMRC.v1", "spacy_clinie.PairMRC.v1", layer_decay=1.0),
+    # Classification of pairs one at a time, between markers: only relations on gold concepts.
+    "encoder-pairs": _encoder(5e-5, None, "spacy_clinie.MarkedPairs.v1"),
+    # Adapters on every linear layer.
+    "decoder-lora": _decoder(5e-4, {**_LORA, "lora_dropout": 0.0}),
+    # Every weight is tuned.
+    "decoder-full": _decoder(1e-4, None),
+    # A small network that makes vectors before the prompt is tuned (Liu et al. 2021, arXiv 2103.10385).
+    "decoder-ptuning": _decoder(1e-3, {"peft_type": "P_TUNING", "num_virtual_tokens": 20, "encoder_hidden_size": 256}),
+}
 
 
 def arm_config(arm: str, preset: Preset, base: str, profile: Profile, *, relations: bool = True) -> Config:
@@ -26,8 +70,7 @@ def arm_config(arm: str, preset: Preset, base: str, profile: Profile, *, relatio
     relations (bool): Whether to train on relations. False if no corpus has any.
     RETURNS (Config): A config for `train_on` to complete.
     """
-    config = Config().from_disk(_FOLDER / "training.cfg", interpolate=False)
-    config = config.merge(Config().from_disk(_FOLDER / f"{arm}.cfg", interpolate=False))
+    config = Config().from_disk(Path(__file__).with_name("training.cfg"), interpolate=False).merge(_ARMS[arm])
     config["training"]["batcher"]["batcher"]["size"] = profile.step_words
     settings, optimizer = dict(preset.arms.get(arm, {})), config["training"]["optimizer"]
     if "rate" in settings:
