@@ -1,4 +1,4 @@
-"""What could not be read or annotated, listed in a file without any text."""
+"""A file that lists what could not be read or annotated, without any text of notes."""
 
 import json
 import re
@@ -19,35 +19,30 @@ class Failure(NamedTuple):
     """A note that could not be annotated.
 
     id (str): Its id.
-    problem (str): The kind of error. What others say may quote the note, so nothing else is kept of their messages.
-    code (Optional[str]): The code at the start of the message, if there is one.
-    at (str): Where it was raised.
-    told (str): Our own message, or code or kind, and place.
+    problem (str): The type of the error. Messages of other packages are not kept, because they may quote the note.
+    code (Optional[str]): The code at the start of the message, if any.
+    at (str): Where the error was raised.
+    message (str): The message of a `ClinieError`; otherwise the code or the type, and `at`.
     """
 
     id: str
     problem: str
     code: Optional[str]
     at: str
-    told: str
+    message: str
 
     @classmethod
-    def of(cls, note_id: str, error: Exception) -> "Failure":
-        """What may be told of an error.
-
-        note_id (str): Id of the note that it came up with.
-        error (Exception): The error.
-        RETURNS (Failure): Its kind, code and place.
-        """
+    def from_error(cls, note_id: str, error: Exception) -> "Failure":
+        """Describe the error of a note without quoting the note."""
         found = _CODE.match(str(error))
         kind, code, at = type(error).__name__, found[1] if found else None, place_of(error)
-        told = str(error) if isinstance(error, ClinieError) else f"{code or kind} at {at}"
-        return cls(note_id, kind, code, at, told)
+        message = str(error) if isinstance(error, ClinieError) else f"{code or kind} at {at}"
+        return cls(note_id, kind, code, at, message)
 
 
 class Failures(Report):
-    """What could not be read (`drop`) or annotated (`fail`), each in a line of a file: at once, from `begin` on.
-    `rejected` counts what a language model named and was not taken, by reason.
+    """A report that also lists in a file what could not be read (`drop`) or annotated (`fail`), one line each. It is
+    written from `begin` on. `rejected` counts rejected answers of a language model by reason.
 
     path (Path): The file.
     root (Path): The input.
@@ -57,21 +52,21 @@ class Failures(Report):
         super().__init__(root)
         self.path = path
         self.count = 0
-        self.failed = 0  # notes that the pipeline failed for
-        self.last = ""  # of the notes that failed
+        self.failed = 0  # number of notes on which the pipeline failed
+        self.last = ""  # message of the last failure
         self.rejected: Counter[str] = Counter()
-        self._held: Optional[list[dict[str, Any]]] = []
+        self._pending: Optional[list[dict[str, Any]]] = []
 
     @property
     def listed_in(self) -> Optional[Path]:
-        """The file, if there is something in it."""
+        """The file; None if it has no lines."""
         return self.path if self.count else None
 
     def begin(self) -> None:
-        """Put the file in the place of one that an earlier job left: not before it is clear that there is a job."""
+        """Replace the file of an earlier job. Called once it is certain that this job can run."""
         self.path.unlink(missing_ok=True)
-        held, self._held = self._held or [], None
-        for record in held:
+        pending, self._pending = self._pending or [], None
+        for record in pending:
             self._write(record)
 
     def drop(self, reason: str, file: Union[str, Path], line: Optional[int] = None, count: int = 1) -> None:
@@ -79,20 +74,17 @@ class Failures(Report):
         self._list({"file": str(file), "line": line, "problem": reason})
 
     def fail(self, failure: Failure) -> None:
-        """List a note that the pipeline could not annotate.
-
-        failure (Failure): The note, and why.
-        """
+        """List a note that the pipeline could not annotate."""
         self.failed += 1
-        self.last = failure.told
+        self.last = failure.message
         self._list({"id": failure.id, "problem": failure.problem, "code": failure.code, "at": failure.at})
 
     def reject(self, note_id: str, counts: Mapping[str, int]) -> None:
-        """Count what was not taken of a language model's answers about a note that is annotated; list the note if it
-        did not answer all questions.
+        """Count the rejected answers of a language model for an annotated note. List the note if questions are
+        unanswered.
 
         note_id (str): Its id.
-        counts (Mapping[str, int]): How often, by reason, as in `doc.user_data["clinie_rejected"]`.
+        counts (Mapping[str, int]): Numbers by reason, as in `doc.user_data["clinie_rejected"]`.
         """
         self.rejected.update(counts)
         if questions := counts.get(UNANSWERED, 0):
@@ -101,10 +93,10 @@ class Failures(Report):
 
     def _list(self, record: dict[str, Any]) -> None:
         self.count += 1
-        if self._held is None:
+        if self._pending is None:
             self._write(record)
         else:
-            self._held.append(record)
+            self._pending.append(record)
 
     def _write(self, record: dict[str, Any]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)

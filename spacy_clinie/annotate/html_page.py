@@ -1,7 +1,7 @@
-"""Notes to look at: one self-contained HTML page.
+"""Annotated notes as one self-contained HTML page.
 
-Why not displaCy: its span renderer stacks overlapping spans but knows no relations, and its dependency renderer draws
-arrows over one endless line of tokens, so neither can show typed relations between overlapping spans of a long note.
+displaCy cannot show typed relations between overlapping spans of a long note: its span renderer has no relations, and
+its dependency renderer draws arrows over a single line of tokens.
 """
 
 import base64
@@ -26,24 +26,24 @@ from ..formats.atomic import atomic_write
 _FILES = ("page.html.jinja", "page.css", "page.js")
 COLOURS = 8
 STROKES = 3
-# More lines than this below one line of text are no help, and a page with thousands of them is no page.
+# Lines for concepts below a line of text at most; more would be unreadable, and thousands would break a page.
 LANES = 12
-# Bytes of a page that browsers take seconds to open.
+# Bytes of a page that takes browsers seconds to open.
 LARGE = 20_000_000
-# Characters of a concept that a table quotes.
+# Characters of a concept to quote in a table.
 QUOTED = 200
-# With this salt the types of each bundled schema that fits into eight colours get eight different ones unprobed.
+# With this salt, the types of every bundled schema with up to eight types get different colours without probing.
 _SALT = "2516"
 
-# Scripts written without blanks may break a line between any two characters.
+# Characters of scripts without blanks between words: lines may break between any two of them.
 _WIDE = "\u2e80-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
 _WORD = re.compile(rf"\s+|[{_WIDE}]|[^\s{_WIDE}]{{1,30}}")
 
 
 @dataclass
 class _Concept:
-    """A concept as the page shows it: where its line runs (`lane` 0 is next to the text, None is not drawn) and how it
-    is drawn."""
+    """A concept as the page shows it. `lane` is the position of its line below the text: 0 is the closest, and None
+    means that it is not drawn."""
 
     index: int
     label: str
@@ -81,7 +81,7 @@ class _Piece(NamedTuple):
 
 
 class _Word(NamedTuple):
-    """Text that shows no concept, or the pieces of one word or blank. `depth` counts the lanes below a word."""
+    """Text without concepts, or the pieces of one word or blank. `depth` is the number of lanes below a word."""
 
     text: str
     pieces: Sequence[_Piece] = ()
@@ -89,14 +89,14 @@ class _Word(NamedTuple):
 
 
 def render(notes: Sequence[Note], *, title: str) -> str:
-    """One HTML page that needs nothing else: no network, no other file. Without JavaScript and in print the text,
-    its concepts and the tables are there as well. What lies around more than `LANES` others is in the tables alone, and
-    the page says so.
+    """Make an HTML page that needs neither the network nor other files. Without JavaScript and in print, it still shows
+    the text, its concepts and the tables. A concept around more than `LANES` others is only in the tables, and the page
+    says so.
 
     notes (Sequence[Note]): The notes.
     title (str): Heading of the page.
     RETURNS (str): The page.
-    RAISES (ClinieError): CIE004 to CIE006 for a note that is not sound.
+    RAISES (ClinieError): CIE004 to CIE006 for an invalid note.
     """
     for note in notes:
         note.check()
@@ -127,12 +127,12 @@ def render(notes: Sequence[Note], *, title: str) -> str:
 
 
 def write(notes: Iterable[Note], path: Path, *, title: str) -> None:
-    """Write the page that `render` makes, and warn if it is a large one (CIE505).
+    """Write the page of `render` to a file, completely or not at all. Warn if it is large (CIE505).
 
     notes (Iterable[Note]): The notes.
-    path (Path): The file, replaced once all of it is written.
+    path (Path): The file.
     title (str): Heading of the page.
-    RAISES (ClinieError): CIE004 to CIE006 for a note that is not sound.
+    RAISES (ClinieError): CIE004 to CIE006 for an invalid note.
     """
     with atomic_write(path) as temporary:
         temporary.write_text(render(list(notes), title=title), encoding="utf-8")
@@ -144,7 +144,7 @@ def write(notes: Iterable[Note], path: Path, *, title: str) -> None:
 def _view(index: int, note: Note, looks: dict[str, tuple[int, int]]) -> dict:
     text = shown(note.text)
     ends = [match.start() for match in re.finditer("\n", text)]
-    order = sorted(note.concepts, key=place_of)
+    order = sorted(note.concepts, key=text_order)
     concepts = []
     for i, (concept, lane) in enumerate(zip(order, _lanes(order), strict=True)):
         more = [f"{shown(key)}: {shown(value)}" for key, value in concept.attributes.items()]
@@ -182,7 +182,7 @@ def _view(index: int, note: Note, looks: dict[str, tuple[int, int]]) -> dict:
 
 
 def _words(text: str, concepts: Sequence[_Concept]) -> Iterator[_Word]:
-    """Cut the text at blanks and, inside words, where a concept or a fragment begins or ends."""
+    """Split the text at blanks and, inside words, at the boundaries of concepts and fragments."""
     cuts, layers = _layers(len(text), concepts)
     labelled: set[int] = set()
     plain = 0
@@ -211,8 +211,8 @@ def _words(text: str, concepts: Sequence[_Concept]) -> Iterator[_Word]:
 
 
 def _layers(length: int, concepts: Sequence[_Concept]) -> tuple[list[int], list[list[tuple[_Concept, bool]]]]:
-    """The stretches between any two boundaries: where they begin, and which concepts lie on each (shortest first),
-    with or without a gap between fragments."""
+    """The segments between boundaries: their offsets, and the concepts on each (shortest first), with whether it is a
+    gap between fragments."""
     events: dict[int, list[tuple[_Concept, Optional[bool]]]] = {0: [], length: []}
     for concept in concepts:
         for i, (start, end) in enumerate(concept.fragments):
@@ -232,13 +232,13 @@ def _layers(length: int, concepts: Sequence[_Concept]) -> tuple[list[int], list[
 
 
 def _lanes(concepts: Sequence[Concept]) -> list[Optional[int]]:
-    """How far below the text the line of each concept runs, so that neither lines nor labels meet; None where no lane
-    is left. Short concepts are placed first, next to the text, so that what surrounds another is drawn around it."""
+    """The lane of each concept, so that neither lines nor labels overlap; None if no lane is left. Short concepts come
+    first, so that longer ones are drawn around them."""
     lanes: list[list[tuple[int, int]]] = [[] for _ in range(LANES)]
     found: list[Optional[int]] = [None] * len(concepts)
     for i in sorted(range(len(concepts)), key=lambda i: (concepts[i].end - concepts[i].start, concepts[i].start)):
         start = concepts[i].start
-        # A label needs about three quarters of the width that its letters would need in the text.
+        # Letters of a label are about three quarters as wide as those of the text.
         end = max(concepts[i].end, start + 2 + (3 * len(concepts[i].label) + 3) // 4)
         number = next((n for n, lane in enumerate(lanes) if _is_free(lane, start, end)), None)
         if number is not None:
@@ -248,14 +248,14 @@ def _lanes(concepts: Sequence[Concept]) -> list[Optional[int]]:
 
 
 def _is_free(lane: list[tuple[int, int]], start: int, end: int) -> bool:
-    """Whether a sorted list of stretches that do not overlap has none between two offsets."""
+    """Whether no span of a sorted list without overlaps lies between two offsets."""
     at = bisect_left(lane, (start, end))
     return (at == 0 or lane[at - 1][1] <= start) and (at == len(lane) or lane[at][0] >= end)
 
 
 def _looks(labels: Iterable[str]) -> dict[str, tuple[int, int]]:
-    """Colour and stroke of each type. A type has a colour of its own, whatever the notes; only where two types of a
-    page want the same one does the later in the alphabet take the next that is free."""
+    """The colour and stroke of each type. The colour depends only on the name of the type. If two types of a page have
+    the same one, the second in the alphabet takes the next free colour."""
     looks: dict[str, tuple[int, int]] = {}
     used = [0] * COLOURS
     for label in sorted(labels):
@@ -267,7 +267,7 @@ def _looks(labels: Iterable[str]) -> dict[str, tuple[int, int]]:
 
 
 def _fragments(concept: Concept) -> list[tuple[int, int]]:
-    """The parts of a concept, in text order and inside its hull; the hull itself if it is in one piece."""
+    """The parts of a concept in text order, within its start and end; or start and end, if it has no parts."""
     parts: list[tuple[int, int]] = []
     for first, last in sorted(concept.fragments):
         start = max(first, concept.start, parts[-1][1] if parts else 0)
@@ -284,7 +284,7 @@ def mention(text: str, concept: Concept) -> str:
     return mention if len(mention) <= QUOTED else mention[: QUOTED - 1] + "…"
 
 
-def place_of(concept: Concept) -> tuple[int, int, str]:
+def text_order(concept: Concept) -> tuple[int, int, str]:
     return concept.start, -concept.end, concept.label
 
 

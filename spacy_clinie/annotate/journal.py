@@ -1,11 +1,11 @@
-"""The journal of a job: what is done so far, in the folder OUTPUT.part beside the output.
+"""The journal of a job: the notes done so far, in the folder OUTPUT.part next to the output.
 
-    OUTPUT.part/journal.jsonl    first which pipeline annotates, then a line for each shard: its hash, and which notes
-                                 are in it, by id and a hash of their texts
+    OUTPUT.part/journal.jsonl    a line with the pipeline, then a line for each shard: its hash, and the ids of its
+                                 notes with hashes of their texts
     OUTPUT.part/000001.spacy     a shard: the Docs of one batch, a DocBin with user data
 
-A shard is written before its line. One without a line, or with another hash than its line tells, was not written to its
-end: its notes are not done.
+A shard is written before its line. If its line is missing or has another hash, the shard is incomplete, and its notes
+are not done.
 """
 
 import hashlib
@@ -27,37 +27,35 @@ from ..errors import ClinieError, warn
 from ..formats import docbin
 from ..formats.files import name_file_in_errors
 from ..locks import lock
-from .engine import Annotated
+from .engine import AnnotatedBatch
 from .sources import Text
 
 _JOURNAL = "journal.jsonl"
 _SHARD = re.compile(r"([0-9]{6,})\.spacy")
-# What is known of a note that is done, in as few bytes as a million of them need: a hash of its text, the number of its
-# shard, and its place there.
+# The entry of a note: hash of its text, number of its shard, position in the shard. Packed, as there may be millions.
 _ENTRY = Struct(">16sII")
-# Shards whose Docs are held while they are written out. Each job that went on with an input in the same order added to
-# what is done in that order, so a few are enough.
-_HELD = 4
+# Shards to keep in memory while the output is written. Notes are mostly in the order of the input, so a few are enough.
+_CACHED = 4
 
 
 class Journal:
-    """What is done so far. A note is done if one with its id and its text is: the input may change between two jobs.
+    """The notes done so far. A note counts as done only with the same text, since the input may change between jobs.
 
     target (Path): The output.
-    pipeline (str): Fingerprint of the pipeline. What another one did is thrown away, with a warning.
-    RAISES (ClinieError): CIE441 if another job writes to the target; CIE444 if one of another kind has begun to; CIE455
-        if OUTPUT.part is something else.
+    pipeline (str): Fingerprint of the pipeline. Notes that another pipeline annotated are discarded with a warning.
+    RAISES (ClinieError): CIE441 if another job writes to the target; CIE444 if another pipeline has begun to write to
+        the target; CIE455 if OUTPUT.part has other files.
     """
 
     def __init__(self, target: Path, pipeline: str) -> None:
         self.folder = part_folder(target)
-        self.attrs: set[int] = set()  # of tokens, in any shard
-        self.lost: Counter[str] = Counter()  # what could not be stored, by name and kind
-        self._done: dict[str, bytes] = {}  # entries by the ids of notes
-        self._rejected: dict[str, dict[str, int]] = {}  # of a language model's answers, by the ids of notes
+        self.attrs: set[int] = set()  # token attributes of all shards
+        self.lost: Counter[str] = Counter()  # values that could not be stored, by name and type
+        self._done: dict[str, bytes] = {}  # entries by note id
+        self._rejected: dict[str, dict[str, int]] = {}  # rejected answers by note id and reason
         self._shards = 0
-        self._is_ours = False
-        if others_in(self.folder):
+        self._is_open = False
+        if has_other_files(self.folder):
             raise ClinieError("CIE455", part=self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / _JOURNAL
@@ -66,41 +64,33 @@ class Journal:
         except FileNotFoundError:  # another job has ended since
             raise ClinieError("CIE441", part=self.folder.name) from None
         try:
-            # Another job may have removed the file between opening and locking.
-            if not lock(self._file) or not _is_at(self._file, path):
+            # Another job may have removed the file before it was locked here.
+            if not lock(self._file) or not _is_same_file(self._file, path):
                 raise ClinieError("CIE441", part=self.folder.name)
             if path.stat().st_size or any(self.folder.glob("*.spacy")):
-                self._take_up(target, pipeline)
+                self._resume(target, pipeline)
             else:
                 self._write({"pipeline": pipeline})
         except BaseException:
             self._file.close()
             raise
-        self._is_ours = True
+        self._is_open = True
 
     def __len__(self) -> int:
         return len(self._done)
 
     def holds(self, text: Text) -> bool:
-        """Whether a note is done, with this text.
-
-        text (Text): The note.
-        RETURNS (bool): Whether it is.
-        """
+        """Whether a note is done with this text."""
         return self._done.get(text.id, b"")[:16] == _hash(text.text)
 
     def rejected(self, note_id: str) -> dict[str, int]:
-        """What was not taken of a language model's answers about a note that is done.
-
-        note_id (str): Its id.
-        RETURNS (dict[str, int]): How often, by reason.
-        """
+        """The numbers of rejected answers for a note, by reason."""
         return self._rejected.get(note_id, {})
 
-    def add(self, batch: Annotated) -> None:
-        """Hand annotated notes to the operating system, where the end of this process cannot harm them.
+    def add(self, batch: AnnotatedBatch) -> None:
+        """Save annotated notes. After that, they survive the end of this process.
 
-        batch (Annotated): The notes.
+        batch (AnnotatedBatch): The notes.
         RAISES (OSError): With the name of the file that cannot be written.
         """
         if not batch.texts:
@@ -109,7 +99,7 @@ class Journal:
         try:
             with name_file_in_errors(shard), shard.open("xb") as file:
                 file.write(batch.docs)
-        except FileExistsError:  # of another job, where files cannot be locked
+        except FileExistsError:  # made by another job, on a file system without locks
             raise ClinieError("CIE441", part=self.folder.name) from None
         except OSError:
             shard.unlink(missing_ok=True)  # the disk may be full
@@ -123,25 +113,25 @@ class Journal:
             "notes": [[text.id, _hash(text.text).hex()] for text in batch.texts],
         }
         self._write(record)
-        self._enter(record)
+        self._register(record)
 
     def docs(self, order: Iterable[str], make_vocab: Callable[[], Vocab]) -> Iterator[Doc]:
-        """The Docs of notes that are done.
+        """Read the Docs of notes that are done.
 
         order (Iterable[str]): Their ids.
         make_vocab (Callable[[], Vocab]): Makes a vocabulary for the Docs of a shard.
         YIELDS (Doc): The Docs in that order.
-        RAISES (ClinieError): CIE441 if a shard does not hold what was written to it.
+        RAISES (ClinieError): CIE441 if a shard has been changed.
         """
-        held: dict[int, list[Doc]] = {}
+        cached: dict[int, list[Doc]] = {}
         for note_id in order:
-            _, number, place = _ENTRY.unpack(self._done[note_id])
+            _, number, position = _ENTRY.unpack(self._done[note_id])
             try:
-                docs = held.pop(number, None) or list(docbin.unpack(self._shard(number).read_bytes(), make_vocab()))
-                held[number] = docs  # the last one used is the last one
-                if len(held) > _HELD:
-                    del held[next(iter(held))]
-                doc = docs[place]
+                docs = cached.pop(number, None) or list(docbin.unpack(self._shard(number).read_bytes(), make_vocab()))
+                cached[number] = docs  # at the end, so that the least recently used one is first
+                if len(cached) > _CACHED:
+                    del cached[next(iter(cached))]
+                doc = docs[position]
                 if doc.user_data[ID_KEY] != note_id:
                     raise ValueError
             except Exception:  # damaged data can raise anything
@@ -149,22 +139,22 @@ class Journal:
             yield doc
 
     def close(self) -> None:
-        """Let other jobs write. Nothing stays of a job that has done nothing."""
-        if self._is_ours and not self._done:
+        """Release the lock. Remove the folder of a job that has done nothing."""
+        if self._is_open and not self._done:
             self.remove()
-        with suppress(OSError):  # what is not written by now was told of
+        with suppress(OSError):  # an error of writing has been raised before
             self._file.close()
 
     def remove(self) -> None:
-        """Remove the folder, where possible before other jobs can take it up."""
-        self._is_ours = False
-        self._file.truncate(0)  # or a job that is killed from here on would leave a journal of shards that are gone
+        """Remove the folder, if possible before other jobs can resume it."""
+        self._is_open = False
+        self._file.truncate(0)  # first, since a killed job must not leave a journal of removed shards
         self._keep_shards(set())
-        if os.name != "posix":  # what is open cannot be removed
+        if os.name != "posix":  # Windows cannot remove open files
             self._file.close()
         (self.folder / _JOURNAL).unlink(missing_ok=True)
         self._file.close()
-        with suppress(OSError):  # the next job has begun, or a file manager has left its own file there
+        with suppress(OSError):  # the next job has begun, or the folder has a hidden file
             self.folder.rmdir()
 
     def _shard(self, number: int) -> Path:
@@ -180,8 +170,8 @@ class Journal:
             self._file.write(json.dumps(record).encode("ascii") + b"\n")
             self._file.flush()
 
-    def _take_up(self, target: Path, pipeline: str) -> None:
-        """Go on from what an earlier job left."""
+    def _resume(self, target: Path, pipeline: str) -> None:
+        """Continue the journal of an earlier job, or start anew with a warning."""
         if self._recover(pipeline):
             return
         if holds_files(target):
@@ -192,9 +182,9 @@ class Journal:
         self._write({"pipeline": pipeline})
 
     def _recover(self, pipeline: str) -> bool:
-        """Learn what is done, and cut off what was not written to its end.
+        """Read which notes are done, and remove incomplete lines and shards.
 
-        RETURNS (bool): False if another pipeline did it, or nothing tells which.
+        RETURNS (bool): False if another pipeline annotated them, or it is not known which.
         """
         self._file.seek(0)
         if _read(self._file.readline()) != {"pipeline": pipeline}:
@@ -206,8 +196,8 @@ class Journal:
             try:
                 number = int(record["shard"])
                 self._shards = max(self._shards, number)
-                if self._is_whole(number, record["hash"]):
-                    self._enter(record)
+                if self._is_complete(number, record["hash"]):
+                    self._register(record)
                     kept.add(number)
             except (ValueError, KeyError, TypeError, AttributeError):
                 break
@@ -216,17 +206,17 @@ class Journal:
         self._keep_shards(kept)
         return True
 
-    def _is_whole(self, number: int, expected: str) -> bool:
+    def _is_complete(self, number: int, expected: str) -> bool:
         try:
             return _hash(self._shard(number).read_bytes()).hex() == expected
         except OSError:
             return False
 
-    def _enter(self, record: dict[str, Any]) -> None:
+    def _register(self, record: dict[str, Any]) -> None:
         number = int(record["shard"])
         done = {
-            str(note_id): _ENTRY.pack(bytes.fromhex(hashed), number, place)
-            for place, (note_id, hashed) in enumerate(record["notes"])
+            str(note_id): _ENTRY.pack(bytes.fromhex(hashed), number, position)
+            for position, (note_id, hashed) in enumerate(record["notes"])
         }
         rejected = {str(note_id): dict(counts) for note_id, counts in record["rejected"].items()}
         attrs, lost = set(record["attrs"]), Counter(record["lost"])
@@ -240,19 +230,15 @@ class Journal:
 
 
 def part_folder(target: Path) -> Path:
-    """Where a job keeps what is done.
-
-    target (Path): The output.
-    RETURNS (Path): The folder.
-    """
+    """The folder of the journal for an output."""
     return target.with_name(target.name + ".part")
 
 
 def check_free(target: Path) -> None:
-    """Refuse a target of another job, or that holds files which no job has begun to write.
+    """Check that an output is free.
 
     target (Path): The output.
-    RAISES (ClinieError): CIE441 for the one, CIE444 for the other.
+    RAISES (ClinieError): CIE441 if another job writes to it, CIE444 if it is a folder with files of no interrupted job.
     """
     journal = part_folder(target) / _JOURNAL
     with suppress(OSError), journal.open("rb") as file:
@@ -263,20 +249,12 @@ def check_free(target: Path) -> None:
 
 
 def holds_files(target: Path) -> bool:
-    """Whether a target is a folder with something in it.
-
-    target (Path): The output.
-    RETURNS (bool): False for a file, and for a folder with hidden files alone.
-    """
+    """Whether a target is a folder with files in it. Hidden files do not count."""
     return target.is_dir() and any(not file.name.startswith(".") for file in target.iterdir())
 
 
-def others_in(folder: Path) -> bool:
-    """Whether there is something at the place of OUTPUT.part that no job has put there.
-
-    folder (Path): The place.
-    RETURNS (bool): True for a file, and for a folder that holds other files. Hidden ones do not count.
-    """
+def has_other_files(folder: Path) -> bool:
+    """Whether a path is a file, or a folder with other files than those of a journal. Hidden files do not count."""
     if not folder.is_dir():
         return folder.exists()
     names = (file.name for file in folder.iterdir())
@@ -289,15 +267,15 @@ def _hash(content: "str | bytes") -> bytes:
 
 
 def _read(line: bytes) -> Any:
-    """What stands in a line of the journal; None if it was not written to its end."""
+    """The content of a line of the journal; None if it is incomplete."""
     try:
         return json.loads(line) if line.endswith(b"\n") else None
     except ValueError:
         return None
 
 
-def _is_at(file: IO[Any], path: Path) -> bool:
-    """Whether an open file is still what stands at a path."""
+def _is_same_file(file: IO[Any], path: Path) -> bool:
+    """Whether a path still leads to an open file."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except OSError:

@@ -1,11 +1,10 @@
-"""Annotate many notes with a trained pipeline: none lost, none done twice.
+"""Annotate many notes with a trained pipeline, without losing any and without repeating work.
 
-A straight line: a source gives texts, an engine makes Docs of them, batch by batch, a journal keeps these, and once all
-are done a sink writes them to the output. A job that was interrupted goes on from its journal when it is started again,
-with what was not done and what has another text by now. Should it turn out that the output cannot be written, the
-journal stays. Notes that could not be read or annotated are listed in OUTPUT.errors.jsonl, without their text; they are
-tried again whenever the job is. Those that a language model left questions of unanswered are listed too, but are in the
-output and not asked again.
+A source yields texts, an engine makes Docs of them in batches, a journal saves these, and a sink writes the output once
+all are done. An interrupted job that is started again continues from its journal: it annotates the notes that are not
+done, and those whose text has changed. If the output cannot be written, the journal is kept. Notes that could not be
+read or annotated are listed in OUTPUT.errors.jsonl, without their text, and the next job tries them again. Notes with
+questions that a language model did not answer are listed too, but they are in the output, and are not asked again.
 """
 
 import sys
@@ -28,19 +27,18 @@ from .sources import Source, open_source
 
 @dataclass
 class Summary:
-    """What a job did.
+    """The result of a job.
 
     notes (int): Notes in the output.
     concepts (int): Concepts in the output.
     relations (int): Relations in the output.
-    resumed (int): Notes that an interrupted job had done before.
+    resumed (int): Notes that an interrupted job had annotated before.
     failed (int): Notes, files and lines that could not be read or annotated.
     errors (Optional[Path]): The file that lists them; None if there are none.
-    report (Report): What was changed in the input (half characters, double ids) or left out of it (hidden files), and
-        what of Docs a DocBin could not hold.
-    rejected (Mapping[str, int]): What a language model named and was not taken, and questions that it did not answer,
-        by reason.
-    extensions (Sequence[str]): Names of the extensions of other components that are not in the output.
+    report (Report): What was changed in the input (lone surrogates, duplicate ids) or left out (hidden files), and what
+        a DocBin could not hold.
+    rejected (Mapping[str, int]): Rejected answers of a language model and unanswered questions, counted by reason.
+    extensions (Sequence[str]): Names of extensions of other components that are not in the output.
     """
 
     notes: int
@@ -65,24 +63,24 @@ def annotate(
     batch_size: int = 256,
     strict: bool = False,
 ) -> Summary:
-    """Annotate notes. Annotation that the input has already is ignored.
+    """Annotate notes. Existing annotations in the input are ignored.
 
     pipeline (Union[str, Path]): A spaCy pipeline, see `pipelines.load`.
     source (Path): A .txt file, a folder with .txt files at any depth, a .jsonl file (`id` and `text` are enough) or a
-        .spacy file. Files of a folder get the ids that `convert` and `evaluate` give them.
-    target (Path): A .jsonl, .spacy or .html file, or a new folder for brat files. A .spacy file holds the Docs as the
-        pipeline left them; the others hold concepts and relations.
-    schema (Optional[Union[str, Path]]): Name or file of a schema whose types are looked for; None for the pipeline's.
+        .spacy file. Files of a folder get the same ids as in `convert` and `evaluate`.
+    target (Path): A .jsonl, .spacy or .html file, or a new folder for brat files. A .spacy file gets the whole Docs,
+        the others get concepts and relations.
+    schema (Optional[Union[str, Path]]): Name or file of a schema whose types to find; None for those of the pipeline.
     code (Optional[Path]): See `pipelines.load`.
-    attributes (Sequence[str]): Extensions of other components (`negex` of `ent._.negex`) to write as attributes of
-        concepts. A .spacy file holds them all.
-    batch_size (int): Notes that are annotated and saved together.
-    strict (bool): Raise in the end if something could not be annotated or had to be changed. The output is written
-        all the same.
-    RETURNS (Summary): What was done.
-    RAISES (ClinieError): What `pipelines.load` raises; CIE433, CIE434, CIE444, CIE455 for a target that cannot be
-        written, CIE203 and CIE445 if a brat folder cannot hold the notes, CIE443 if that shows only in the end; CIE438
-        to CIE440 for a source that cannot be read, CIE452 for attributes that are not known, CIE447 if no note could be
+    attributes (Sequence[str]): Extensions of other components (`negex` for `ent._.negex`) to write as attributes of
+        concepts. A .spacy file contains all extensions.
+    batch_size (int): Number of notes to annotate and save together.
+    strict (bool): Raise an error at the end if something could not be annotated or was changed. The output is written
+        nevertheless.
+    RETURNS (Summary): The result.
+    RAISES (ClinieError): Errors of `pipelines.load`; CIE433, CIE434, CIE444, CIE455 for a target that cannot be
+        written, CIE203 and CIE445 if a brat folder cannot hold the notes, CIE443 if that is found only at the end;
+        CIE438 to CIE440 for a source that cannot be read, CIE452 for unknown attributes, CIE447 if no note could be
         annotated, CIE437 if strict, CIE441 if another job writes to the target.
     """
     source = Path(source)
@@ -94,11 +92,11 @@ def annotate(
     sink.check_types(engine.nlp)
     with closing(Journal(sink.path, engine.fingerprint)) as journal:
         earlier = len(journal)
-        _look_ahead(texts, sink, journal)
+        _check_folder(texts, sink, journal)
         failures.begin()
-        order, resumed = _work_through(texts, engine, journal, failures, batch_size)
+        order, resumed = _annotate_all(texts, engine, journal, failures, batch_size)
         if not order:
-            raise _nothing_done(source, failures)
+            raise _no_notes_error(source, failures)
         try:
             sink.write(journal.docs(order, engine.make_vocab), journal.attrs)
         except (ClinieError, OSError) as error:
@@ -137,30 +135,30 @@ def annotate(
     )
 
 
-def _look_ahead(texts: Source, sink: Sink, journal: Journal) -> None:
-    """Refuse what a folder cannot hold before hours of work."""
+def _check_folder(texts: Source, sink: Sink, journal: Journal) -> None:
+    """Check that an output folder can hold the notes, before hours of work."""
     if not sink.is_folder:
         return
-    held = 0
+    done = 0
     for text in texts.read(Report()):
         sink.check_id(text.id)
-        held += journal.holds(text)
-    # Some of what is done may be written, and would stay there where the input does not have it any more.
-    if holds_files(sink.path) and held < len(journal):
+        done += journal.holds(text)
+    # The folder may contain notes of an interrupted job that are no longer in the input, and would stay there.
+    if holds_files(sink.path) and done < len(journal):
         raise ClinieError("CIE444", target=sink.path)
 
 
-def _work_through(
+def _annotate_all(
     texts: Source, engine: Engine, journal: Journal, failures: Failures, batch_size: int
 ) -> tuple[list[str], int]:
-    """Annotate what is not done.
+    """Annotate all notes that are not done.
 
-    RETURNS (tuple[list[str], int]): The ids of the notes that are done, in the order of the input, and how many of them
-        an earlier job had done.
+    RETURNS (tuple[list[str], int]): The ids of annotated notes in the order of the input, and the number of those that
+        an earlier job had annotated.
     """
     order: list[str] = []
     resumed = 0
-    # In a log file every update is a line of its own.
+    # In a log file, every update is a new line.
     pause = 0.5 if sys.stderr.isatty() else 30
     with tqdm(total=texts.total(), unit="note", mininterval=pause, file=sys.stderr) as progress:
         for batch in batches(texts.read(failures), batch_size, engine.batch_characters):
@@ -179,7 +177,7 @@ def _work_through(
     return order, resumed
 
 
-def _nothing_done(source: Path, failures: Failures) -> ClinieError:
+def _no_notes_error(source: Path, failures: Failures) -> ClinieError:
     if failures.failed:
         return ClinieError("CIE447", count=failures.failed, reason=failures.last, errors=failures.path.name)
     listed = f" (listed in {failures.path.name})" if failures.count else ""

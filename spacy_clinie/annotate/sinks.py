@@ -1,6 +1,6 @@
-"""Where annotated notes go: Docs are written to the output once all of them are done.
+"""The output of a job. Docs are converted and written only here, once all notes are done.
 
-A Doc stays a Doc until here. A new kind of output is a function that writes notes, and an entry in `Sink._writer`.
+To add a kind of output, write a function that writes notes, and add it to `Sink._writer`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,51 +20,51 @@ from ..formats.files import check_output_path, note_path
 from . import html_page
 
 SUFFIXES = (".jsonl", ".spacy", ".html")
-# What components assign that is written down.
+# Attributes that outputs contain, as components declare them.
 _WRITTEN = {"doc.ents", "doc._.rel"}
 
 
 class Sink:
     """An output.
 
-    target (Path): A .jsonl, .spacy or .html file, or a new folder for brat files. A .spacy file holds the Docs as the
-        pipeline left them, with all that a DocBin can hold; the others hold concepts and relations.
-    source (Path): The input, which must not be written to.
-    attributes (Sequence[str]): Extensions of other components that are written as attributes of concepts.
+    target (Path): A .jsonl, .spacy or .html file, or a new folder for brat files. A .spacy file gets the whole Docs, as
+        far as a DocBin can hold them; the others get concepts and relations.
+    source (Path): The input, which must not be overwritten.
+    attributes (Sequence[str]): Extensions of other components to write as attributes of concepts.
     RAISES (ClinieError): CIE433, CIE434 for a target that cannot be written.
     """
 
     def __init__(self, target: Path, source: Path, attributes: Sequence[str] = ()) -> None:
         self.path = target if target.name else target.resolve()  # "." has no name
         self.attributes = attributes
-        self.notes = self.concepts = self.relations = 0  # that were written
-        self.extensions: set[str] = set()  # names of those that were there and not written
+        self.notes = self.concepts = self.relations = 0  # numbers written
+        self.extensions: set[str] = set()  # names of extensions that were set but not written
         self._title = source.stem
         if not self.path.name:
             raise ClinieError("CIE433", target=target)
         self.is_folder = self.path.is_dir() or (not self.path.suffix and not self.path.exists())
-        # Among the input's files, those of a brat folder would replace them or be taken for input by the next job.
+        # Brat files among the input files would replace them, or be input of the next job.
         check_output_path(source, self.path, ("",) if self.is_folder else ())
         check_output_path(source, self.errors)
-        # A dash would mean the terminal elsewhere, and no folder of that name.
+        # For other programs, a dash means the terminal, not a folder.
         if self.path.name == "-" or not (self.is_folder or self.path.suffix.lower() in SUFFIXES):
             raise ClinieError("CIE433", target=self.path)
 
     @property
     def errors(self) -> Path:
-        """The file beside the output that lists what could not be annotated."""
+        """The file next to the output that lists what could not be annotated."""
         return self.path.with_name(self.path.name + ".errors.jsonl")
 
     @property
     def holds_docs(self) -> bool:
-        """Whether the output holds Docs with everything on them."""
+        """Whether the output contains whole Docs."""
         return not self.is_folder and self.path.suffix.lower() == ".spacy"
 
     def check_types(self, nlp: Language) -> None:
-        """Refuse a pipeline whose types brat's files cannot hold, as far as it can be known before hours of work.
+        """Check that brat files can hold the types of a pipeline, as far as they are known before it runs.
 
         nlp (Language): The pipeline.
-        RAISES (ClinieError): CIE445.
+        RAISES (ClinieError): CIE445 if they cannot.
         """
         for name in nlp.pipe_names if self.is_folder else ():
             labels = list(nlp.pipe_labels.get(name, [])) if _WRITTEN & set(nlp.get_pipe_meta(name).assigns) else []
@@ -76,20 +76,20 @@ class Sink:
                     raise ClinieError("CIE445", component=name, label=label, format="brat")
 
     def check_id(self, note_id: str) -> None:
-        """Refuse a note whose id cannot be the name of its files.
+        """Check that an id can be a file name, if the output is a folder.
 
         note_id (str): The id.
-        RAISES (ClinieError): CIE203.
+        RAISES (ClinieError): CIE203 if it cannot.
         """
         if self.is_folder:
             note_path(self.path, note_id, ".txt")
 
     def write(self, docs: Iterable[Doc], attrs: Iterable[int]) -> None:
-        """Write the output, and count what is in it.
+        """Write the output, and count its notes, concepts and relations.
 
         docs (Iterable[Doc]): The Docs.
-        attrs (Iterable[int]): The attributes of tokens that a file of Docs holds.
-        RAISES (ClinieError, OSError): What the format's `write` raises.
+        attrs (Iterable[int]): The token attributes for a file of Docs.
+        RAISES (ClinieError, OSError): Errors of the format's `write`.
         """
         if self.holds_docs:
             docbin.save((doc for doc, _ in self._counted(docs)), self.path, attrs)

@@ -1,6 +1,6 @@
-"""Where notes come from: ids and texts, one after the other. Annotation that the input has already is ignored.
+"""Sources of notes: ids and texts. Existing annotations in the input are ignored.
 
-A new kind of input is a class with `_read` and, where that is cheap, `total`, and an entry in `_BY_SUFFIX`.
+To add a kind of input, write a class with `_read` and, if that is cheap, `total`, and add it to `_BY_SUFFIX`.
 """
 
 from abc import ABC, abstractmethod
@@ -22,8 +22,8 @@ from ..formats.reading import UniqueIds
 class Text(NamedTuple):
     """A note to annotate.
 
-    id (str): Unique in the input.
-    text (str): The text, which UTF-8 can hold.
+    id (str): An id that is unique in the input.
+    text (str): The text, without lone surrogates.
     """
 
     id: str
@@ -31,7 +31,7 @@ class Text(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """A text as it stands in the input: id, text, file, and line where lines mean something."""
+    """A note as it is in the input, with its file and, for JSON lines, its line."""
 
     id: str
     text: str
@@ -49,26 +49,23 @@ class Source(ABC):
         self.path = path
 
     def read(self, report: Report) -> Iterator[Text]:
-        """The notes, in the same order each time.
+        """Read the notes, always in the same order.
 
-        report (Report): Counts what cannot be read, half characters that were replaced, and ids that were there twice.
+        report (Report): Gets what cannot be read, replaced surrogates and duplicate ids.
         YIELDS (Text): The notes.
         RAISES (ClinieError): CIE439 for a damaged file of Docs.
         """
         ids = UniqueIds(report)
         for found in self._read(report):
-            note_id, halves = replace_surrogates(found.id)
+            note_id, replaced = replace_surrogates(found.id)
             text, more = replace_surrogates(found.text)
-            if halves + more:
+            if replaced + more:
                 reason = "lone surrogate, replaced by U+FFFD"
-                report.mend(reason, found.file, found.line, halves + more)
+                report.mend(reason, found.file, found.line, replaced + more)
             yield Text(ids.assign(note_id, found.file, found.line), text)
 
     def total(self) -> Optional[int]:
-        """How many notes there may be.
-
-        RETURNS (Optional[int]): None if that takes as long as to read them.
-        """
+        """The approximate number of notes; None if counting takes as long as reading."""
         return None
 
     @abstractmethod
@@ -76,9 +73,9 @@ class Source(ABC):
 
 
 class TextFiles(Source):
-    """Files of plain text, each a note.
+    """Plain text files, one for each note.
 
-    path (Path): What they were found in.
+    path (Path): The folder, or the file.
     files (list[NoteFile]): The files.
     """
 
@@ -115,7 +112,7 @@ class JsonLines(Source):
 
 
 class DocBinFile(Source):
-    """A file of Docs. One without an id of ours is named by the file and its number."""
+    """A file of Docs. A Doc without an id gets one of the file's name and its number."""
 
     def _read(self, report: Report) -> Iterator[_Found]:  # noqa: ARG002
         try:
@@ -129,13 +126,13 @@ _BY_SUFFIX = {".jsonl": JsonLines, ".spacy": DocBinFile}
 
 
 def open_source(path: Path, report: Report) -> Source:
-    """Find out what an input is.
+    """Open an input.
 
     path (Path): A .txt file, a folder with .txt files at any depth, a .jsonl file or a .spacy file. Files of a folder
-        get the ids that `convert` and `evaluate` give them.
-    report (Report): Counts files of a folder that are no notes.
+        get the same ids as in `convert` and `evaluate`.
+    report (Report): Counts files of a folder that are not notes.
     RETURNS (Source): The input.
-    RAISES (ClinieError): CIE438 if there is nothing of these kinds.
+    RAISES (ClinieError): CIE438 for anything else.
     """
     suffix = path.suffix.lower()
     if path.is_file() and suffix in _BY_SUFFIX:

@@ -1,8 +1,8 @@
-"""Arms as configs of `spacy train`."""
+"""Arms as configs for `spacy train`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from thinc.api import Config
 
@@ -10,29 +10,73 @@ from ..errors import ClinieError
 from .presets import Preset
 from .profiles import Profile
 
-_FOLDER = Path(__file__).parent / "arms"
-# A tenth of the steps, as in the comparisons under benchmarks/.
+# Share of the steps for warm-up, as in benchmarks/.
 _WARM_UP = 0.1
 _PROMPTS = {"concepts": "spacy_clinie.ConceptPrompt.v1", "relations": "spacy_clinie.RelationPrompt.v1"}
+_LORA = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
+
+
+def _encoder(
+    rate: float, concepts: Optional[str], relations: str, *, lora: Optional[dict[str, Any]] = None, **optimizer: Any
+) -> dict[str, Any]:
+    """An arm with a model for concepts, if any, and one for relations."""
+    settings = {"lora": lora} if lora else {}
+    components: dict[str, Any] = {}
+    if concepts:
+        model = {"@architectures": concepts, **settings}
+        components["clinie_ner_encoder"] = {"factory": "clinie_ner_encoder", "model": model}
+    model = {"@architectures": relations, **settings}
+    components["clinie_rel"] = {"factory": "clinie_rel", "max_distance": 1, "model": model}
+    return _arm(rate, components, **optimizer)
+
+
+def _decoder(rate: float, adapter: Optional[dict[str, Any]]) -> dict[str, Any]:
+    """An arm with a language model: one prompt for the types of a window, and one for its relations."""
+    model = {"@architectures": "spacy_clinie.CausalLM.v1", "adapter": adapter}
+    return _arm(rate, {"clinie_decoder_prompt": {"factory": "clinie_decoder_prompt", "model": model}})
+
+
+def _arm(rate: float, components: dict[str, Any], **optimizer: Any) -> dict[str, Any]:
+    training = {"optimizer": {**optimizer, "learn_rate": {"initial_rate": rate}}}
+    return {"nlp": {"pipeline": list(components)}, "components": components, "training": training}
+
+
+# What the config of each arm adds to training.cfg.
+_ARMS = {
+    # Token classification, and all candidate pairs of a window in one pass.
+    "encoder-tagger": _encoder(5e-5, "spacy_clinie.EncoderTagger.v1", "spacy_clinie.OnePass.v1"),
+    # The same, but only adapters of the encoders are tuned.
+    "encoder-lora": _encoder(5e-4, "spacy_clinie.EncoderTagger.v1", "spacy_clinie.OnePass.v1", lora=_LORA),
+    # Machine reading comprehension: a question for each concept type, and for each head and relation type.
+    "encoder-mrc": _encoder(5e-5, "spacy_clinie.EncoderMRC.v1", "spacy_clinie.PairMRC.v1", layer_decay=1.0),
+    # Classification of pairs one at a time, between markers: only relations on gold concepts.
+    "encoder-pairs": _encoder(5e-5, None, "spacy_clinie.MarkedPairs.v1"),
+    # Adapters on every linear layer.
+    "decoder-lora": _decoder(5e-4, {**_LORA, "lora_dropout": 0.0}),
+    # Every weight is tuned.
+    "decoder-full": _decoder(1e-4, None),
+    # A small network that makes vectors before the prompt is tuned (Liu et al. 2021, arXiv 2103.10385).
+    "decoder-ptuning": _decoder(1e-3, {"peft_type": "P_TUNING", "num_virtual_tokens": 20, "encoder_hidden_size": 256}),
+}
 
 
 def arm_config(arm: str, preset: Preset, base: str, profile: Profile, *, relations: bool = True) -> Config:
-    """An arm over a base model, without corpora and steps.
+    """The config of an arm over a base model, without corpora and steps.
 
     arm (str): Name of the arm.
-    preset (Preset): The base model's lengths and settings.
-    base (str): Where its weights are.
-    profile (Profile): What a step reads.
-    relations (bool): Whether relations are learnt too; False where no corpus has any.
-    RETURNS (Config): For `spacy train`, once `train_on` has filled it in.
+    preset (Preset): The settings of the base model.
+    base (str): Its weights.
+    profile (Profile): How much a step reads.
+    relations (bool): Whether to train on relations. False if no corpus has any.
+    RETURNS (Config): A config for `train_on` to complete.
     """
-    config = Config().from_disk(_FOLDER / "training.cfg", interpolate=False)
-    config = config.merge(Config().from_disk(_FOLDER / f"{arm}.cfg", interpolate=False))
+    config = Config().from_disk(Path(__file__).with_name("training.cfg"), interpolate=False).merge(_ARMS[arm])
     config["training"]["batcher"]["batcher"]["size"] = profile.step_words
-    if arm in preset.rates:
-        config["training"]["optimizer"]["learn_rate"]["initial_rate"] = preset.rates[arm]
-    if arm in preset.head_factors:
-        config["training"]["optimizer"]["head_factor"] = preset.head_factors[arm]
+    settings, optimizer = dict(preset.arms.get(arm, {})), config["training"]["optimizer"]
+    if "rate" in settings:
+        optimizer["learn_rate"]["initial_rate"] = settings.pop("rate")
+    if "head_factor" in settings:
+        optimizer["head_factor"] = settings.pop("head_factor")
     for component in config["components"].values():
         component["model"]["step_pieces"] = profile.step_pieces
         if profile.batch_pieces is not None:
@@ -43,14 +87,9 @@ def arm_config(arm: str, preset: Preset, base: str, profile: Profile, *, relatio
             component["model"]["base"] = base
             for asked, prompt in _PROMPTS.items():
                 template = f"{asked}_brief.v1" if preset.brief else None
-                component[asked] = {
-                    "@misc": prompt,
-                    "window": preset.window,
-                    "each": preset.each,
-                    "template": template,
-                }
-        component["model"].update(preset.models.get(arm, {}))
-    # A language model that learnt no relations can be asked for them all the same; an encoder would be without a task.
+                component[asked] = {"@misc": prompt, "window": preset.window, "each": preset.each, "template": template}
+        component["model"].update(settings)
+    # A decoder without training on relations can still be asked for them; an encoder would have no labels.
     if not relations:
         config["components"].pop("clinie_rel", None)
         config["nlp"]["pipeline"] = list(config["components"])
@@ -59,41 +98,41 @@ def arm_config(arm: str, preset: Preset, base: str, profile: Profile, *, relatio
 
 def train_on(
     config: Config,
-    corpora: Mapping[str, Mapping[str, Any]],
+    corpora: Sequence[Mapping[str, Any]],
     *,
     probe: Path,
     steps: int,
     seed: int,
-    stem: Path | None = None,
+    parent: Optional[Path] = None,
 ) -> Config:
-    """Fill in what a fold is trained on. Nothing is chosen on a development set: the last step counts.
+    """Complete the config of a fold. Nothing is selected on dev: the weights after the last step are the result.
 
     config (Config): From `arm_config`.
-    corpora (Mapping[str, Mapping[str, Any]]): Settings of `spacy_clinie.Corpus.v1`, by the name of the corpus.
-    probe (Path): A `.spacy` file with one short Doc: spaCy evaluates before the first step and behind the last.
+    corpora (Sequence[Mapping[str, Any]]): Settings of `spacy_clinie.Corpus.v1` for each corpus.
+    probe (Path): A `.spacy` file with a short Doc, since spaCy evaluates before the first step and after the last.
     steps (int): Steps of training, 2 or more.
-    seed (int): Of weights, order and dropout.
-    stem (Path | None): A pipeline to go on from; components that it does not have begin anew.
-    RETURNS (Config): What `spacy train` takes.
-    RAISES (ClinieError): CIE487 if `stem` is not there.
+    seed (int): Seed of weights, order and dropout.
+    parent (Optional[Path]): A pipeline to continue from. Components that it lacks are initialized.
+    RETURNS (Config): A config for `spacy train`.
+    RAISES (ClinieError): CIE487 if `parent` does not exist.
     """
     filled = config.copy()
-    # Not by their names: a config takes a dot for a section within a section, and a folder may have one in its name.
+    # Names of corpora may contain dots, which mean a section within a section in a config.
     readers = {
         f"corpus{number}": {"@readers": "spacy_clinie.Corpus.v1", **settings}
-        for number, settings in enumerate(corpora.values(), start=1)
+        for number, settings in enumerate(corpora, start=1)
     }
     filled["corpora"]["train"] = {"@readers": "spacy_clinie.Mixed.v1", "corpora": readers, "seed": seed}
     filled["corpora"]["dev"] = {"@readers": "spacy_clinie.Corpus.v1", "path": str(probe)}
     filled["system"]["seed"] = seed
-    # spaCy counts steps from 0, and takes 0 for no end.
+    # spaCy counts steps from 0, and 0 means no limit.
     filled["training"].update(max_steps=max(steps - 1, 1), eval_frequency=steps)
     filled["training"]["optimizer"]["learn_rate"].update(
         warmup_steps=max(1, round(_WARM_UP * steps)), total_steps=steps
     )
-    if stem is not None:
-        if not (stem / "config.cfg").is_file():  # without it, every component would begin anew
-            raise ClinieError("CIE487", folder=stem.parent.name)
-        sourced = {name: {"source": str(stem)} for name in filled["components"] if (stem / name).is_dir()}
+    if parent is not None:
+        if not (parent / "config.cfg").is_file():  # without this check, every component would be initialized
+            raise ClinieError("CIE487", folder=parent.parent.name)
+        sourced = {name: {"source": str(parent)} for name in filled["components"] if (parent / name).is_dir()}
         filled["components"].update(sourced)
     return filled

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -23,40 +24,40 @@ adapters, multi-task tuning with one corpus left out.
   python -m spacy_clinie study loo study --corpora corpora --profile cpu --jobs 2
   python -m spacy_clinie study report study report
 
-A study that was cut off goes on where it stopped when the same command is given again.""",
+The same command continues a study that was interrupted.""",
     **SETTINGS,
 )
 
-Folder = Annotated[Path, typer.Argument(metavar="STUDY", help="Folder that keeps everything of a study.")]
-Corpora = Annotated[Path, typer.Option(help="Folder that holds the corpora's folders.")]
+Folder = Annotated[Path, typer.Argument(metavar="STUDY", help="Folder of the study.")]
+Corpora = Annotated[Path, typer.Option(help="Folder with the folders of the corpora.")]
 ProfileName = Annotated[
     str,
     typer.Option(
         "--profile",
-        help="How much is done. smoke: invented notes and tiny models; cpu: a sample of the corpora and few steps, for "
-        "two cores and an evening; gpu: all of the corpora, 1,500 steps a fold (multi-task 3,000, few examples 200).",
+        help="How much is run. smoke: invented notes and tiny models; cpu: samples of the corpora and few steps, for "
+        "two cores and an evening; gpu: whole corpora, 1,500 steps for a fold (multi-task 3,000, few shots 200).",
     ),
 ]
 Use = Annotated[
     Optional[list[str]],
     typer.Option(
-        help="Corpus: a folder of brat files with a schema.yml in it, or one of the catalogue: "
-        f"{', '.join(CORPORA)}. Repeatable; left out, the five open corpora (of smoke, the invented notes).",
+        help="Corpus: a folder of brat files with a schema.yml, or one of the catalogue: "
+        f"{', '.join(CORPORA)}. Repeatable. Default: the five open corpora (smoke: the invented notes).",
     ),
 ]
 Bases = Annotated[
     Optional[list[str]],
     typer.Option(
         "--base",
-        help="Base: a preset, PRESET=FOLDER or PRESET=HUB_NAME for any weights of its kind, or PRESET=random. "
+        help="Base model: a preset, PRESET=FOLDER or PRESET=HUB_NAME for other weights of its kind, or PRESET=random. "
         f"Presets: {', '.join(PRESETS)}. Repeatable.",
     ),
 ]
 Arms = Annotated[Optional[list[str]], typer.Option("--arm", help=f"Arm: {', '.join(ARMS)}. Repeatable.")]
-Seeds = Annotated[Optional[int], typer.Option(min=1, help="How often everything is done, each time with another seed.")]
-Jobs = Annotated[int, typer.Option(min=1, help="Folds that are done side by side, on a cluster as well.")]
-RayAddress = Annotated[Optional[str], typer.Option("--ray", help="Address of a Ray cluster that does them, or auto.")]
-SkipMissing = Annotated[bool, typer.Option("--skip-missing", help="Go on without corpora that are not there.")]
+Seeds = Annotated[Optional[int], typer.Option(min=1, help="How often to run everything, each time with another seed.")]
+Jobs = Annotated[int, typer.Option(min=1, help="Number of folds to run at a time, also on a cluster.")]
+RayAddress = Annotated[Optional[str], typer.Option("--ray", help="Address of a Ray cluster to run them on, or auto.")]
+SkipMissing = Annotated[bool, typer.Option("--skip-missing", help="Continue without corpora that are missing.")]
 
 
 def _study(name: str, help_: str) -> None:
@@ -91,7 +92,7 @@ def _study(name: str, help_: str) -> None:
             ray=ray,
             skip_missing=skip_missing,
             command=shlex.join(["python", "-m", "spacy_clinie", *map(without_folder, sys.argv[1:])]),
-            say=typer.echo,
+            echo=typer.echo,
         )
         typer.echo(
             f"{counts['done']} folds were finished before, {counts['finished']} are finished now, "
@@ -99,14 +100,12 @@ def _study(name: str, help_: str) -> None:
             f"Next: python -m spacy_clinie study report {folder} {folder / 'report'}"
         )
         if counts["failed"]:
-            fail(f"Logs of folds that failed: {folder / 'folds'}/*/log.txt")
+            fail(f"Logs of the failed folds: {folder / 'folds'}/*/log.txt")
 
 
 _study("single", "Every arm on every corpus: concepts, relations on gold concepts, relations end to end.")
-_study("loo", "Multi-task tuning on all corpora but one; on that, no and few examples, beside training on it alone.")
-_study(
-    "cost", "On the first corpus, what adapters cost beside tuning every weight: parameters, memory, time, disk, F1."
-)
+_study("loo", "Multi-task tuning on all corpora but one; on that one zero and few shots, and training on it alone.")
+_study("cost", "On the first corpus, the cost of adapters and of full tuning: parameters, memory, time, disk, F1.")
 
 
 @app.command()
@@ -114,11 +113,11 @@ _study(
 def report(
     folder: Folder,
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder for report.html, report.md and tables.")],
-    text: Annotated[bool, typer.Option("--text", help="Quote the notes beside mistakes; else offsets alone.")] = False,
+    text: Annotated[bool, typer.Option("--text", help="Quote the notes with mistakes, not only offsets.")] = False,
 ) -> None:
-    """Write what is done so far as a page, as Markdown and as CSV."""
+    """Write the results so far as a page, as Markdown and as CSV."""
     from .report import write_report
-    from .workspace import texts_of
+    from .workspace import tested_texts
 
-    for path in write_report(folder, output, texts=texts_of(folder) if text else None):
+    for path in write_report(folder, output, texts=partial(tested_texts, folder) if text else None):
         typer.echo(f"Written: {path}")

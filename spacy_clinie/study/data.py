@@ -1,10 +1,10 @@
-"""The corpora of a study, as Docs: whole, to find what they share, and the part that a profile trains and tests on."""
+"""The corpora of a study: where they are, their conversion, and the samples that a profile trains and tests on."""
 
 import hashlib
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, Optional
 
 from ..corpora.catalogue import CORPORA, Corpus, read_corpus
 from ..corpora.splits import assign_splits, ranked
@@ -17,68 +17,60 @@ from ..schema import Schema
 from .profiles import OPEN
 
 SPLITS = ("train", "dev", "test")
-# Fewer test documents than these cannot show that two arms differ: exchanging all their answers makes as large a
-# difference too often, 2 of 2 to their power.
-FEWEST = 6
-# A folder that holds this beside its notes is a corpus of the user's.
-OWN_SCHEMA = "schema.yml"
+# With fewer test documents, no difference between two arms is significant: the p-value is 2 / 2 ** documents or more.
+MIN_DOCUMENTS = 6
+# A folder of brat files with this file in it is a corpus of the user's.
+SCHEMA_FILE = "schema.yml"
 # The invented notes as two corpora: schema, and which half of the notes.
-HALVES = {"synthetic-problems": ("i2b2_2010", 0), "synthetic-drugs": ("n2c2_2018", 1)}
+SYNTHETIC = {"synthetic-problems": ("i2b2_2010", 0), "synthetic-drugs": ("n2c2_2018", 1)}
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where a corpus of a study comes from.
+class Source(NamedTuple):
+    """The source of a corpus.
 
-    name (str): Its name in the study.
-    corpus (str): Name of a corpus or of a format.
-    path (Path): Where it lies.
+    name (str): Name of the corpus in the study.
+    corpus (str): Name of a corpus of the catalogue or of a format.
+    path (Path): Folder of its files.
     schema (str): Name or file of its schema.
-    group (str | None): See `corpora.catalogue.Corpus`.
-    half (int | None): Which half of its notes it has, 0 or 1; None for all.
+    group (Optional[str]): See `corpora.catalogue.Corpus`.
+    half (Optional[int]): Which half of the notes to use, 0 or 1; None for all.
     """
 
     name: str
     corpus: str
     path: Path
     schema: str
-    group: str | None = None
-    half: int | None = None
+    group: Optional[str] = None
+    half: Optional[int] = None
 
 
-@dataclass(frozen=True)
-class Missing:
-    """A corpus that is not there.
-
-    corpus (str): Its name.
-    how (str): How it can be had.
-    """
+class Missing(NamedTuple):
+    """The name of a missing corpus, and how to get it."""
 
     corpus: str
     how: str
 
 
 def find_sources(names: Sequence[str], folder: Path) -> tuple[list[Source], list[Missing]]:
-    """Find corpora.
+    """Find corpora by name.
 
-    names (Sequence[str]): Corpora of the catalogue, folders of brat files with a `schema.yml` in them, or the names of
-        `HALVES`.
-    folder (Path): Folder that holds the corpora's folders.
-    RETURNS (tuple[list[Source], list[Missing]]): Those that are there, and those that are not.
-    RAISES (ClinieError): CIE495 if nothing is known of a name, CIE497 if it is a path.
+    names (Sequence[str]): Corpora of the catalogue, folders of brat files with a `schema.yml`, or names of `SYNTHETIC`.
+    folder (Path): Folder with the folders of the corpora.
+    RETURNS (tuple[list[Source], list[Missing]]): The corpora that exist, and those that do not.
+    RAISES (ClinieError): CIE495 for an unknown name, CIE497 for a path.
     """
     found, missing = [], []
     for name in dict.fromkeys(names):
-        if Path(name).name != name or name == "..":  # what is made of it would be written beside the study, or into it
+        if Path(name).name != name or name == "..":  # its files would be written outside of their folder
             raise ClinieError("CIE497", name=name)
         own, known = folder / name, CORPORA.get(name)
-        if (own / OWN_SCHEMA).is_file():
-            found.append(Source(name, "brat", own.resolve(), str((own / OWN_SCHEMA).resolve())))
-        elif name in HALVES:
-            schema, half = HALVES[name]
+        if (own / SCHEMA_FILE).is_file():
+            found.append(Source(name, "brat", own.resolve(), str((own / SCHEMA_FILE).resolve())))
+        elif name in SYNTHETIC:
+            schema, half = SYNTHETIC[name]
             found.append(Source(name, "synthetic", Path(__file__).parents[1] / "data", schema, half=half))
         elif known is None:
-            raise ClinieError("CIE495", name=name, folder=folder, file=OWN_SCHEMA, corpora=", ".join(CORPORA))
+            raise ClinieError("CIE495", name=name, folder=folder, file=SCHEMA_FILE, corpora=", ".join(CORPORA))
         elif (place := folder / (known.folder or known.name)).is_dir() and any(place.iterdir()):
             found.append(Source(name, name, place.resolve(), known.schema, known.group))
         else:
@@ -87,7 +79,7 @@ def find_sources(names: Sequence[str], folder: Path) -> tuple[list[Source], list
 
 
 def _how(known: Corpus, folder: Path) -> str:
-    place = Path(folder.name) / (known.folder or known.name)  # where all of it lies is nobody's business
+    place = Path(folder.name) / (known.folder or known.name)  # not the whole path, which the report would show
     if known.repository:
         project = "`python -m spacy project assets && python -m spacy project run corpora` for --corpora assets, or "
         return f"{project * (known.name in OPEN)}{known.repository} at {known.commit[:12]} into {place}"
@@ -95,13 +87,12 @@ def _how(known: Corpus, folder: Path) -> str:
 
 
 def write_corpus(source: Source, folder: Path) -> None:
-    """Convert a corpus once, whole.
+    """Convert a whole corpus.
 
     source (Source): The corpus.
-    folder (Path): Gets `train.spacy`, `dev.spacy` and `test.spacy`, `schema.yml`, and `report.json` with everything
-        that was not carried over.
-    RAISES (ClinieError): What readers and schemas raise; CIE496 for a corpus without notes, or without concepts in
-        them, to train or to test on.
+    folder (Path): Folder for `train.spacy`, `dev.spacy`, `test.spacy`, `schema.yml`, and `report.json` with everything
+        that was not converted.
+    RAISES (ClinieError): Errors of readers and schemas; CIE496 if train or test has no notes, or no concepts in them.
     """
     schema, report = Schema.load(source.schema), Report(source.path)
     read = list(read_corpus(source.corpus, source.path, report))
@@ -127,11 +118,7 @@ def write_corpus(source: Source, folder: Path) -> None:
 
 
 def stamp(source: Source) -> str:
-    """What a corpus is made of, as far as can be told without reading it.
-
-    source (Source): The corpus.
-    RETURNS (str): Another one when a file, the schema or the version of this package changes.
-    """
+    """A digest that changes with the size or time of a file, the schema, or the version of this package."""
     from .. import __version__
 
     files = [source.path] if source.path.is_file() else all_files(source.path)
@@ -139,19 +126,18 @@ def stamp(source: Source) -> str:
     return hashlib.sha256(repr((source, Schema.load(source.schema).to_dict(), state, __version__)).encode()).hexdigest()
 
 
-def draw(notes: Sequence[Note], words: int | None, seed: int = 0) -> list[Note]:
-    """Draw notes until they have so many words.
+def draw(notes: Sequence[Note], words: Optional[int]) -> list[Note]:
+    """Draw notes at random, always the same ones.
 
     notes (Sequence[Note]): The notes.
-    words (int | None): How many, as blanks separate them; None for all notes.
-    seed (int): Another seed draws others.
-    RETURNS (list[Note]): At least one, in the order of `notes`.
+    words (Optional[int]): Stop at so many words, as separated by blanks; None for all notes.
+    RETURNS (list[Note]): One note or more, in the order of `notes`.
     """
     if words is None:
         return list(notes)
     taken: list[int] = []
     total = 0
-    for i in ranked([note.id for note in notes], seed):
+    for i in ranked([note.id for note in notes], 0):
         if taken and total >= words:
             break
         taken.append(i)
@@ -160,31 +146,19 @@ def draw(notes: Sequence[Note], words: int | None, seed: int = 0) -> list[Note]:
 
 
 def load(path: Path) -> list[Note]:
-    """Read notes from a file.
-
-    path (Path): A `.spacy` file.
-    RETURNS (list[Note]): Its notes.
-    """
+    """Read the notes of a `.spacy` file."""
     return [sourced.note for sourced in docbin.read(path, Report())]
 
 
 def size_of(notes: Collection[Note]) -> dict[str, int]:
-    """How much some notes are.
-
-    notes (Collection[Note]): The notes.
-    RETURNS (dict[str, int]): `documents`, and `words` as blanks separate them.
-    """
+    """The number of `documents`, and of `words` as separated by blanks."""
     return {"documents": len(notes), "words": sum(len(note.text.split()) for note in notes)}
 
 
 def digest(path: Path) -> str:
-    """What a file holds, in short.
-
-    path (Path): The file.
-    RETURNS (str): Its SHA-256.
-    """
+    """The SHA-256 of a file, which may be larger than memory."""
     found = hashlib.sha256()
-    with path.open("rb") as file:  # weights of 16 GB, too
+    with path.open("rb") as file:
         while block := file.read(1 << 20):
             found.update(block)
     return found.hexdigest()

@@ -1,7 +1,6 @@
-"""One fold: train, test, and write down what came of it. It runs in a process of its own, so that its memory, its
-threads and its end are its own."""
+"""A fold: its training, its test and its manifest. It runs in a process of its own, so that memory, threads and crashes
+are its own."""
 
-import json
 import os
 import platform
 import shutil
@@ -9,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -40,65 +40,57 @@ from .data import load, size_of
 from .mistakes import analyse
 from .plan import Fold
 from .profiles import PROFILES
-from .workspace import Workspace
+from .workspace import Workspace, read_json
 
-# A corpus, and the id of one of its notes.
+# Name of a corpus, and id of one of its notes.
 NoteKey = tuple[str, str]
 
 PACKAGES = ("spacy_clinie", "spacy", "thinc", "torch", "transformers", "peft", "numpy")
 
 
-def run_fold(fold: Fold, space: Workspace, key: str, stem_key: Optional[str]) -> None:
-    """Do a fold, and write `manifest.json` into its folder, with `config.cfg` for `spacy train`.
+def run_fold(fold: Fold, workspace: Workspace, key: str, parent_key: Optional[str]) -> None:
+    """Run a fold, and write `manifest.json` and the `config.cfg` for `spacy train` to its folder.
 
     fold (Fold): The fold.
-    space (Workspace): Where everything is; its corpora are prepared, and what the fold goes on from is done.
-    key (str): The fold's key.
-    stem_key (Optional[str]): The key of what it goes on from; None if it begins anew.
-    RAISES (ClinieError): What components and readers raise.
+    workspace (Workspace): The study's folder, with the corpora prepared and the parent finished.
+    key (str): The key of the fold.
+    parent_key (Optional[str]): The key of the fold that it continues from; None if there is none.
+    RAISES (ClinieError): CIE486 if nothing is left to train on; errors of components and readers.
     """
     begin = time.perf_counter()
-    folder = space.fold(key)
+    folder = workspace.fold(key)
     folder.mkdir(parents=True, exist_ok=True)
-    stem = space.stem(fold)
-    pipeline = space.fold(stem_key) / "pipeline" if stem_key else None
-    record: dict[str, Any] = {"key": key, "fold": fold.to_dict(), "profile": space.profile.name, "training": None}
-    shown: dict[NoteKey, Note] = {}
-    if stem and stem_key:
-        known = set(map(tuple, cast(dict, space.manifest(stem_key))["shown"]))
-        parts = ((name, note) for name in stem.others for note in load(space.part(name, "train")))
-        shown = {(name, note.id): note for name, note in parts if (name, note.id) in known}
-    offered: dict[NoteKey, Note] = {}
-    learnt = _Learnt()
+    record: dict[str, Any] = {"key": key, "fold": asdict(fold), "profile": workspace.profile.name}
+    record |= {"training": None, "prediction": None}
+    available: dict[NoteKey, Note] = {}
+    recorder = _Recorder()
+    pipeline = workspace.fold(parent_key) / "pipeline" if parent_key else None
     if fold.steps:
-        config = fold_config(fold, space, pipeline)
+        config = fold_config(fold, workspace, pipeline)
         config.to_disk(folder / "config.cfg")
-        offered = _offered(config)
-        if not offered:
-            names = fold.others if fold.stage == "multi" else (fold.corpus,)
-            raise ClinieError("CIE486", corpora=", ".join(names), corpus=fold.corpus, words=SHARED_WORDS)
-        nlp, learnt, record["training"] = _train(config)
-        shown |= learnt.notes
-        nlp.to_disk(folder / "pipeline", exclude=["vocab"])  # which holds the words of the notes
-        record["training"]["disk_bytes"] = sum(
-            file.stat().st_size for file in (folder / "pipeline").rglob("*") if file.is_file()
-        )
-        if fold.stage != "multi":  # nothing goes on from it, and a study has hundreds
+        available = _available(config)
+        if not available:
+            names = ", ".join(_trained_on(fold))
+            raise ClinieError("CIE486", corpora=names, corpus=fold.corpus, words=SHARED_WORDS)
+        nlp, recorder, record["training"] = _train(config)
+        nlp.to_disk(folder / "pipeline", exclude=["vocab"])  # the vocab holds words of the notes
+        files = [file for file in (folder / "pipeline").rglob("*") if file.is_file()]
+        record["training"]["disk_bytes"] = sum(file.stat().st_size for file in files)
+        if fold.stage != "multi":  # no fold continues from it, and a study has hundreds
             shutil.rmtree(folder / "pipeline")
     else:
         nlp = spacy.load(cast(Path, pipeline))
-    tested = fold.stage != "multi" and not space.base(fold.base)[0].untrained
-    test = load(space.part(fold.corpus, "test")) if tested else []
-    sizes = {"train": learnt.notes.values(), "offered": offered.values(), "test": test}
+    seen = _seen_by_parent(fold, workspace, parent_key) | recorder.notes
+    tested = fold.stage != "multi" and not workspace.base(fold.base)[0].untrained
+    test = load(workspace.sample(fold.corpus, "test")) if tested else []
+    sizes = {"train": recorder.notes.values(), "offered": available.values(), "test": test}
     record["data"] = {name: size_of(notes) for name, notes in sizes.items()}
-    record["prediction"] = None
     if fold.stage == "multi":
-        record["shown"] = sorted(shown)
-        record["offered"] = {name: sum(key[0] == name for key in offered) for name in fold.others}
+        record["shown"] = sorted(seen)
+        record["offered"] = {name: sum(corpus == name for corpus, _ in available) for name in fold.others}
     if tested:
-        schema = str(space.whole(fold.corpus) / "schema.yml")
-        record |= _tested(nlp, test, list(shown.values()), schema)
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+        schema = str(workspace.corpus(fold.corpus) / "schema.yml")
+        record |= _evaluate(nlp, test, list(seen.values()), schema)
     record["made"] = {
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "seconds": time.perf_counter() - begin,
@@ -106,58 +98,69 @@ def run_fold(fold: Fold, space: Workspace, key: str, stem_key: Optional[str]) ->
             "processor": _processor(),
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
-            "gpu": gpu,
+            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
         "versions": {name: version(name) for name in PACKAGES},
     }
-    space.write(folder / "manifest.json", record)
+    workspace.write(folder / "manifest.json", record)
 
 
-def fold_config(fold: Fold, space: Workspace, stem: Optional[Path]) -> Config:
-    """What `spacy train` takes to do the training of a fold.
+def fold_config(fold: Fold, workspace: Workspace, parent: Optional[Path]) -> Config:
+    """The config of a fold for `spacy train`.
 
     fold (Fold): The fold.
-    space (Workspace): Where everything is.
-    stem (Optional[Path]): The pipeline to go on from.
+    workspace (Workspace): The study's folder.
+    parent (Optional[Path]): The pipeline to continue from.
     RETURNS (Config): The config.
     """
-    preset, base = space.base(fold.base)
-    corpora = {}
-    trained_on = fold.others if fold.stage == "multi" else (fold.corpus,)
-    for name in trained_on:
-        settings: dict[str, Any] = {
-            "path": str(space.part(name, "train")),
-            "label_schema": str(space.whole(name) / "schema.yml"),
+    preset, base = workspace.base(fold.base)
+    # Test texts may also occur in other corpora, or twice in their own.
+    held_out = workspace.corpus(fold.corpus)
+    corpora = [
+        {
+            "path": str(workspace.sample(name, "train")),
+            "label_schema": str(workspace.corpus(name) / "schema.yml"),
             "limit": fold.shots or 0,
             "seed": fold.draw or 0,
+            "apart_from": str(held_out if fold.stage == "multi" else held_out / "test.spacy"),
         }
-        # A text that is tested on may stand in another corpus, or once more in its own.
-        settings["apart_from"] = str(
-            space.whole(fold.corpus) if fold.stage == "multi" else space.whole(fold.corpus) / "test.spacy"
-        )
-        corpora[name] = settings
-    relations = any(map(space.has_relations, trained_on))
-    config = arm_config(fold.arm, preset, base, space.profile, relations=relations)
-    return train_on(config, corpora, probe=space.probe, steps=fold.steps, seed=fold.seed, stem=stem)
+        for name in _trained_on(fold)
+    ]
+    relations = any(map(workspace.has_relations, _trained_on(fold)))
+    config = arm_config(fold.arm, preset, base, workspace.profile, relations=relations)
+    return train_on(config, corpora, probe=workspace.probe, steps=fold.steps, seed=fold.seed, parent=parent)
 
 
-def _offered(config: Config) -> dict[NoteKey, Note]:
-    """What a config has to train on."""
+def _trained_on(fold: Fold) -> tuple[str, ...]:
+    return fold.others if fold.stage == "multi" else (fold.corpus,)
+
+
+def _available(config: Config) -> dict[NoteKey, Note]:
+    """All notes that a config has for training."""
     nlp = spacy.blank("en", config={"nlp": {"tokenizer": config["nlp"]["tokenizer"]}})
     reader = registry.resolve({"train": config["corpora"]["train"]})["train"]
-    return dict(_keyed(example.reference) for example in reader(nlp))
+    return dict(_key_and_note(example.reference) for example in reader(nlp))
 
 
-def _keyed(doc: Doc) -> tuple[NoteKey, Note]:
+def _key_and_note(doc: Doc) -> tuple[NoteKey, Note]:
     note = note_from_doc(doc)
     return (Path(doc.user_data[SCHEMA_KEY]).parent.name, note.id), note
 
 
-class _Learnt:
-    """A component that takes down what steps of training read, and changes nothing: few steps end before the last note
-    of a corpus. Of a long note they may have read a part (`step_pieces`)."""
+def _seen_by_parent(fold: Fold, workspace: Workspace, parent_key: Optional[str]) -> dict[NoteKey, Note]:
+    """The notes that a parent was trained on."""
+    if parent_key is None:
+        return {}
+    seen = set(map(tuple, cast(dict, workspace.manifest(parent_key))["shown"]))
+    notes = ((name, note) for name in fold.others for note in load(workspace.sample(name, "train")))
+    return {(name, note.id): note for name, note in notes if (name, note.id) in seen}
 
-    name = "clinie_study_learnt"
+
+class _Recorder:
+    """A component that only records which notes the steps of training read: training may end before the last note of a
+    corpus. Steps may read a part of a long note (`step_pieces`)."""
+
+    name = "clinie_study_recorder"
 
     def __init__(self) -> None:
         self.notes: dict[NoteKey, Note] = {}
@@ -167,52 +170,44 @@ class _Learnt:
         return doc
 
     def update(self, examples: Iterable[Example], **_: Any) -> None:
-        """What `nlp.update` calls for each step."""
+        """Record a step; `nlp.update` calls this."""
         self.steps += 1
-        self.notes.update(_keyed(example.reference) for example in examples)
+        self.notes.update(_key_and_note(example.reference) for example in examples)
 
 
-@Language.factory(_Learnt.name)
-def _make_learnt(nlp: Language, name: str) -> _Learnt:  # noqa: ARG001
-    return _Learnt()
+@Language.factory(_Recorder.name)
+def _make_recorder(nlp: Language, name: str) -> _Recorder:  # noqa: ARG001
+    return _Recorder()
 
 
-def _train(config: Config) -> tuple[Language, _Learnt, dict[str, Any]]:
+def _train(config: Config) -> tuple[Language, _Recorder, dict[str, Any]]:
     nlp = init_nlp(config)
-    learnt = cast(_Learnt, nlp.add_pipe(_Learnt.name, first=True))
+    recorder = cast(_Recorder, nlp.add_pipe(_Recorder.name, first=True))
     begin = time.perf_counter()
     nlp, _ = train(nlp, None, stdout=sys.stdout, stderr=sys.stderr)
     seconds = time.perf_counter() - begin
-    nlp.remove_pipe(_Learnt.name)
-    weights = [
-        weight
-        for _, pipe in nlp.pipeline
-        for shim in cast(Any, pipe).model.shims
-        for weight in shim.module.parameters()
-    ]
-    return (
-        nlp,
-        learnt,
-        {
-            "steps": learnt.steps,
-            "seconds": seconds,
-            "seconds_per_step": seconds / learnt.steps,
-            "trainable": sum(weight.numel() for weight in weights if weight.requires_grad),
-            "parameters": sum(weight.numel() for weight in weights),
-            "peak_bytes": _peak(),
-        },
-    )
+    nlp.remove_pipe(_Recorder.name)
+    shims = [shim for _, pipe in nlp.pipeline for shim in cast(Any, pipe).model.shims]
+    weights = [weight for shim in shims for weight in shim.module.parameters()]
+    costs = {
+        "steps": recorder.steps,
+        "seconds": seconds,
+        "seconds_per_step": seconds / recorder.steps,
+        "trainable": sum(weight.numel() for weight in weights if weight.requires_grad),
+        "parameters": sum(weight.numel() for weight in weights),
+        "peak_bytes": _peak_memory(),
+    }
+    return nlp, recorder, costs
 
 
-def _tested(nlp: Language, test: Sequence[Note], shown: Sequence[Note], schema: str) -> dict[str, Any]:
-    """What a pipeline finds in notes, beside what is there."""
+def _evaluate(nlp: Language, test: Sequence[Note], training: Sequence[Note], schema: str) -> dict[str, Any]:
+    """Run a pipeline over test notes, and score what it can predict: it gets no score of 0 for any other task."""
     record: dict[str, Any] = {"results": {}, "documents": {"ids": sorted(note.id for note in test)}}
     asking = [pipe for _, pipe in nlp.pipeline if isinstance(pipe, PromptingComponent)]
     relates = "clinie_rel" in nlp.pipe_names or any(pipe.relations for pipe in asking)
-    # What a pipeline cannot look for is no score of 0.
     if "clinie_ner_encoder" in nlp.pipe_names or any(pipe.concepts for pipe in asking):
         begin = time.perf_counter()
-        found = _found(nlp, test, schema, gold=False)
+        predicted = _predict(nlp, test, schema, gold=False)
         counters = [pipe.rejected for _, pipe in nlp.pipeline if isinstance(pipe, DecoderPrompt)]
         record["prediction"] = {
             "seconds": time.perf_counter() - begin,
@@ -220,26 +215,25 @@ def _tested(nlp: Language, test: Sequence[Note], shown: Sequence[Note], schema: 
             "rejected": dict(sum(counters, Counter[str]())),
         }
         for kind in ("concepts", *(["relations"] if relates else [])):
-            _scored(record, kind, test, found, cast(Kind, kind))
-        record["errors"] = analyse(test, found, shown)
-    # Nothing to find in the gold standard is no score of 0 either, and the report knows.
+            _score(record, kind, test, predicted, cast(Kind, kind))
+        record["errors"] = analyse(test, predicted, training)
     if relates:
-        _scored(record, "relations_gold", test, _found(nlp, test, schema, gold=True), "relations")
+        _score(record, "relations_gold", test, _predict(nlp, test, schema, gold=True), "relations")
     return record
 
 
-def _scored(record: dict[str, Any], name: str, gold: Sequence[Note], found: Sequence[Note], kind: Kind) -> None:
-    pairs = pair_notes(gold, found)
+def _score(record: dict[str, Any], task: str, gold: Sequence[Note], predicted: Sequence[Note], kind: Kind) -> None:
+    pairs = pair_notes(gold, predicted)
     counts = {mode: count(pairs, kind, mode) for mode in MODES}
-    record["results"][name] = {mode: summarize(own) for mode, own in counts.items()}
-    record["documents"][name] = {mode: own.table.sum(axis=1).tolist() for mode, own in counts.items()}
+    record["results"][task] = {mode: summarize(own) for mode, own in counts.items()}
+    record["documents"][task] = {mode: own.table.sum(axis=1).tolist() for mode, own in counts.items()}
 
 
-def _found(nlp: Language, notes: Sequence[Note], schema: str, *, gold: bool) -> list[Note]:
-    """Run a pipeline over notes; with their gold concepts, only for the relations between them."""
+def _predict(nlp: Language, notes: Sequence[Note], schema: str, *, gold: bool) -> list[Note]:
+    """Run a pipeline over notes, for everything or, with `gold`, for relations between their gold concepts."""
     docs = []
     for note in notes:
-        # Not nlp.make_doc: it refuses notes of more than nlp.max_length characters.
+        # Not nlp.make_doc, which rejects notes with more than nlp.max_length characters.
         doc = doc_from_note(nlp.tokenizer, note if gold else Note(note.id, note.text))[0]
         set_relations(doc, [])
         doc.user_data[SCHEMA_KEY] = schema
@@ -247,14 +241,14 @@ def _found(nlp: Language, notes: Sequence[Note], schema: str, *, gold: bool) -> 
     asking = [(name, pipe) for name, pipe in nlp.pipeline if isinstance(pipe, PromptingComponent)] if gold else []
     taggers = [name for name in nlp.pipe_names if name == "clinie_ner_encoder"] if gold else []
     with nlp.select_pipes(disable=[*taggers, *(name for name, _ in asking)]):
-        found: Iterable[Doc] = nlp.pipe(docs, batch_size=256)
+        predicted: Iterable[Doc] = nlp.pipe(docs, batch_size=256)
         for _, pipe in asking:
-            found = pipe.relations_only().pipe(found, batch_size=256)
-        return [note_from_doc(doc) for doc in found]
+            predicted = pipe.relations_only().pipe(predicted, batch_size=256)
+        return [note_from_doc(doc) for doc in predicted]
 
 
-def _peak() -> int:
-    """The most memory that this process took: of the GPU where it used one."""
+def _peak_memory() -> int:
+    """The peak memory of the GPU if it was used, otherwise of this process, in bytes; 0 if unknown."""
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return torch.cuda.max_memory_allocated()
     try:
@@ -266,7 +260,7 @@ def _peak() -> int:
 
 
 def _processor() -> str:
-    """The processor's name, which `platform` does not tell on Linux."""
+    """The name of the processor, which `platform` lacks on Linux."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -274,28 +268,19 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def problem_of(error: Exception) -> str:
-    """What went wrong, without what a message may quote of a note.
-
-    error (Exception): What was raised.
-    RETURNS (str): Our own message, or the kind of the error and its place.
-    """
-    if isinstance(error, ClinieError):
-        return str(error)
-    return f"{type(error).__name__} at {place_of(error)}"
-
-
 def main(request: Path) -> None:
-    """Do the fold that a file asks for. A failure is written into the manifest, and raised.
+    """Run the fold that a file requests. If it fails, write why to its manifest, and raise the error.
 
-    request (Path): JSON with `fold`, `profile` and `stem` (the key of what the fold goes on from), in the fold's
-        folder, whose name is its key.
+    request (Path): JSON with `fold`, `profile` and `parent` (the key of the parent or null), in the fold's folder,
+        which is named by its key.
     """
-    record = json.loads(request.read_text(encoding="utf-8"))
+    record = read_json(request)
     fold, folder = Fold.from_dict(record["fold"]), request.parent
-    space = Workspace(folder.parents[1], PROFILES[record["profile"]])
+    workspace = Workspace(folder.parents[1], PROFILES[record["profile"]])
     try:
-        run_fold(fold, space, folder.name, record["stem"])
+        run_fold(fold, workspace, folder.name, record["parent"])
     except Exception as error:
-        space.fail(folder.name, fold, problem_of(error))
+        # Messages of other errors than our own may quote notes.
+        own = isinstance(error, ClinieError)
+        workspace.fail(folder.name, fold, str(error) if own else f"{type(error).__name__} at {place_of(error)}")
         raise

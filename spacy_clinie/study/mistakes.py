@@ -1,4 +1,4 @@
-"""What kinds of mistakes a prediction makes, by offsets, and whether training had shown the words."""
+"""The kinds of mistakes in a prediction, by offsets, and the recall of words that training had and had not shown."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,20 +7,20 @@ from typing import Any, NamedTuple, Optional
 from ..doc.note import Note
 
 KINDS = ("boundary", "type", "missed", "spurious")
-# Examples that are kept, of each kind.
+# Examples of each kind to keep.
 EXAMPLES = 25
 
-# First character, one past the last, label.
+# Start, end, label.
 Mention = tuple[int, int, str]
 
 
 class Mistake(NamedTuple):
-    """A gold concept that was not found as it is, or one that was found and is none; or both in one.
+    """A gold concept that is not predicted, a predicted one that is not gold, or both in one.
 
     document (str): Id of the note.
-    kind (str): "boundary": of the right type, overlapping; "type": overlapping, of another type; "missed"; "spurious".
+    kind (str): "boundary": overlap, same type; "type": overlap, another type; "missed"; "spurious".
     gold (Optional[Mention]): The gold concept.
-    found (Optional[Mention]): What was found.
+    found (Optional[Mention]): The predicted concept.
     """
 
     document: str
@@ -29,16 +29,15 @@ class Mistake(NamedTuple):
     found: Optional[Mention]
 
 
-def mistakes(gold: Note, found: Note) -> Iterator[Mistake]:
-    """Tell the mistakes of a note. Each concept stands in at most one, the likeliest: its own type before another,
-    the larger overlap before the smaller.
+def mistakes(gold: Note, predicted: Note) -> Iterator[Mistake]:
+    """Find the mistakes of a note. A concept is part of one mistake at most: pairs of the same type come first, then
+    those with the largest overlap.
 
     gold (Note): The gold note.
-    found (Note): The same with what was found.
+    predicted (Note): The same note with predictions.
     YIELDS (Mistake): Mistakes, in no order.
     """
-    wanted, there = _mentions(gold), _mentions(found)
-    missed, spurious = wanted - there, there - wanted
+    missed, spurious = _mentions(gold) - _mentions(predicted), _mentions(predicted) - _mentions(gold)
     pairs = sorted(
         (one[2] != other[2], -overlap, one, other)
         for one in missed
@@ -54,36 +53,34 @@ def mistakes(gold: Note, found: Note) -> Iterator[Mistake]:
     yield from (Mistake(gold.id, "spurious", None, other) for other in spurious)
 
 
-def analyse(gold: Sequence[Note], found: Sequence[Note], shown: Iterable[Note]) -> dict[str, Any]:
+def analyse(gold: Sequence[Note], predicted: Sequence[Note], training: Iterable[Note]) -> dict[str, Any]:
     """Count the mistakes of a corpus.
 
     gold (Sequence[Note]): Gold notes.
-    found (Sequence[Note]): The same notes with what was found.
-    shown (Iterable[Note]): Notes that were trained on.
-    RETURNS (dict[str, Any]): JSON-serialisable: how many of each kind; `by_type`, the same by concept type (the gold
-        one, or that of what is spurious); `seen` and `unseen`, how many gold concepts there were and how many were
-        found, of those whose words training had shown with their type, and of the others; and `examples`, by offsets.
+    predicted (Sequence[Note]): The same notes with predictions.
+    training (Iterable[Note]): Notes that the model was trained on.
+    RETURNS (dict[str, Any]): JSON-serialisable: the number of mistakes by kind; `by_type`, the same for each concept
+        type (the gold one, or that of what is spurious); `seen` and `unseen`, the number of gold concepts and of those
+        found, for words that occurred in training with the same type and for others; and `examples`, by offsets.
     """
     kinds: Counter[str] = Counter()
     by_type: dict[str, Counter[str]] = defaultdict(Counter)
     examples: list[dict[str, Any]] = []
-    words = {_words(note, mention) for note in shown for mention in _mentions(note)}
+    words = {_words(note, mention) for note in training for mention in _mentions(note)}
     recall = {name: {"gold": 0, "found": 0} for name in ("seen", "unseen")}
-    for wanted, there in zip(gold, found, strict=True):
-        right = _mentions(wanted) & _mentions(there)
-        for one in sorted(mistakes(wanted, there), key=str):
+    for note, other in zip(gold, predicted, strict=True):
+        for one in sorted(mistakes(note, other), key=str):
             kinds[one.kind] += 1
-            label = (one.gold or one.found or (0, 0, ""))[2]
-            by_type[label][one.kind] += 1
+            by_type[(one.gold or one.found or (0, 0, ""))[2]][one.kind] += 1
             if kinds[one.kind] <= EXAMPLES:
                 examples.append(one._asdict())
-        for mention in _mentions(wanted):
-            own = recall["seen" if _words(wanted, mention) in words else "unseen"]
-            own["gold"] += 1
-            own["found"] += mention in right
-    counts = {kind: kinds[kind] for kind in KINDS}
+        found = _mentions(other)
+        for mention in _mentions(note):
+            counts = recall["seen" if _words(note, mention) in words else "unseen"]
+            counts["gold"] += 1
+            counts["found"] += mention in found
     per_type = {label: {kind: by_type[label][kind] for kind in KINDS} for label in sorted(by_type)}
-    return {**counts, "by_type": per_type, **recall, "examples": examples}
+    return {**{kind: kinds[kind] for kind in KINDS}, "by_type": per_type, **recall, "examples": examples}
 
 
 def _mentions(note: Note) -> set[Mention]:

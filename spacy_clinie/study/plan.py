@@ -1,8 +1,9 @@
-"""What a study consists of: folds, each trained and tested by itself."""
+"""The folds of a study. Each is trained and tested by itself."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, Literal, NamedTuple, Optional
 
 from .presets import Preset
@@ -12,57 +13,34 @@ Study = Literal["single", "loo", "cost"]
 Stage = Literal["full", "multi", "zero", "shots"]
 
 STUDIES: tuple[Study, ...] = ("single", "loo", "cost")
-# Arms that can look for types that they never learnt.
-ASKING = ("encoder-mrc", "decoder-lora")
-# What tuning a part costs, beside tuning everything.
-COMPARED = ("encoder-tagger", "encoder-lora", "decoder-full", "decoder-lora", "decoder-ptuning")
-
-
+# Arms that can be asked for types that they were not trained on.
+ZERO_SHOT_ARMS = ("encoder-mrc", "decoder-lora")
+# Arms that tune every weight, and those that tune a part of them.
+COST_ARMS = ("encoder-tagger", "encoder-lora", "decoder-full", "decoder-lora", "decoder-ptuning")
 _FOLDER = re.compile(r"^([^/\\=]*=)?.*[/\\]")
 
 
 def without_folder(name: str) -> str:
-    """`PATH` or `NAME=PATH` without the folder that it lies in, which is nobody's business.
-
-    name (str): What may be one of them.
-    RETURNS (str): What is left of it.
-    """
+    """Remove the folder from `PATH` or `NAME=PATH`, since a report may be passed on."""
     return _FOLDER.sub(r"\1", name.rstrip("/\\"))
-
-
-class System(NamedTuple):
-    """What is compared: an arm over a base model."""
-
-    arm: str
-    base: str
-
-    @property
-    def model(self) -> str:
-        """The base without the folder that it lies in."""
-        return without_folder(self.base)
-
-    @property
-    def title(self) -> str:
-        """What it is called in a table."""
-        return f"{self.arm} ({self.model})"
 
 
 @dataclass(frozen=True)
 class Fold:
-    """One training and its test, or one of the two.
+    """A training and its test, or one of the two.
 
-    study (Study): What it is for.
-    arm (str): Name of its arm.
+    study (Study): The study.
+    arm (str): Name of the arm.
     base (str): Base model, see `presets.find_preset`.
-    corpus (str): What it is tested on; for the stage "multi", what is left out.
-    stage (Stage): "full": trained on the corpus. "multi": trained on the others, not tested. "zero": what "multi" made,
-        tested. "shots": trained on a few documents of the corpus.
+    corpus (str): The corpus to test on; for the stage "multi", the one that is left out.
+    stage (Stage): "full": trained on the corpus. "multi": trained on the others, not tested. "zero": the result of
+        "multi", tested. "shots": trained on a few documents of the corpus.
     steps (int): Steps of training; 0 for none.
-    shots (Optional[int]): How many documents.
+    shots (Optional[int]): Number of these documents.
     draw (Optional[int]): Seed that draws them.
-    multitask (bool): Whether it goes on from what "multi" made.
-    others (tuple[str, ...]): What "multi" is trained on, where a fold needs it.
-    seed (int): Of weights, order and dropout.
+    multitask (bool): Whether training begins with, or continues from, the stage "multi".
+    others (tuple[str, ...]): The corpora of the stage "multi", if the fold depends on it.
+    seed (int): Seed of weights, order and dropout.
     """
 
     study: Study
@@ -77,111 +55,90 @@ class Fold:
     others: tuple[str, ...] = ()
     seed: int = 0
 
-    def to_dict(self) -> dict[str, Any]:
-        """All of it, for JSON.
-
-        RETURNS (dict[str, Any]): By name.
-        """
-        return {**asdict(self), "others": list(self.others)}
-
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> "Fold":
-        """Read what `to_dict` gave.
+        """Make a fold of its fields, as JSON holds them.
 
-        record (dict[str, Any]): By name.
-        RETURNS (Fold): The fold.
-        RAISES (KeyError, TypeError): If it is none.
+        RAISES (KeyError, TypeError): If a field is missing or of the wrong type.
         """
         fold = cls(**{**record, "others": tuple(record["others"])})
         names = (fold.study, fold.arm, fold.base, fold.corpus, fold.stage, *fold.others)
         numbers = (fold.steps, fold.seed, *(one for one in (fold.shots, fold.draw) if one is not None))
         if not all(isinstance(name, str) for name in names) or not all(isinstance(one, int) for one in numbers):
-            raise TypeError("a name is no string, or a number is none")
+            raise TypeError("a name is not a string, or a number is not an integer")
         return fold
 
     @property
-    def system(self) -> System:
-        return System(self.arm, self.base)
+    def model(self) -> str:
+        """The base without its folder."""
+        return without_folder(self.base)
 
     @property
-    def place(self) -> tuple:
-        """Where it stands in a table. Two of one place, as after other multi-task stages, are not two draws."""
-        return self.system, self.corpus, self.stage, self.shots, self.draw, self.multitask, self.seed
+    def system(self) -> str:
+        """The arm and its base, as tables name them."""
+        return f"{self.arm} ({self.model})"
+
+    @property
+    def position(self) -> tuple:
+        """Its position in the tables of a report. Folds that differ only in `others` or `steps` share one."""
+        return self.arm, self.base, self.corpus, self.stage, self.shots, self.draw, self.multitask, self.seed
 
     @property
     def title(self) -> str:
-        """What a person calls it."""
-        parts = [self.study, self.corpus, self.system.title, self.stage]
+        """Its name in messages."""
+        parts = [self.study, self.corpus, self.system, self.stage]
         if self.shots is not None:
             parts += [f"{self.shots} shots", f"draw {self.draw}", "after multi" if self.multitask else "alone"]
         return " · ".join([*parts, f"seed {self.seed}"])
 
-    def stem(self, steps: int) -> Optional["Fold"]:
-        """The fold that makes what this one goes on from.
-
-        steps (int): Its steps.
-        RETURNS (Optional[Fold]): None if there is no such.
-        """
+    def parent(self, profile: Profile) -> Optional["Fold"]:
+        """The fold of the stage "multi" that this one continues from; None if there is none."""
         if not self.multitask or self.stage == "multi":
             return None
-        return replace(self, stage="multi", steps=steps, shots=None, draw=None)
+        return replace(self, stage="multi", steps=profile.steps_of(self.arm, "multi"), shots=None, draw=None)
 
 
-class Known(NamedTuple):
-    """What a plan has to know of a corpus.
-
-    relations (bool): Whether it has types of relations.
-    documents (int): From how many of its documents can be learnt.
-    """
+class CorpusInfo(NamedTuple):
+    """What a plan depends on: whether a corpus has types of relations, and its number of training documents."""
 
     relations: bool
     documents: int
 
 
-def plan(study: Study, profile: Profile, corpora: Mapping[str, Known], bases: Sequence[Preset]) -> list[Fold]:
-    """Everything that a study does.
+def plan(study: Study, profile: Profile, corpora: Mapping[str, CorpusInfo], bases: Sequence[Preset]) -> list[Fold]:
+    """Plan all folds of a study.
 
-    study (Study): Which.
-    profile (Profile): How much of it. Where a corpus has fewer documents than shots, there is no fold of so many; where
-        it has just as many, there is nothing to draw.
-    corpora (Mapping[str, Known]): The corpora that are there.
+    study (Study): The study.
+    profile (Profile): How much of it is run. A corpus with fewer documents than shots gets no fold with that number;
+        one with exactly as many gets a single draw.
+    corpora (Mapping[str, CorpusInfo]): The corpora by name.
     bases (Sequence[Preset]): Base models.
-    RETURNS (list[Fold]): In an order in which each finds what it goes on from.
+    RETURNS (list[Fold]): The folds, each after the one that it continues from.
     """
-    makers = {"single": _single, "loo": _leave_one_out, "cost": _cost}
-    folds = [
-        fold
-        for seed in range(profile.seeds)
-        for corpus in corpora
-        for arm in profile.arms
-        for preset in bases
-        if arm.startswith(preset.kind) and (corpora[corpus].relations or arm != "encoder-pairs")
-        for fold in makers[study](profile, corpora, Fold(study, arm, preset.title, corpus, "full", 0, seed=seed))
-    ]
+    folds: list[Fold] = []
+    for seed, corpus, arm, preset in product(range(profile.seeds), corpora, profile.arms, bases):
+        if not arm.startswith(preset.kind) or (arm == "encoder-pairs" and not corpora[corpus].relations):
+            continue
+        full = Fold(study, arm, preset.title, corpus, "full", profile.steps_of(arm, "full"), seed=seed)
+        if study == "loo":
+            folds += _leave_one_out(profile, corpora, full)
+        elif study == "single" or (arm in COST_ARMS and corpus == next(iter(corpora))):
+            folds.append(full)
     return list(dict.fromkeys(folds))
 
 
-def _single(profile: Profile, corpora: Mapping[str, Known], fold: Fold) -> Iterator[Fold]:  # noqa: ARG001
-    yield replace(fold, steps=profile.steps_of(fold.arm, "full"))
-
-
-def _cost(profile: Profile, corpora: Mapping[str, Known], fold: Fold) -> Iterator[Fold]:
-    if fold.arm in COMPARED and fold.corpus == next(iter(corpora)):
-        yield replace(fold, steps=profile.steps_of(fold.arm, "full"))
-
-
-def _leave_one_out(profile: Profile, corpora: Mapping[str, Known], fold: Fold) -> Iterator[Fold]:
-    others = tuple(name for name in corpora if name != fold.corpus)
-    if fold.arm not in ASKING or not others:
+def _leave_one_out(profile: Profile, corpora: Mapping[str, CorpusInfo], full: Fold) -> Iterator[Fold]:
+    others = tuple(name for name in corpora if name != full.corpus)
+    if full.arm not in ZERO_SHOT_ARMS or not others:
         return
-    # The long ones first: with several jobs, one of these would run alone in the end.
-    yield replace(fold, steps=profile.steps_of(fold.arm, "full"))
-    multi = replace(fold, stage="multi", steps=profile.steps_of(fold.arm, "multi"), multitask=True, others=others)
+    # Long folds first, so that with several jobs none of them runs alone in the end.
+    yield full
+    multi = replace(full, stage="multi", steps=profile.steps_of(full.arm, "multi"), multitask=True, others=others)
     yield multi
     yield replace(multi, stage="zero", steps=0)
-    documents = corpora[fold.corpus].documents
+    documents = corpora[full.corpus].documents
     for shots in (k for k in profile.shots if k <= documents):
         for draw in range(profile.draws if shots < documents else 1):
-            few = replace(fold, stage="shots", steps=profile.steps_of(fold.arm, "shots"), shots=shots, draw=draw)
+            few = replace(full, stage="shots", steps=profile.steps_of(full.arm, "shots"), shots=shots, draw=draw)
             yield replace(few, multitask=True, others=others)
             yield few

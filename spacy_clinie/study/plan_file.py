@@ -1,7 +1,6 @@
-"""The plan of a study as a file, to which commands add."""
+"""The plan of a study as a file. Each command adds its folds."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -10,90 +9,88 @@ from typing import Any
 from ..errors import ClinieError
 from .data import Missing
 from .plan import Fold, Study
-from .workspace import Workspace
+from .workspace import Workspace, read_json
+
+_FIELDS = ("commands", "folds", "data", "missing")
 
 
 def write_plan(
-    space: Workspace,
+    workspace: Workspace,
     study: Study,
     folds: dict[str, Fold],
-    data: dict[str, dict[str, Any]],
+    data: Mapping[str, dict[str, Any]],
     missing: Sequence[Missing],
     command: str,
 ) -> list[str]:
-    """Write down what a study consists of: folds of this command and of those before it.
+    """Write the folds of a command to the plan, with those of earlier commands.
 
-    space (Workspace): Where everything is.
-    study (Study): Which.
-    folds (dict[str, Fold]): Those of this command, by their keys.
-    data (dict[str, dict[str, Any]]): What there is of each corpus, see `Workspace.data`.
-    missing (Sequence[Missing]): Corpora that are not there.
-    command (str): What was typed.
-    RETURNS (list[str]): What there is to say of folds of earlier commands that it has no longer.
-    RAISES (ClinieError): CIE483 if the plan that is there is of another profile, CIE489 for bases that cannot be told
-        apart.
+    workspace (Workspace): The study's folder.
+    study (Study): The study.
+    folds (dict[str, Fold]): The folds of the command, by key.
+    data (Mapping[str, dict[str, Any]]): A description of each corpus, see `Workspace.describe`.
+    missing (Sequence[Missing]): Corpora that are missing.
+    command (str): The command line.
+    RETURNS (list[str]): Messages about folds of earlier commands that are no longer valid.
+    RAISES (ClinieError): CIE483 if the existing plan has another profile, CIE489 for bases with the same name.
     """
-    path = space.folder / f"{study}.json"
-    before = _plan_before(path, space.profile.name)
-    kept, replaced, forgotten = _still_valid(space, before, folds)
-    commands = [*before["commands"], command] if kept else [command]
+    path = workspace.folder / f"{study}.json"
+    before = _read_plan(path, workspace.profile.name)
+    kept, replaced, dropped = _still_valid(workspace, before, folds)
     bases: dict[str, str] = {}
     for fold in (kept | folds).values():
-        if bases.setdefault(fold.system.model, fold.base) != fold.base:
-            raise ClinieError("CIE489", first=bases[fold.system.model], second=fold.base)
+        if bases.setdefault(fold.model, fold.base) != fold.base:
+            raise ClinieError("CIE489", first=bases[fold.model], second=fold.base)
     named = {*data, *(one.corpus for one in missing)}
+    earlier = before if kept else dict.fromkeys(_FIELDS, ())
     record = {
         "study": study,
-        "profile": space.profile.name,
-        "commands": list(dict.fromkeys(commands)),
-        "folds": [{"key": key, "fold": fold.to_dict()} for key, fold in (kept | folds).items()],
-        "data": [*(one for one in before["data"] if kept and one["corpus"] not in data), *data.values()],
+        "profile": workspace.profile.name,
+        "commands": list(dict.fromkeys([*earlier["commands"], command])),
+        "folds": [{"key": key, "fold": asdict(fold)} for key, fold in (kept | folds).items()],
+        "data": [*(one for one in earlier["data"] if one["corpus"] not in data), *data.values()],
         "missing": [
-            *(one for one in before["missing"] if kept and one["corpus"] not in named),
-            *(asdict(one) for one in missing),
+            *(one for one in earlier["missing"] if one["corpus"] not in named),
+            *(one._asdict() for one in missing),
         ],
     }
-    space.write(path, record)
-    said = {
+    workspace.write(path, record)
+    messages = {
         "finished folds of earlier commands are done again, because what they depend on has changed": replaced,
-        "folds of earlier commands leave the plan, because what they depend on has changed or is gone": forgotten,
+        "folds of earlier commands leave the plan, because what they depend on has changed or is gone": dropped,
     }
-    return [f"{count:,} {what}" for what, count in said.items() if count]
+    return [f"{count:,} {message}" for message, count in messages.items() if count]
 
 
-def _plan_before(path: Path, profile: str) -> dict[str, Any]:
-    """The plan that a command adds to; an empty one if there is none."""
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        whole = {"commands", "folds", "data", "missing"} <= record.keys()
-        of = record["profile"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        whole = False  # cut off, or of an earlier version: the report tells of manifests that are in no plan
-    if whole and of != profile:
-        raise ClinieError("CIE483", file=path, profile=profile, of=of)
-    return record if whole else {"commands": [], "folds": [], "data": [], "missing": []}
+def _read_plan(path: Path, profile: str) -> dict[str, Any]:
+    """The existing plan; an empty one if there is none, or if it is cut off or of an earlier version."""
+    record = read_json(path)
+    if not isinstance(record, dict) or not {"profile", *_FIELDS} <= record.keys():
+        return dict.fromkeys(_FIELDS, ())
+    if record["profile"] != profile:
+        raise ClinieError("CIE483", file=path, profile=profile, of=record["profile"])
+    return record
 
 
-def _still_valid(space: Workspace, plan: dict[str, Any], new: dict[str, Fold]) -> tuple[dict[str, Fold], int, int]:
-    """Folds of earlier commands, say of other base models, that would be done no differently today. Those that failed
-    or are not done yet stay, so that the report does not forget them.
+def _still_valid(workspace: Workspace, plan: dict[str, Any], new: dict[str, Fold]) -> tuple[dict[str, Fold], int, int]:
+    """Folds of earlier commands, for example of other base models, whose keys are still the same. Those that failed or
+    have not been run stay in the plan, so that the report names them.
 
-    space (Workspace): Where everything is.
-    plan (dict[str, Any]): See `_plan_before`.
-    new (dict[str, Fold]): Folds that may stand for those of earlier commands, by their keys.
-    RETURNS (tuple[dict[str, Fold], int, int]): The folds by their keys; how many were finished and have others in their
-        places that are not; and how many have gone, with none in their places.
+    workspace (Workspace): The study's folder.
+    plan (dict[str, Any]): The existing plan.
+    new (dict[str, Fold]): The folds of the command, by key. They replace earlier ones in the same positions.
+    RETURNS (tuple[dict[str, Fold], int, int]): The valid folds by key; the number of finished ones that are replaced by
+        unfinished ones; and the number of those that are dropped.
     """
-    kept, replaced, forgotten = {}, 0, 0
-    places = {fold.place: key for key, fold in new.items()}
+    kept, replaced, dropped = {}, 0, 0
+    positions = {fold.position: key for key, fold in new.items()}
     for one in plan["folds"]:
-        with suppress(ClinieError, OSError, KeyError, TypeError):  # its corpus or its weights are gone; or it is none
+        with suppress(ClinieError, OSError, KeyError, TypeError):  # no fold, or its corpus or weights no longer exist
             fold, key = Fold.from_dict(one["fold"]), one["key"]
-            if fold.place in places:
-                replaced += space.manifest(key) is not None and space.manifest(places[fold.place]) is None
+            if fold.position in positions:
+                replaced += bool(workspace.manifest(key) and not workspace.manifest(positions[fold.position]))
                 continue
-            if space.key(fold) == key:
+            if workspace.key(fold) == key:
                 kept[key] = fold
                 continue
-        forgotten += 1
-    return kept, replaced, forgotten
+        dropped += 1
+    return kept, replaced, dropped

@@ -1,4 +1,4 @@
-"""A pipeline that does what a text tells it to do wrong, and looks at what a job left."""
+"""A pipeline that fails as a text says, and functions to read the files of a job."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,7 +11,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span, Token
 
 from spacy_clinie import set_relations
-from spacy_clinie.annotate.engine import Annotated, Engine
+from spacy_clinie.annotate.engine import AnnotatedBatch, Engine
 from spacy_clinie.annotate.runner import annotate
 from spacy_clinie.annotate.sinks import Sink
 from spacy_clinie.annotate.sources import Text
@@ -23,7 +23,7 @@ PATTERNS = [{"label": "Drug", "pattern": "Aspirin"}, {"label": "Reason", "patter
 
 @Language.component("clinie_test_trouble")
 def trouble(doc: Doc) -> Doc:
-    """Relates the first two concepts, and does what the text tells it to do wrong."""
+    """Relates the first two concepts, and fails as the text says."""
     if "EXPLODE" in doc.text:
         raise RuntimeError(f"[E999] cannot process {doc.text}")
     if len(doc.ents) > 1:
@@ -35,13 +35,13 @@ def trouble(doc: Doc) -> Doc:
 
 @Language.component("clinie_test_fever")
 def find_fever(doc: Doc) -> Doc:
-    """Finds what a component of ours would."""
+    """Adds concepts as the components of this package do."""
     add_concepts(doc, [(token.i, token.i + 1, "Sign", 0.5) for token in doc if token.text == "fever"])
     return doc
 
 
 class Dropper:
-    """Answers trouble in a batch as spaCy's components do with an error handler that only logs: by dropping it all."""
+    """Drops a failing batch, as spaCy's components do with an error handler that only logs."""
 
     def __call__(self, doc: Doc) -> Doc:
         return doc
@@ -99,7 +99,7 @@ def watch_engine(patch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     call = Engine.annotate
 
-    def listen(self: Engine, texts: Sequence[Text]) -> Annotated:
+    def listen(self: Engine, texts: Sequence[Text]) -> AnnotatedBatch:
         seen.extend(text.id for text in texts)
         return call(self, texts)
 
@@ -112,12 +112,12 @@ def interrupt(*_: Any) -> Any:
 
 
 def interrupted(pipeline: Path, source: Path, target: Path, *, batches: int | None = None) -> None:
-    """A job that is interrupted: behind some batches of one note, or before it writes the output."""
+    """A job that is interrupted after some batches of one note, or before it writes the output."""
     with pytest.MonkeyPatch.context() as patch:
         if batches is None:
             patch.setattr(Sink, "write", interrupt)
         else:
-            call: Callable[[Engine, Sequence[Text]], Annotated] = Engine.annotate
+            call: Callable[[Engine, Sequence[Text]], AnnotatedBatch] = Engine.annotate
             done = iter(range(batches))
             patch.setattr(Engine, "annotate", lambda *both: interrupt() if next(done, None) is None else call(*both))
         with pytest.raises(KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""The engine: batches in, Docs out, and no note lost by another that fails."""
+"""The engine: annotation of batches, and failures of single notes."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ from tests.annotate.helpers import TEXT, Dropper, read_lines, write_lines
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 256])
-def test_failing_notes_are_listed_and_the_rest_goes_on(pipeline: Path, tmp_path: Path, batch_size: int) -> None:
+def test_failing_notes_are_listed_and_the_others_annotated(pipeline: Path, tmp_path: Path, batch_size: int) -> None:
     texts = {str(i): TEXT for i in range(9)}
     texts |= {"3": "EXPLODE, Mr Secret", "5": "VANISH, Mr Secret", "6": "CHANGE, Mr Secret"}
     source, target = write_lines(tmp_path / "in.jsonl", texts), tmp_path / "out.jsonl"
@@ -35,9 +35,7 @@ def test_failing_notes_are_listed_and_the_rest_goes_on(pipeline: Path, tmp_path:
     assert json.loads(errors.splitlines()[0])["at"].startswith("helpers.py:")
 
 
-def test_docs_without_words_never_reach_the_pipeline(
-    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_notes_without_words_skip_the_pipeline(pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
     def look(self: Dropper, stream: Iterable[Doc], **_: Any) -> Iterator[Doc]:
@@ -50,13 +48,13 @@ def test_docs_without_words_never_reach_the_pipeline(
     assert seen == [TEXT]
 
 
-def test_batches_end_at_a_number_of_notes_or_characters() -> None:
+def test_batches_have_a_maximum_of_notes_and_characters() -> None:
     texts = [Text(str(i), "x" * size) for i, size in enumerate([3, 3, 3, 3, 50, 1, 9, 0, 0, 0, 0])]
     sizes = [[len(text.text) for text in batch] for batch in batches(texts, 4, 10)]
     assert sizes == [[3, 3, 3], [3], [50], [1, 9, 0, 0], [0, 0]]
 
 
-def test_a_pipeline_behind_a_link_is_told_from_what_it_was(pipeline: Path, tmp_path: Path) -> None:
+def test_fingerprint_follows_links(pipeline: Path, tmp_path: Path) -> None:
     (pipeline / "entity_ruler").rename(tmp_path / "elsewhere")
     (pipeline / "entity_ruler").symlink_to(tmp_path / "elsewhere")
     before = Engine(pipeline).fingerprint
@@ -71,7 +69,7 @@ def leave_unlabelled(doc: Doc) -> Doc:
     return doc
 
 
-def test_a_concept_without_a_label_fails_its_note_and_not_the_job(tmp_path: Path) -> None:
+def test_concept_without_a_label_fails_only_its_note(tmp_path: Path) -> None:
     nlp = spacy.blank("en")
     nlp.add_pipe("clinie_test_unlabelled")
     nlp.to_disk(tmp_path / "model")
@@ -83,7 +81,7 @@ def test_a_concept_without_a_label_fails_its_note_and_not_the_job(tmp_path: Path
     assert failure["id"] == "b"
 
 
-def test_a_pipeline_with_code_of_ones_own(tmp_path: Path) -> None:
+def test_pipeline_with_code_of_the_user(tmp_path: Path) -> None:
     code = tmp_path / "mine.py"
     code.write_text("""from spacy.language import Language
 
@@ -108,9 +106,7 @@ def rules(doc):
 
 
 @pytest.mark.parametrize("missing", ["entity_ruler/patterns.jsonl", "vocab/strings.json", "tokenizer", "config.cfg"])
-def test_a_pipeline_without_one_of_its_files_is_not_called_missing(
-    pipeline: Path, tmp_path: Path, missing: str
-) -> None:
+def test_incomplete_pipeline_is_not_reported_as_missing(pipeline: Path, tmp_path: Path, missing: str) -> None:
     (pipeline / missing).unlink()
     source = write_lines(tmp_path / "in.jsonl", {"a": TEXT})
     with pytest.raises(ClinieError, match=f"CIE442.*{missing}"):

@@ -1,4 +1,4 @@
-"""The page and the table: everything is there, at the right characters, readable, and inert."""
+"""The HTML page: complete, with correct offsets, readable and escaped."""
 
 import base64
 import hashlib
@@ -29,7 +29,7 @@ EVIL = "</script><img src=x onerror=alert(1)>\"'><style>&lt;"
 
 
 class Page(HTMLParser):
-    """What a browser makes of a page: elements, the text of each note, and the pieces that show concepts."""
+    """Parses a page: elements, the text of each note, and the pieces that show concepts."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ def make_note() -> Note:
     return note
 
 
-def test_concepts_relations_and_scores_are_there_without_a_script() -> None:
+def test_page_without_scripts_has_concepts_relations_and_scores() -> None:
     html = render([make_note(), Note("n2", "")], title="Two notes")
     page = Page(html)
     assert page.texts == [make_note().text, ""]
@@ -144,7 +144,7 @@ def test_any_text_and_any_concepts(data: st.DataObject) -> None:
     table(note)
 
 
-def test_concepts_nested_ever_deeper_are_not_all_drawn_but_all_in_the_table() -> None:
+def test_deeply_nested_concepts_are_all_in_the_table() -> None:
     words = [f"w{i}" for i in range(600)]
     note = Note("n", " ".join(words))
     starts = [note.text.index(f"{word} ") if i < 599 else len(note.text) - 4 for i, word in enumerate(words)]
@@ -165,7 +165,7 @@ def test_concepts_nested_ever_deeper_are_not_all_drawn_but_all_in_the_table() ->
     assert "not drawn" not in render([make_note()], title="t")
 
 
-def test_what_stands_in_a_note_is_inert() -> None:
+def test_text_of_notes_is_escaped() -> None:
     note = Note(EVIL, f"{EVIL} and {EVIL}", [Concept(EVIL, 0, len(EVIL), EVIL, 0.5, [], {EVIL: EVIL})])
     note.concepts.append(Concept("b", 3, 20, "b"))
     note.relations = [Relation(EVIL, "b", EVIL, 0.5)]
@@ -179,7 +179,7 @@ def test_what_stands_in_a_note_is_inert() -> None:
     assert all((values["href"] or "").startswith("#n") for values in page.having("href"))
 
 
-def test_page_needs_and_may_reach_nothing_else() -> None:
+def test_page_is_self_contained_and_forbids_requests() -> None:
     page = Page(render([make_note()], title="t"))
     (policy,) = [
         values["content"] or "" for values in page.having("content") if "default-src" in (values["content"] or "")
@@ -193,14 +193,14 @@ def test_page_needs_and_may_reach_nothing_else() -> None:
     assert links == {"http://www.w3.org/2000/svg"}  # the name of a namespace
 
 
-def test_unsound_note_is_refused() -> None:
+def test_invalid_note_is_refused() -> None:
     bad = Note("n", "abc", [Concept("C1", 0, 9, "X")])
     for call in (lambda: render([bad], title="t"), lambda: table(bad)):
         with pytest.raises(ClinieError, match="CIE004"):
             call()
 
 
-def test_a_page_that_is_too_large_for_browsers_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_page_gives_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         html_page.write(iter([make_note()]), tmp_path / "page.html", title="t")
@@ -211,7 +211,7 @@ def test_a_page_that_is_too_large_for_browsers_is_told(tmp_path: Path, monkeypat
         html_page.write([make_note()], tmp_path / "page.html", title="t")
 
 
-def test_types_have_colours_of_their_own() -> None:
+def test_types_have_stable_and_different_colours() -> None:
     types = ["problem", "treatment", "test", "Drug", "Strength", "Form", "Dosage", "Frequency"]
     looks = html_page._looks(types)
     assert looks == html_page._looks(reversed(types))
@@ -282,7 +282,7 @@ def test_colours_have_contrast() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 40), st.sampled_from(["a", "long_label"])), max_size=25))
-def test_lines_and_labels_of_one_lane_do_not_meet(places: list[tuple[int, int, str]]) -> None:
+def test_lines_and_labels_of_a_lane_do_not_overlap(places: list[tuple[int, int, str]]) -> None:
     concepts = [Concept(str(i), start, start + size, label) for i, (start, size, label) in enumerate(places)]
     lanes = html_page._lanes(concepts)
     assert all(lane is None or 0 <= lane < html_page.LANES for lane in lanes)

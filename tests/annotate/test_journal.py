@@ -1,4 +1,4 @@
-"""Jobs that are interrupted, killed, started twice, or out of room: nothing lost, nothing done twice."""
+"""Jobs that are interrupted, killed, started twice, or out of disk space lose no notes and repeat no work."""
 
 import json
 import signal
@@ -17,7 +17,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from spacy_clinie.annotate import journal
-from spacy_clinie.annotate.engine import Annotated, Engine
+from spacy_clinie.annotate.engine import AnnotatedBatch, Engine
 from spacy_clinie.annotate.journal import Journal
 from spacy_clinie.annotate.runner import annotate
 from spacy_clinie.annotate.sinks import Sink
@@ -38,7 +38,7 @@ from tests.annotate.helpers import (
 from tests.conftest import SmallDisk
 
 
-def test_a_job_that_was_interrupted_while_it_wrote_a_folder_goes_on(
+def test_job_interrupted_while_writing_a_folder_is_resumed(
     pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": TEXT}), tmp_path / "out"
@@ -62,10 +62,10 @@ def test_a_job_that_was_interrupted_while_it_wrote_a_folder_goes_on(
 
 
 @pytest.mark.parametrize("error", ["label", "disk"])
-def test_what_is_done_stays_if_it_cannot_be_written(
+def test_journal_is_kept_if_the_output_cannot_be_written(
     pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str
 ) -> None:
-    """A type that the pipeline did not announce, or a disk that is full. The message says how to save what is done."""
+    """With an undeclared type, or a full disk. The message says how to save the finished notes."""
     source = write_lines(tmp_path / "in.jsonl", {"a": TEXT})
 
     def full(*_: Any) -> None:
@@ -108,7 +108,7 @@ def run_until(count: int, pipeline: Path, source: Path, target: Path) -> None:
 
 
 def tear_line(part: Path) -> None:
-    """The last line of the journal was not written to its end."""
+    """The last line of the journal is incomplete."""
     content = (part / "journal.jsonl").read_bytes()
     (part / "journal.jsonl").write_bytes(content[:-20])
 
@@ -129,7 +129,7 @@ def tear_shard(part: Path) -> None:
 
 
 def empty_shard(part: Path) -> None:
-    """As a machine that lost its power leaves a file."""
+    """As after a power failure."""
     shard = min(part.glob("*.spacy"))
     shard.write_bytes(bytes(shard.stat().st_size))
 
@@ -148,7 +148,7 @@ HARM = [tear_line, tear_end, add_line, tear_shard, empty_shard, remove_shard, le
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a pipeline, notes, the output of a whole job, and what a killed one left."""
+    """A folder with a pipeline, notes, the output of a complete job, and the files of a killed one."""
     folder = tmp_path_factory.mktemp("killed")
     pipeline = make_pipeline(folder)
     texts = {f"n{i}": f"{TEXT} Visit {i}." if i % 7 else "EXPLODE" for i in range(60)}
@@ -161,7 +161,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("harm", HARM)
-def test_a_killed_job_goes_on_where_it_was(
+def test_killed_job_is_resumed(
     killed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Path], None]
 ) -> None:
     part, target = tmp_path / "out.jsonl.part", tmp_path / "out.jsonl"
@@ -186,10 +186,10 @@ class Killed(BaseException):
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
-def test_whatever_is_written_last_the_output_is_that_of_a_job_without_a_break(
+def test_interruption_after_any_write_gives_the_same_output(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    """Each write of a job may be its last, in part or as a whole; and so may those of the jobs that go on."""
+    """Any write of a job, and of the jobs that resume it, may be its last, completely or in part."""
     folder = tmp_path_factory.mktemp("jobs")
     pipeline = make_pipeline(folder)
     words = st.sampled_from(["Aspirin", "headache", "EXPLODE", "fever", "", "x"])
@@ -247,9 +247,7 @@ def content(target: Path) -> dict[str, bytes]:
     return {file.name if target.is_dir() else "": file.read_bytes() for file in files}
 
 
-def test_a_job_goes_on_where_its_folders_are_called_otherwise(
-    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_job_is_resumed_in_renamed_folders(pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": TEXT}), tmp_path / "out.jsonl"
     interrupted(pipeline, source, target, batches=1)
     monkeypatch.chdir(tmp_path)
@@ -258,7 +256,7 @@ def test_a_job_goes_on_where_its_folders_are_called_otherwise(
 
 
 @pytest.mark.parametrize("change", ["pipeline", "journal", "header"])
-def test_what_another_pipeline_did_is_not_mixed_in(pipeline: Path, tmp_path: Path, change: str) -> None:
+def test_notes_of_another_pipeline_are_discarded(pipeline: Path, tmp_path: Path, change: str) -> None:
     source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": TEXT}), tmp_path / "out.jsonl"
     interrupted(pipeline, source, target, batches=1)
     lines = tmp_path / "out.jsonl.part" / "journal.jsonl"
@@ -275,7 +273,7 @@ def test_what_another_pipeline_did_is_not_mixed_in(pipeline: Path, tmp_path: Pat
     assert leftovers(tmp_path) == []
 
 
-def test_what_is_done_is_kept_when_the_input_changes(
+def test_finished_notes_are_kept_when_the_input_changes(
     pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {"a": TEXT, "b": TEXT, "gone": TEXT, "fails": TEXT, "d": "Aspirin.", "last": TEXT}
@@ -300,11 +298,9 @@ def test_what_is_done_is_kept_when_the_input_changes(
     assert leftovers(tmp_path) == ["out.jsonl.errors.jsonl"]
 
 
-def test_an_input_in_another_order_is_written_in_that_order(
-    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also if its notes lie in more shards than are held."""
-    monkeypatch.setattr(journal, "_HELD", 2)
+def test_output_has_the_order_of_the_input(pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even with notes in more shards than are cached."""
+    monkeypatch.setattr(journal, "_CACHED", 2)
     texts = {f"n{i}": f"{TEXT} {i}" for i in range(12)}
     source, target = write_lines(tmp_path / "in.jsonl", texts), tmp_path / "out.jsonl"
     interrupted(pipeline, source, target)
@@ -315,9 +311,7 @@ def test_an_input_in_another_order_is_written_in_that_order(
 
 
 @pytest.mark.parametrize("texts", [{"x": "EXPLODE"}, {}])
-def test_a_wrong_input_does_not_take_what_is_done_with_it(
-    pipeline: Path, tmp_path: Path, texts: dict[str, str]
-) -> None:
+def test_wrong_input_does_not_remove_the_journal(pipeline: Path, tmp_path: Path, texts: dict[str, str]) -> None:
     source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": TEXT}), tmp_path / "out.jsonl"
     interrupted(pipeline, source, target, batches=1)
     with pytest.raises(ClinieError, match="CIE447" if texts else "CIE440"):
@@ -325,12 +319,14 @@ def test_a_wrong_input_does_not_take_what_is_done_with_it(
     assert annotate(pipeline, source, target).resumed == 1
 
 
-def test_a_second_job_at_one_output_is_refused(pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_second_job_with_the_same_output_is_refused(
+    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("fcntl")  # without which no file is locked
     source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": TEXT}), tmp_path / "out.jsonl"
     call = Engine.annotate
 
-    def other(self: Engine, texts: Sequence[Text]) -> Annotated:
+    def other(self: Engine, texts: Sequence[Text]) -> AnnotatedBatch:
         monkeypatch.setattr(Engine, "annotate", call)
         with pytest.raises(ClinieError, match=r"^\[CIE441"):
             annotate(pipeline, source, target)
@@ -343,14 +339,14 @@ def test_a_second_job_at_one_output_is_refused(pipeline: Path, tmp_path: Path, m
     assert leftovers(tmp_path) == []
 
 
-def test_a_second_job_where_files_cannot_be_locked_does_not_write_over_the_first(
+def test_second_job_without_locks_does_not_overwrite_shards(
     pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": TEXT}), tmp_path / "out.jsonl"
     monkeypatch.setattr(journal, "lock", lambda _: True)
     call = Journal.add
 
-    def other(self: Journal, batch: Annotated) -> None:
+    def other(self: Journal, batch: AnnotatedBatch) -> None:
         (tmp_path / "out.jsonl.part" / "000001.spacy").write_bytes(b"of the other")
         call(self, batch)
 
@@ -359,9 +355,7 @@ def test_a_second_job_where_files_cannot_be_locked_does_not_write_over_the_first
         annotate(pipeline, source, target)
 
 
-def test_a_shard_that_does_not_hold_what_was_written_is_told(
-    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_changed_shard_is_an_error(pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": TEXT}), tmp_path / "out.jsonl"
     call = Journal.docs
 
@@ -378,7 +372,7 @@ def test_a_shard_that_does_not_hold_what_was_written_is_told(
     assert [note["id"] for note in read_lines(target)] == ["a", "b"]
 
 
-def test_a_note_that_is_done_later_keeps_its_place(pipeline: Path, tmp_path: Path) -> None:
+def test_note_annotated_later_keeps_its_position(pipeline: Path, tmp_path: Path) -> None:
     source, target = write_lines(tmp_path / "in.jsonl", {"a": "EXPLODE", "b": TEXT, "c": TEXT}), tmp_path / "out.jsonl"
     interrupted(pipeline, source, target)
     write_lines(source, {"a": TEXT, "b": TEXT, "c": TEXT})
@@ -392,7 +386,7 @@ def silent_once(doc: Doc) -> Doc:
     return doc
 
 
-def test_questions_without_an_answer_are_told_by_the_job_that_goes_on(tmp_path: Path) -> None:
+def test_resumed_job_reports_unanswered_questions(tmp_path: Path) -> None:
     pipeline = make_pipeline(tmp_path, "clinie_test_silent_once")
     source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": "Aspirin."}), tmp_path / "out.jsonl"
     interrupted(pipeline, source, target, batches=1)
@@ -407,9 +401,7 @@ def test_questions_without_an_answer_are_told_by_the_job_that_goes_on(tmp_path: 
     assert list(map(set, read_lines(target))) == keys
 
 
-def test_a_job_whose_journal_was_removed_while_it_opened_it_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_journal_removed_while_it_is_opened_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("fcntl")  # without which no file is locked
     other = Journal(tmp_path / "out.jsonl", "")
     real = journal.lock
@@ -424,8 +416,8 @@ def test_a_job_whose_journal_was_removed_while_it_opened_it_is_refused(
 
 
 @pytest.mark.parametrize("what", ["file", "folder"])
-def test_what_is_in_the_way_of_the_part_is_left_alone(pipeline: Path, tmp_path: Path, what: str) -> None:
-    """A part of another version of this package, for one thing."""
+def test_other_files_in_the_part_folder_are_left_alone(pipeline: Path, tmp_path: Path, what: str) -> None:
+    """For example, of another version of this package."""
     source, part = write_lines(tmp_path / "in.jsonl", {"a": TEXT}), tmp_path / "out.jsonl.part"
     if what == "folder":
         part.mkdir()
@@ -436,7 +428,7 @@ def test_what_is_in_the_way_of_the_part_is_left_alone(pipeline: Path, tmp_path: 
     assert mine.read_text() == "mine"
 
 
-def test_a_part_that_cannot_be_written_is_named_and_can_be_gone_on_from(
+def test_part_that_cannot_be_written_is_named_and_resumed(
     pipeline: Path, tmp_path: Path, small_disk: SmallDisk
 ) -> None:
     texts = {str(i): f"{TEXT} {i}" for i in range(40)}
@@ -451,7 +443,7 @@ def test_a_part_that_cannot_be_written_is_named_and_can_be_gone_on_from(
     assert [note["id"] for note in read_lines(target)] == list(texts)
 
 
-def test_a_job_that_is_told_to_end_leaves_no_copy_of_notes(pipeline: Path, tmp_path: Path) -> None:
+def test_terminated_job_leaves_no_temporary_copies(pipeline: Path, tmp_path: Path) -> None:
     source = write_lines(tmp_path / "in.jsonl", {"a": TEXT})
     code = (
         "import os, signal, sys\n"

@@ -1,4 +1,4 @@
-"""Annotating many notes: a straight line from source to sink, nothing lost, nothing done twice."""
+"""Annotating many notes, from the source to the output."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def test_strict_raises_after_the_output_is_written(pipeline: Path, tmp_path: Pat
     assert len(read_lines(tmp_path / "out.jsonl")) == 1
 
 
-def test_odd_notes(pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_notes_with_unusual_ids_and_texts(pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "BATCH_CHARACTERS", 50_000)
     long = "x. " * 400_000 + TEXT
     texts = {
@@ -63,7 +63,7 @@ def test_odd_notes(pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         annotate(pipeline, source, tmp_path / "out.jsonl", strict=True)
 
 
-def test_a_pipeline_that_fails_for_every_note_leaves_no_output(pipeline: Path, tmp_path: Path) -> None:
+def test_no_output_if_every_note_fails(pipeline: Path, tmp_path: Path) -> None:
     source = write_lines(tmp_path / "in.jsonl", {"a": "EXPLODE", "b": "EXPLODE"})
     with pytest.raises(ClinieError, match=r"^\[CIE447\] None of the 2 .*E999"):
         annotate(pipeline, source, tmp_path / "out.jsonl")
@@ -73,12 +73,12 @@ def test_a_pipeline_that_fails_for_every_note_leaves_no_output(pipeline: Path, t
 
 @Language.component("clinie_test_silent")
 def leave_unanswered(doc: Doc) -> Doc:
-    """Says what a language model of ours would of questions that it did not answer."""
+    """Reports unanswered questions, as a language model does."""
     doc.user_data["clinie_rejected"] = {"unanswered": 2, "concept": 1}
     return doc
 
 
-def test_questions_without_an_answer_are_listed(pipeline: Path, tmp_path: Path) -> None:
+def test_unanswered_questions_are_listed(pipeline: Path, tmp_path: Path) -> None:
     nlp = spacy.load(pipeline)
     nlp.add_pipe("clinie_test_silent")
     nlp.to_disk(tmp_path / "silent")
@@ -93,7 +93,7 @@ def test_questions_without_an_answer_are_listed(pipeline: Path, tmp_path: Path) 
         annotate(tmp_path / "silent", source, target, strict=True)
 
 
-def test_bad_sources_and_targets(pipeline: Path, tmp_path: Path) -> None:
+def test_invalid_sources_and_targets_are_refused(pipeline: Path, tmp_path: Path) -> None:
     source = write_lines(tmp_path / "in.jsonl", {"a": TEXT})
     notes = tmp_path / "notes"
     notes.mkdir()

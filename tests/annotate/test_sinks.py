@@ -1,4 +1,4 @@
-"""Sinks: what is done reaches every kind of output, and what an output cannot hold is refused before any work."""
+"""Outputs of all kinds, and early checks of what they cannot hold."""
 
 import re
 from pathlib import Path
@@ -26,7 +26,7 @@ from tests.annotate.helpers import (
 )
 
 
-def test_a_folder_that_holds_files_is_not_written_to(pipeline: Path, tmp_path: Path) -> None:
+def test_folder_with_files_is_refused(pipeline: Path, tmp_path: Path) -> None:
     source, target = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b": "EXPLODE"}), tmp_path / "out"
     target.mkdir()
     (target / ".DS_Store").touch()
@@ -40,7 +40,7 @@ def test_a_folder_that_holds_files_is_not_written_to(pipeline: Path, tmp_path: P
     assert leftovers(tmp_path) == ["out.errors.jsonl"]
 
 
-def test_what_brat_cannot_hold_is_refused_before_any_work(
+def test_types_that_brat_cannot_hold_are_refused_at_the_start(
     pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worked = watch_engine(monkeypatch)
@@ -55,9 +55,7 @@ def test_what_brat_cannot_hold_is_refused_before_any_work(
     annotate(pipeline, source, tmp_path / "out.jsonl")
 
 
-def test_the_folder_that_one_works_in_as_target(
-    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_working_directory_as_target(pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_lines(tmp_path / "in.jsonl", {"a": TEXT})
     (tmp_path / "out").mkdir()
     monkeypatch.chdir(tmp_path / "out")
@@ -67,7 +65,7 @@ def test_the_folder_that_one_works_in_as_target(
         annotate(pipeline, source, Path("/"))
 
 
-def test_entities_of_other_components_are_written_beside_ours(tmp_path: Path) -> None:
+def test_entities_of_other_components_are_written_too(tmp_path: Path) -> None:
     pipeline = make_pipeline(tmp_path, "clinie_test_fever")
     source = write_lines(tmp_path / "in.jsonl", {"a": TEXT})
     annotate(pipeline, source, tmp_path / "out.jsonl")
@@ -79,7 +77,7 @@ def test_entities_of_other_components_are_written_beside_ours(tmp_path: Path) ->
     assert {(c.label, c.start) for c in again.concepts} == {("Drug", 0), ("Reason", 12), ("Sign", 25)}
 
 
-def test_every_output_holds_the_same(pipeline: Path, tmp_path: Path) -> None:
+def test_all_formats_have_the_same_content(pipeline: Path, tmp_path: Path) -> None:
     source = write_lines(tmp_path / "in.jsonl", {"a": TEXT, "b/c": "Aspirin <b>", "d": "none"})
     for name in ("out.jsonl", "out.spacy", "out.html", "out"):
         summary = annotate(pipeline, source, tmp_path / name)
@@ -96,7 +94,7 @@ def test_every_output_holds_the_same(pipeline: Path, tmp_path: Path) -> None:
     assert "Aspirin" in (tmp_path / "out.html").read_text("utf-8")
 
 
-def test_written_docs_carry_ids_and_relations(pipeline: Path, tmp_path: Path) -> None:
+def test_written_docs_have_ids_and_relations(pipeline: Path, tmp_path: Path) -> None:
     annotate(pipeline, write_lines(tmp_path / "in.jsonl", {"a": TEXT}), tmp_path / "out.spacy")
     (doc,) = DocBin().from_disk(tmp_path / "out.spacy").get_docs(spacy.blank("en").vocab)
     assert doc.user_data[ID_KEY] == "a"
@@ -108,7 +106,7 @@ def test_written_docs_carry_ids_and_relations(pipeline: Path, tmp_path: Path) ->
 CONTEXT = {"a": "No Aspirin for headache", "b": "Aspirin"}
 
 
-def test_a_file_of_docs_holds_them_as_the_pipeline_left_them(tmp_path: Path) -> None:
+def test_file_of_docs_has_everything_the_pipeline_set(tmp_path: Path) -> None:
     pipeline = make_pipeline(tmp_path, "clinie_test_fever", "clinie_test_context")
     texts = {**CONTEXT, "c": "Aspirin and fever", "d": ""}
     summary = annotate(pipeline, write_lines(tmp_path / "in.jsonl", texts), tmp_path / "out.spacy", batch_size=1)
@@ -137,7 +135,7 @@ def test_a_file_of_docs_holds_them_as_the_pipeline_left_them(tmp_path: Path) -> 
     assert (summary.notes, summary.concepts, summary.extensions) == (4, 5, [])
 
 
-def test_extensions_are_written_as_attributes_when_asked_for(tmp_path: Path) -> None:
+def test_extensions_are_written_as_attributes_on_request(tmp_path: Path) -> None:
     pipeline = make_pipeline(tmp_path, "clinie_test_context")
     source = write_lines(tmp_path / "in.jsonl", CONTEXT)
     for name in ("out.jsonl", "out.html", "out"):
@@ -153,7 +151,7 @@ def test_extensions_are_written_as_attributes_when_asked_for(tmp_path: Path) -> 
     assert "negex" not in (tmp_path / "plain.jsonl").read_text()
 
 
-def test_attributes_may_be_asked_for_by_the_job_that_goes_on(tmp_path: Path) -> None:
+def test_resumed_job_can_add_attributes(tmp_path: Path) -> None:
     pipeline = make_pipeline(tmp_path, "clinie_test_context")
     source, target = write_lines(tmp_path / "in.jsonl", CONTEXT), tmp_path / "out.jsonl"
     interrupted(pipeline, source, target)
@@ -164,14 +162,14 @@ def test_attributes_may_be_asked_for_by_the_job_that_goes_on(tmp_path: Path) -> 
     ]
 
 
-def test_unknown_attributes_are_refused_before_any_work(pipeline: Path, tmp_path: Path) -> None:
+def test_unknown_attributes_are_refused_at_the_start(pipeline: Path, tmp_path: Path) -> None:
     source = write_lines(tmp_path / "in.jsonl", {"a": TEXT})
     with pytest.raises(ClinieError, match=r"CIE452.*'negx'.*negex"):
         annotate(pipeline, source, tmp_path / "out.jsonl", attributes=["negex", "negx"])
     assert leftovers(tmp_path) == []
 
 
-def test_what_a_file_of_docs_cannot_hold_is_told(tmp_path: Path) -> None:
+def test_values_that_a_file_of_docs_cannot_hold_are_reported(tmp_path: Path) -> None:
     pipeline = make_pipeline(tmp_path, "clinie_test_context")
     source = write_lines(tmp_path / "in.jsonl", {"a": "Aspirin GRAPH", "b": "Aspirin"})
     target = tmp_path / "out.spacy"
@@ -187,8 +185,8 @@ def test_what_a_file_of_docs_cannot_hold_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "code"), [("graph", "CIE453"), ("has_graph", "CIE454")])
-def test_attributes_that_would_be_lost_fail_their_note(tmp_path: Path, name: str, code: str) -> None:
-    """One that has no text, and one that a getter makes of what cannot be stored."""
+def test_attributes_that_cannot_be_stored_fail_their_note(tmp_path: Path, name: str, code: str) -> None:
+    """One that cannot be stored, and one whose getter uses it."""
     Span.set_extension("has_graph", getter=lambda span: span.doc._.graph is not None, force=True)
     pipeline = make_pipeline(tmp_path, "clinie_test_context")
     source = write_lines(tmp_path / "in.jsonl", {"a": "Aspirin GRAPH", "b": "Aspirin"})

@@ -1,4 +1,4 @@
-"""Sources: every note of an input, under the id that others know it by, and in its own text."""
+"""Sources: the notes of an input with their ids and texts."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ from spacy_clinie.scoring.evaluate import evaluate
 from tests.annotate.helpers import TEXT, read_lines
 
 
-def test_ids_and_texts_are_those_that_evaluate_reads(pipeline: Path, tmp_path: Path) -> None:
+def test_ids_and_texts_are_the_same_as_in_evaluate(pipeline: Path, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     gold = [Note("n1", TEXT), Note("x/n2", TEXT), Note("y/n2", TEXT), Note("readme", TEXT), Note("empty", "")]
     gold.append(Note("bom", f"\ufeff {TEXT}"))
@@ -34,7 +34,7 @@ def test_ids_and_texts_are_those_that_evaluate_reads(pipeline: Path, tmp_path: P
     assert [remark.reason for remark in summary.report.remarks("left_out")] == ["file about the corpus, not a note"]
 
 
-def test_annotation_in_the_input_is_ignored(pipeline: Path, tmp_path: Path) -> None:
+def test_annotations_in_the_input_are_ignored(pipeline: Path, tmp_path: Path) -> None:
     source = tmp_path / "in.jsonl"
     record = {"id": 7, "text": TEXT, "concepts": [{"id": "X", "start": 5, "end": 900, "label": "Wrong"}]}
     source.write_text(json.dumps(record))
@@ -45,7 +45,7 @@ def test_annotation_in_the_input_is_ignored(pipeline: Path, tmp_path: Path) -> N
     assert summary.failed == 0
 
 
-def test_unreadable_lines_and_files(pipeline: Path, tmp_path: Path) -> None:
+def test_unreadable_lines_and_files_are_listed(pipeline: Path, tmp_path: Path) -> None:
     source = tmp_path / "in.jsonl"
     good = json.dumps({"id": "a", "text": TEXT}).encode()
     source.write_bytes(good + b'\n{"id": "b"}\n\n\xff\xfe\n17\n{"id": "c", "te')

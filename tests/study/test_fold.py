@@ -1,4 +1,4 @@
-"""What a fold takes down of its training, and how it tests."""
+"""The recorder of a fold's training, and its predictions."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,9 @@ from tests.components.test_decoder_relations import build
 Examples = Callable[[Language], list[Example]]
 
 
-def test_what_steps_read_is_taken_down_once(tiny_decoder: str, make_examples: Examples, tmp_path: Path) -> None:
+def test_recorder_keeps_notes_of_training_steps_once(
+    tiny_decoder: str, make_examples: Examples, tmp_path: Path
+) -> None:
     nlp = build(tiny_decoder)
     examples = make_examples(nlp)
     sgd = nlp.initialize(lambda: examples)
@@ -26,19 +28,19 @@ def test_what_steps_read_is_taken_down_once(tiny_decoder: str, make_examples: Ex
     (tmp_path / "corpus" / "schema.yml").write_text(schema.to_yaml())
     for number, example in enumerate(examples):
         example.reference.user_data |= {SCHEMA_KEY: str(tmp_path / "corpus" / "schema.yml"), ID_KEY: f"n{number}"}
-    learnt = nlp.add_pipe("clinie_study_learnt", first=True)
+    recorder = nlp.add_pipe("clinie_study_recorder", first=True)
     for batch in (examples[:1], examples[:2], examples[:1]):
         nlp.update(batch, sgd=sgd)
-    assert (learnt.steps, sorted(learnt.notes)) == (3, [("corpus", "n0"), ("corpus", "n1")])  # type: ignore[attr-defined]
+    assert (recorder.steps, sorted(recorder.notes)) == (3, [("corpus", "n0"), ("corpus", "n1")])  # type: ignore[attr-defined]
     text = examples[0].text
     found = note_from_doc(nlp(text))
-    nlp.remove_pipe("clinie_study_learnt")
+    nlp.remove_pipe("clinie_study_recorder")
     assert nlp.pipe_names == ["clinie_decoder_prompt"] == nlp.config["nlp"]["pipeline"]
     assert note_from_doc(nlp(text)) == found
 
 
 @pytest.mark.parametrize("gold", [False, True])
-def test_concepts_are_asked_for_only_where_they_are_not_given(
+def test_concepts_are_predicted_unless_gold_ones_are_given(
     gold: bool, tiny_decoder: str, notes: list[Note], make_examples: Examples, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -58,7 +60,7 @@ def test_concepts_are_asked_for_only_where_they_are_not_given(
 
         monkeypatch.setattr(prompting.PromptingComponent, name, count)
     prompt = pipe.concepts  # type: ignore[attr-defined]
-    found = fold._found(nlp, notes, str(tmp_path / "schema.yml"), gold=gold)
+    found = fold._predict(nlp, notes, str(tmp_path / "schema.yml"), gold=gold)
     assert bool(asked["concept_queries"]) == (not gold)
     assert pipe.concepts is prompt is not None  # type: ignore[attr-defined]
     if gold:

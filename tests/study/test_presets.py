@@ -42,7 +42,7 @@ def test_every_preset_trains(name: str, notes: list[Note], tmp_path: Path) -> No
     assert AutoConfig.from_pretrained(base).model_type == preset.shape["model_type"]
     docbin.write(notes, tmp_path / "notes.spacy")
     config = arm_config({"encoder": "encoder-tagger", "decoder": "decoder-lora"}[preset.kind], preset, base, CPU)
-    settings = {"notes": {"path": str(tmp_path / "notes.spacy"), "label_schema": None, "limit": 2, "seed": 0}}
+    settings = [{"path": str(tmp_path / "notes.spacy"), "label_schema": None, "limit": 2, "seed": 0}]
     filled = train_on(config, settings, probe=tmp_path / "notes.spacy", steps=3, seed=0)
     nlp = init_nlp(filled)
     before = _weights(nlp)
@@ -69,7 +69,7 @@ def test_published_rates_and_lengths_reach_the_config() -> None:
     assert {component["model"]["window"] for component in config["components"].values()} == {192}
 
 
-def test_published_decoders_are_tuned_and_asked_as_published() -> None:
+def test_published_adapters_and_prompts_reach_the_config() -> None:
     for name, attention in (("llama-3.1-8b", ["q_proj", "k_proj", "v_proj"]), ("gatortrongpt-5b=x", ["c_attn"])):
         component = arm_config("decoder-lora", find_preset(name), "x", CPU)["components"]["clinie_decoder_prompt"]
         published = {"r": 256, "lora_alpha": 256, "lora_dropout": 0.2, "target_modules": attention}
@@ -87,16 +87,16 @@ def test_published_decoders_are_tuned_and_asked_as_published() -> None:
     ]
 
 
-def test_what_a_step_reads_reaches_the_config(tmp_path: Path) -> None:
+def test_size_of_steps_reaches_the_config(tmp_path: Path) -> None:
     for arm in ("encoder-mrc", "encoder-pairs", "decoder-lora"):
         profile = replace(CPU, step_words=90, step_pieces=70)
         config = arm_config(arm, PRESETS["minilm" if arm.startswith("encoder") else "smollm2"], "x", profile)
         assert {component["model"]["step_pieces"] for component in config["components"].values()} == {70}
-        filled = train_on(config, {}, probe=tmp_path / "notes.spacy", steps=3, seed=0)
+        filled = train_on(config, [], probe=tmp_path / "notes.spacy", steps=3, seed=0)
         assert filled["training"]["batcher"]["batcher"]["size"] == 90
 
 
-def test_weights_of_ones_own(tmp_path: Path) -> None:
+def test_weights_of_the_user(tmp_path: Path) -> None:
     with pytest.raises(ClinieError, match="CIE494"):
         find_preset("gatortronllama-8b")
     with pytest.raises(ClinieError, match="CIE493"):

@@ -1,4 +1,4 @@
-"""A study from its corpora to its manifests: what is done stays done, what is cut off is done again."""
+"""A study from its corpora to its manifests: finished folds are kept, interrupted ones are run again."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -35,7 +35,7 @@ def manifests(study: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted(study.glob("folds/*/manifest.json"))]
 
 
-def test_every_fold_says_what_it_did(study: Path) -> None:
+def test_every_fold_has_a_complete_manifest(study: Path) -> None:
     plans = [json.loads((study / f"{name}.json").read_text()) for name in ("single", "loo")]
     planned = {one["key"] for plan in plans for one in plan["folds"]}
     done = manifests(study)
@@ -59,9 +59,9 @@ def test_every_fold_says_what_it_did(study: Path) -> None:
                 assert len(modes["strict"]) == len(one["documents"]["ids"]) == one["data"]["test"]["documents"]
 
 
-def test_nothing_is_done_twice_and_what_is_lost_is_done_again(study: Path) -> None:
-    said: list[str] = []
-    settings: dict[str, Any] = {"profile": "smoke", "corpora": study, "say": said.append}
+def test_finished_folds_are_kept_and_damaged_ones_are_run_again(study: Path) -> None:
+    messages: list[str] = []
+    settings: dict[str, Any] = {"profile": "smoke", "corpora": study, "echo": messages.append}
     assert run_study("single", study, **settings)["finished"] == 0
     victim = next(path for path in study.glob("folds/*/manifest.json") if '"encoder-pairs"' in path.read_text())
     before = json.loads(victim.read_text())
@@ -71,14 +71,12 @@ def test_nothing_is_done_twice_and_what_is_lost_is_done_again(study: Path) -> No
     assert json.loads(victim.read_text())["results"] == before["results"]
 
 
-def test_a_stage_whose_pipeline_is_gone_is_done_again_before_anything_goes_on_from_it(
-    study: Path, tmp_path: Path
-) -> None:
+def test_parent_without_its_pipeline_is_run_again_before_its_children(study: Path, tmp_path: Path) -> None:
     folder = tmp_path / "study"
     shutil.copytree(study, folder)
     for pipeline in folder.glob("folds/*/pipeline"):
         shutil.rmtree(pipeline)
-    settings: dict[str, Any] = {"profile": "smoke", "corpora": folder, "say": lambda _: None}
+    settings: dict[str, Any] = {"profile": "smoke", "corpora": folder, "echo": lambda _: None}
     # Nothing needs them.
     assert run_study("loo", folder, **settings)["finished"] == 0
     few = [one for one in manifests(folder) if one["fold"]["arm"] == "encoder-mrc" and one["fold"]["shots"]]
@@ -88,15 +86,15 @@ def test_a_stage_whose_pipeline_is_gone_is_done_again_before_anything_goes_on_fr
     assert (counts["finished"], counts["failed"]) == (2, 0)
     again = json.loads((folder / "folds" / victim["key"] / "manifest.json").read_text())
     assert again["results"] == victim["results"]
-    fold, space = Fold.from_dict(victim["fold"]), Workspace(folder, SMOKE)
+    fold, workspace = Fold.from_dict(victim["fold"]), Workspace(folder, SMOKE)
     with pytest.raises(ClinieError, match="CIE487"):
-        fold_config(fold, space, tmp_path / "gone" / "pipeline")
+        fold_config(fold, workspace, tmp_path / "gone" / "pipeline")
 
 
-def test_another_command_adds_to_a_study(study: Path, tmp_path: Path) -> None:
+def test_another_command_adds_to_the_plan(study: Path, tmp_path: Path) -> None:
     folder = tmp_path / "study"
     shutil.copytree(study, folder)
-    settings: dict[str, Any] = {"profile": "smoke", "corpora": folder, "say": lambda _: None}
+    settings: dict[str, Any] = {"profile": "smoke", "corpora": folder, "echo": lambda _: None}
     before = json.loads((folder / "single.json").read_text())
     again: dict[str, Any] = {"use": ["synthetic-drugs"], "arms": ["encoder-tagger"], "seeds": 2, "command": "again"}
     counts = run_study("single", folder, **settings, **again)
@@ -116,7 +114,7 @@ def test_another_command_adds_to_a_study(study: Path, tmp_path: Path) -> None:
     assert last["folds"]
 
 
-def test_the_config_of_a_fold_is_one_for_spacy_train(study: Path) -> None:
+def test_config_of_a_fold_works_with_spacy_train(study: Path) -> None:
     done = {one["fold"]["arm"]: one for one in manifests(study) if one["fold"]["study"] == "single"}
     assert set(done) == set(SMOKE.arms)
     for one in done.values():
@@ -129,36 +127,36 @@ def test_the_config_of_a_fold_is_one_for_spacy_train(study: Path) -> None:
         assert sum(numbers) == one["training"]["parameters"]
 
 
-def test_a_key_changes_with_what_the_result_depends_on(study: Path) -> None:
-    space = Workspace(study, SMOKE)
+def test_key_changes_with_everything_the_result_depends_on(study: Path) -> None:
+    workspace = Workspace(study, SMOKE)
     fold = Fold("single", "encoder-tagger", "tiny-encoder=random", "synthetic-drugs", "full", 3)
-    keys = {space.key(fold), space.key(Fold(**{**fold.to_dict(), "others": (), "seed": 1}))}
-    keys.add(space.key(Fold(**{**fold.to_dict(), "others": (), "corpus": "synthetic-problems"})))
-    changed = replace(find_preset("tiny-encoder"), rates={"encoder-tagger": 0.1})
+    keys = {workspace.key(fold), workspace.key(replace(fold, seed=1))}
+    keys.add(workspace.key(replace(fold, corpus="synthetic-problems")))
+    changed = replace(find_preset("tiny-encoder"), arms={"encoder-tagger": {"rate": 0.1}})
     with patch.dict(PRESETS, {"tiny-encoder": changed}):
         keys.add(Workspace(study, SMOKE).key(fold))
     for profile in (replace(SMOKE, step_words=99), replace(SMOKE, step_pieces=99)):
         keys.add(Workspace(study, profile).key(fold))
     assert len(keys) == 6
-    assert space.key(fold) in keys
+    assert workspace.key(fold) in keys
     again = Workspace(study, SMOKE)
-    assert again.key(fold) == space.key(fold)
+    assert again.key(fold) == workspace.key(fold)
 
 
-def test_a_key_does_not_change_with_what_a_fold_does_not_read(study: Path) -> None:
-    space = Workspace(study, SMOKE)
+def test_key_does_not_change_with_files_that_a_fold_does_not_read(study: Path) -> None:
+    workspace = Workspace(study, SMOKE)
     fold = Fold("single", "encoder-mrc", "tiny-encoder=random", "synthetic-drugs", "full", 3)
-    assert space.key(replace(fold, study="loo")) == space.key(fold)
+    assert workspace.key(replace(fold, study="loo")) == workspace.key(fold)
     multi = replace(fold, study="loo", stage="multi", multitask=True, others=("synthetic-problems",))
-    unread = [space.part(name, "test") for name in SMOKE.corpora] + [space.part("synthetic-drugs", "train")]
-    with patch.object(Workspace, "_mark", lambda _, path: "changed" if path in unread else "same"):
+    unread = [workspace.sample(name, "test") for name in SMOKE.corpora] + [workspace.sample("synthetic-drugs", "train")]
+    with patch.object(Workspace, "_digest", lambda _, path: "changed" if path in unread else "same"):
         changed = Workspace(study, SMOKE).key(multi), Workspace(study, SMOKE).key(fold)
-    with patch.object(Workspace, "_mark", lambda *_: "same"):
+    with patch.object(Workspace, "_digest", lambda *_: "same"):
         assert Workspace(study, SMOKE).key(multi) == changed[0]
         assert Workspace(study, SMOKE).key(fold) != changed[1]
 
 
-def test_a_multi_task_stage_tells_what_it_was_shown(study: Path) -> None:
+def test_multi_task_manifest_lists_training_notes(study: Path) -> None:
     done = {one["key"]: one for one in manifests(study)}
     zero = [one for one in done.values() if one["fold"]["stage"] == "zero"]
     multi = [one for one in done.values() if one["fold"]["stage"] == "multi"]
@@ -171,13 +169,13 @@ def test_a_multi_task_stage_tells_what_it_was_shown(study: Path) -> None:
 
 
 @pytest.mark.parametrize("manifest", ["null", "[]", "{}", '"x"', "", '{"failed": 7}'])
-def test_a_manifest_that_is_none_is_no_end_of_a_fold(tmp_path: Path, manifest: str) -> None:
-    space = Workspace(tmp_path, SMOKE)
-    space.fold("k").mkdir(parents=True)
-    (space.fold("k") / "manifest.json").write_text(manifest)
-    assert space.manifest("k") is None
+def test_fold_with_an_invalid_manifest_is_not_finished(tmp_path: Path, manifest: str) -> None:
+    workspace = Workspace(tmp_path, SMOKE)
+    workspace.fold("k").mkdir(parents=True)
+    (workspace.fold("k") / "manifest.json").write_text(manifest)
+    assert workspace.manifest("k") is None
     fold = Fold("single", "encoder-tagger", "tiny-encoder=random", "mine", "full", 1)
-    assert "its process ended early" in run._problem(space, "k", fold, run.Process.problem)
+    assert "its process ended early" in run._problem(workspace, "k", fold, run.Process)
 
 
 @pytest.mark.parametrize(
@@ -189,21 +187,19 @@ def test_a_manifest_that_is_none_is_no_end_of_a_fold(tmp_path: Path, manifest: s
         ("single", {"arms": ["encoder-tagger"], "bases": ["tiny-encoder", "tiny-decoder"]}),
     ],
 )
-def test_nothing_that_was_named_is_left_out_without_a_word(
-    study: Any, settings: dict[str, Any], tmp_path: Path
-) -> None:
+def test_named_arm_or_base_without_folds_is_an_error(study: Any, settings: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(ClinieError, match="CIE488"):
         run_study(study, tmp_path, profile="smoke", corpora=tmp_path, **settings)
     assert not (tmp_path / f"{study}.json").exists()
 
 
-def test_bases_that_no_table_could_tell_apart(tmp_path: Path) -> None:
+def test_bases_with_the_same_name_are_refused(tmp_path: Path) -> None:
     preset = find_preset("tiny-encoder")
     for seed, name in enumerate(("a", "b")):
         write_random_model(tmp_path / name / "best", preset.kind, preset.shape, ["took aspirin"], seed)
     settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "use": ["synthetic-drugs"]}
-    settings |= {"arms": ["encoder-tagger"], "say": lambda _: None}
-    with patch("spacy_clinie.study.run._work_off", return_value={}):
+    settings |= {"arms": ["encoder-tagger"], "echo": lambda _: None}
+    with patch("spacy_clinie.study.run._run_folds", return_value={}):
         run_study("single", tmp_path / "study", **settings, bases=[f"minilm={tmp_path / 'a' / 'best'}"])
         with pytest.raises(ClinieError, match="CIE489"):
             run_study("single", tmp_path / "study", **settings, bases=[f"minilm={tmp_path / 'b' / 'best'}"])
@@ -229,7 +225,7 @@ def test_bases_that_no_table_could_tell_apart(tmp_path: Path) -> None:
         ({"use": [".."]}, "CIE497"),
     ],
 )
-def test_wrong_names(changed: dict[str, Any], code: str, tmp_path: Path) -> None:
+def test_unknown_names_are_refused(changed: dict[str, Any], code: str, tmp_path: Path) -> None:
     with pytest.raises(ClinieError, match=code):
         run_study("single", tmp_path / "study", **{"profile": "smoke", "corpora": tmp_path, **changed})
 
@@ -237,34 +233,34 @@ def test_wrong_names(changed: dict[str, Any], code: str, tmp_path: Path) -> None
 def test_a_hub_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr("spacy_clinie.models.pretrained.load_config", asked.append)
-    space = Workspace(tmp_path, SMOKE)
-    assert space._fingerprint("some/model") == space._fingerprint("some/model")
+    workspace = Workspace(tmp_path, SMOKE)
+    assert workspace._fingerprint("some/model") == workspace._fingerprint("some/model")
     assert asked == ["some/model"]
 
 
-def test_threads_that_a_user_set_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_number_of_threads_set_by_the_user_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    run.Process.share(2)
+    run.Process.share_cores(2)
     assert os.environ["OMP_NUM_THREADS"] == "3"
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
-    run.Process.share(2)
+    run.Process.share_cores(2)
     assert os.environ["OMP_NUM_THREADS"] == "2"
 
 
-def test_two_commands_do_not_share_a_study(tmp_path: Path) -> None:
-    space = Workspace(tmp_path / "study", SMOKE)
+def test_second_command_in_a_folder_is_refused(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "study", SMOKE)
     settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path}
-    with patch("spacy_clinie.study.run._work_off", return_value={}):
-        with space.alone(), pytest.raises(ClinieError, match="CIE498"):
+    with patch("spacy_clinie.study.run._run_folds", return_value={}):
+        with workspace.locked(), pytest.raises(ClinieError, match="CIE498"):
             run_study("single", tmp_path / "study", **settings)
         assert not (tmp_path / "study" / "single.json").exists()
         run_study("single", tmp_path / "study", **settings)
     assert (tmp_path / "study" / "single.json").is_file()
 
 
-def test_a_fold_that_fails_is_told_and_the_others_go_on(tmp_path: Path) -> None:
+def test_failed_fold_is_reported_and_the_others_continue(tmp_path: Path) -> None:
     (tmp_path / "broken").mkdir()
     done = CliRunner().invoke(
         app,
@@ -282,7 +278,7 @@ def test_the_log_of_a_fold_does_not_quote_notes(tmp_path: Path) -> None:
     fold = Fold("single", "encoder-tagger", "tiny-encoder", "synthetic-drugs", "full", 1)
     request = tmp_path / "folds" / "key" / "request.json"
     request.parent.mkdir(parents=True)
-    request.write_text(json.dumps({"fold": fold.to_dict(), "profile": "smoke", "stem": None}), encoding="utf-8")
+    request.write_text(json.dumps({"fold": asdict(fold), "profile": "smoke", "parent": None}), encoding="utf-8")
     script = """
 import sys, warnings
 from pathlib import Path
@@ -294,7 +290,7 @@ def fail(*_):
 
 fold.run_fold = fail
 run._end_with_parent = lambda: None
-run._work(Path(sys.argv[1]))
+run._run(Path(sys.argv[1]))
 """
     subprocess.run([sys.executable, "-c", script, str(request)], check=True)
     log = (request.parent / "log.txt").read_text(encoding="utf-8")
@@ -306,7 +302,7 @@ run._work(Path(sys.argv[1]))
 @pytest.mark.parametrize(
     ("finds", "method"), [("has_cupy_gpu", "spawn"), ("has_torch_cuda_gpu", "spawn"), ("has_torch", "forkserver")]
 )
-def test_folds_are_not_forked_where_gpus_were_asked_for(finds: str, method: str) -> None:
+def test_folds_are_not_forked_after_a_search_for_gpus(finds: str, method: str) -> None:
     """A process that is forked off one which has started CUDA cannot use it."""
     script = f"""
 import spacy
@@ -315,7 +311,7 @@ from thinc import compat
 compat.{finds} = True
 from spacy_clinie.study.run import Process
 
-Process.share(2)
+Process.share_cores(2)
 print(Process._context.get_start_method())
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

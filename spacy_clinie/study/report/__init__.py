@@ -1,4 +1,4 @@
-"""A study as a report to read: a page, the same as Markdown, and its tables as CSV."""
+"""The report of a study: a page, the same as Markdown, and its tables as CSV."""
 
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
@@ -10,12 +10,12 @@ from ...formats.atomic import atomic_write
 
 __all__ = ["need_packages", "write_report"]
 
-# What the extra `study` installs. Nothing else in the package imports these, nor does this file.
+# What the extra `study` installs. Only the other modules of this folder import these packages.
 PACKAGES = ("pandas", "scipy", "statsmodels", "matplotlib")
 
 
 def need_packages() -> None:
-    """Tell at once, and not after hours of training, that a report could not be written.
+    """Check that a report can be written, before hours of training.
 
     RAISES (ClinieError): CIE481 if a package is not installed.
     """
@@ -26,12 +26,12 @@ def need_packages() -> None:
 def write_report(
     folder: Path, output: Path, *, texts: Optional[Callable[[str], Mapping[str, str]]] = None
 ) -> list[Path]:
-    """Write what a study has found so far.
+    """Write the report of a study, which may be unfinished.
 
-    folder (Path): The study's folder. It can be a study that is not finished.
+    folder (Path): The study's folder.
     output (Path): Folder that gets `report.html`, `report.md` with its figures (`*.svg`), and `*.csv`.
-    texts (Optional[Callable[[str], Mapping[str, str]]]): Gives the texts of a corpus by the ids of its notes, to quote
-        them beside mistakes; None to show offsets alone.
+    texts (Optional[Callable[[str], Mapping[str, str]]]): Gives the texts of a corpus by note id, to quote them with
+        mistakes; None to show only offsets.
     RETURNS (list[Path]): The files, the page first.
     RAISES (ClinieError): CIE480 if the folder holds no study, CIE481 if a package of the extra `study` is missing.
     """

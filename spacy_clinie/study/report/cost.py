@@ -1,24 +1,19 @@
-"""What an arm costs, beside what it reaches."""
+"""What each arm costs, with the F1 that it reaches."""
 
 from typing import Any
 
 import numpy as np
-from pandas import isna
 
-from .layout import Cell, Part, Table, counted, f1, share, size
+from .layout import Cell, Part, Table, cells_of, counted, f1, share, size
 from .manifests import SYSTEM, TASKS, Study, micro
 from .means import means
 
-# Tasks whose F1 stands beside the cost.
+# Tasks whose F1 is shown with the cost.
 _SHOWN = ("concepts", "relations_gold")
 
 
 def cost_part(study: Study) -> Part:
-    """A table of arms and base models, from full training in `single` and `cost`.
-
-    study (Study): The study.
-    RETURNS (Part): The part.
-    """
+    """A table of arms and base models, from full training in `single` and `cost`."""
     own = study.folds[study.folds.study.isin(["single", "cost"]) & (study.folds.stage == "full")]
     own = own.dropna(subset="trainable").drop_duplicates("key")
     by = [*SYSTEM, "machine", "profile"]
@@ -33,18 +28,16 @@ def cost_part(study: Study) -> Part:
         over = means(scores, ["corpus", *by]).groupby(by, as_index=False)
         reached = over.agg(**{f"f1_{task}": ("f1", "mean"), f"corpora_{task}": ("f1", "size")})
         found = found.merge(reached, "left").fillna({f"corpora_{task}": 0})
-    # What differs stands in a column of its own.
+    # Machine and profile are shown only if they differ.
     varied = [name for name in ("machine", "profile") if found[name].nunique() > 1]
     table = found[["arm", "base", *varied]].rename(columns=str.capitalize)
-    table["Trainable"] = [Cell(f"{count:,.0f}") for count in found.trainable]
+    table["Trainable"] = cells_of(found.trainable, "{:,.0f}".format)
     table["Of all"] = list(map(Cell, map(share, found.trainable, found.parameters)))
-    table["Memory"] = [Cell() if isna(count) else Cell(size(count)) for count in found.peak_bytes]
-    table["s / step"] = [Cell(f"{seconds:.3f}") for seconds in found.seconds_per_step]
-    table["On disk"] = list(map(Cell, map(size, found.disk_bytes)))
-    table["Words / s"] = [Cell() if isna(speed) else Cell(f"{speed:,.0f}") for speed in found.words_per_second]
+    table["Memory"] = cells_of(found.peak_bytes, size)
+    table["s / step"] = cells_of(found.seconds_per_step, "{:.3f}".format)
+    table["On disk"] = cells_of(found.disk_bytes, size)
+    table["Words / s"] = cells_of(found.words_per_second, "{:,.0f}".format)
     for task in _SHOWN:
-        table[f"F1, {TASKS[task].lower()}"] = [
-            Cell() if isna(value) else Cell(f1(value), f"of {counted(int(corpora), 'corpus', 'corpora')}")
-            for value, corpora in zip(found[f"f1_{task}"], found[f"corpora_{task}"], strict=True)
-        ]
+        corpora = [f"of {counted(int(number), 'corpus', 'corpora')}" for number in found[f"corpora_{task}"]]
+        table[f"F1, {TASKS[task].lower()}"] = cells_of(found[f"f1_{task}"], f1, corpora)
     return Part({"cost": Table("Cost of each arm", table) if len(table) else None}, {"cost": found})

@@ -1,4 +1,4 @@
-"""What kinds of mistakes arms make, and where."""
+"""The kinds of mistakes that arms make, with examples."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -11,23 +11,18 @@ from ..mistakes import KINDS
 from .layout import Cell, Part, Table, counted, share
 from .manifests import RECALL, SYSTEM, Study
 
-# Of each kind, a page shows as many examples for each arm and corpus; the CSV file has all.
+# Examples of each kind that a page shows for each arm and corpus; the CSV file has all.
 SHOWN = 5
-# Characters on both sides of a quoted concept.
-AROUND = 40
+# Characters of context on both sides of a quoted concept.
+CONTEXT = 40
 
 Texts = Callable[[str], Mapping[str, str]]
 
 
 def mistakes_part(study: Study, texts: Optional[Texts] = None) -> Part:
-    """A table of kinds of mistakes, and examples.
-
-    study (Study): The study.
-    texts (Optional[Texts]): Gives the texts of a corpus by id, where they may be quoted.
-    RETURNS (Part): The part.
-    """
+    """A table of kinds of mistakes, and examples; quoted if `texts` gives the texts of a corpus by id."""
     by = ["corpus", *SYSTEM, "stage"]
-    # In `loo` each draw of few shots makes its own mistakes, too many to read; without any shots there is one.
+    # In `loo`, only zero-shot: every draw of few shots makes other mistakes, too many to read.
     mistakes, examples, folds = (
         frame[(frame.study + frame.stage).isin(["singlefull", "loozero"])]
         for frame in (study.mistakes, study.examples, study.folds)
@@ -41,7 +36,7 @@ def mistakes_part(study: Study, texts: Optional[Texts] = None) -> Part:
     overall = found[found.label == ""]
     found.loc[overall.index, "rejected"] = [reasons[tuple(place)].total() for place in overall[by].to_numpy()]
     rows = [_row(one, reasons[tuple(getattr(one, name) for name in by)]) for one in overall.itertuples()]
-    # Of one seed: others make much the same mistakes.
+    # Of one seed: other seeds make much the same mistakes.
     examples = examples.merge(mistakes.groupby(by, as_index=False).seed.min())
     notes = {corpus: texts(corpus) if texts else {} for corpus in examples.corpus.unique()}
     examples["text"] = [_excerpt(notes[one.corpus].get(one.document, ""), one) for one in examples.itertuples()]
@@ -72,9 +67,9 @@ def _row(one: Any, reasons: Counter[str]) -> dict[str, Any]:
 
 
 def _excerpt(text: str, example: Any) -> str:
-    """The gold concept, or else what was found, with some text around it."""
+    """The gold concept, or otherwise the predicted one, with the text around it."""
     side = "found" if isna(example.gold_start) else "gold"
     start, end = (int(getattr(example, f"{side}_{part}")) for part in ("start", "end"))
-    before, after = text[max(0, start - AROUND) : start], text[end : end + AROUND]
+    before, after = text[max(0, start - CONTEXT) : start], text[end : end + CONTEXT]
     words = " ".join(f"{before}«{text[start:end]}»{after}".split())
-    return f"{'…' if start > AROUND else ''}{words}{'…' if end + AROUND < len(text) else ''}" if text else ""
+    return f"{'…' if start > CONTEXT else ''}{words}{'…' if end + CONTEXT < len(text) else ''}" if text else ""

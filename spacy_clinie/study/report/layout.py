@@ -1,8 +1,8 @@
-"""What a report is made of, before it is HTML, Markdown or CSV: tables are frames, so all three say the same."""
+"""What a report consists of before it is HTML, Markdown or CSV. Tables are frames, so all three show the same."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 from pandas import DataFrame, isna
 
@@ -12,11 +12,11 @@ _UNITS = ("B", "kB", "MB", "GB")
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in a column of figures.
+    """A cell of a table.
 
-    text (str): What is read first.
-    more (str): What is read second, as an interval.
-    strong (bool): Whether it stands out.
+    text (str): The main text.
+    more (str): What follows in small print, such as an interval.
+    strong (bool): Whether it is printed bold.
     """
 
     text: str = NONE
@@ -26,13 +26,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table to read.
+    """A table. It is false without rows, and then not shown.
 
-    title (str): What it is.
-    frame (DataFrame): Cells, numbers, text, or missing values. Two levels of columns make two rows of headings. Without
-        rows it is false, and not shown.
+    title (str): Its title.
+    frame (DataFrame): Cells, numbers, text or missing values. Two levels of columns give two rows of headings.
     last (bool): Whether the last row sums up the others.
-    closed (bool): Whether a page shows it only when asked.
+    closed (bool): Whether a page shows it only on a click.
     """
 
     title: str
@@ -45,26 +44,20 @@ class Table:
 
     @property
     def heads(self) -> list[tuple[str, str, bool]]:
-        """For each column a heading that it shares with its neighbours or "", its own, and whether it holds figures:
-        the first column and those with text do not."""
+        """For each column: the heading of its group or "", its own heading, and whether it is numeric. The first
+        column and columns with text are not."""
         names = [name if isinstance(name, tuple) else ("", name) for name in self.frame.columns]
         text = [any(isinstance(value, str) for value in self.frame.iloc[:, i]) for i in range(len(names))]
         return [(*name, i > 0 and not text[i]) for i, name in enumerate(names)]
 
     @property
     def rows(self) -> list[list[Cell]]:
-        """The cells."""
+        """The cells, row by row."""
         return [list(map(_cell, row)) for row in self.frame.astype(object).itertuples(index=False, name=None)]
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A picture.
-
-    name (str): Its file without suffix.
-    caption (str): What it shows.
-    svg (str): The picture, an SVG file.
-    """
+class Figure(NamedTuple):
+    """A figure: its file name without suffix, its caption, and the picture as SVG."""
 
     name: str
     caption: str
@@ -75,8 +68,8 @@ class Part(NamedTuple):
     """A part of a report.
 
     view (dict[str, Any]): What `report.jinja` shows of it.
-    csv (dict[str, DataFrame]): The same, tidy and unrounded, by name of the file without suffix.
-    figures (list[Figure]): Its figures.
+    csv (dict[str, DataFrame]): The same figures unrounded, by file name without suffix.
+    figures (Sequence[Figure]): Its figures.
     """
 
     view: dict[str, Any]
@@ -84,18 +77,24 @@ class Part(NamedTuple):
     figures: Sequence[Figure] = ()
 
 
+def cells_of(values: Sequence[Any], text: Callable[[Any], str], more: Optional[Sequence[str]] = None) -> list[Cell]:
+    """A cell for each value, with its `text` and its part of `more`. A missing value gives an empty cell."""
+    both = zip(values, more or [""] * len(values), strict=True)
+    return [Cell() if isna(value) else Cell(text(value), small) for value, small in both]
+
+
 def f1(value: float) -> str:
-    """An F1 as it is printed."""
+    """An F1 with three digits."""
     return f"{value:.3f}"
 
 
 def signed(value: float) -> str:
-    """A difference of two F1, with a real minus sign. What rounds to nothing has no sign."""
+    """A difference of two F1 with a real minus sign. What rounds to zero has no sign."""
     return f"{value:+.3f}".replace("-", "−") if abs(value) >= 0.0005 else "0.000"
 
 
 def bounds(low: float, high: float) -> str:
-    """Two F1 between which something lies."""
+    """The bounds of an interval of F1; "" if they are missing."""
     return "" if isna(low) else f"{low:.3f}–{high:.3f}"
 
 
@@ -105,14 +104,14 @@ def share(part: float, whole: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes, in a unit that suits them."""
+    """A number of bytes in a suitable unit."""
     unit = sum(count >= 1000**power for power in (1, 2, 3))
     count /= 1000**unit
     return f"{count:.0f} {_UNITS[unit]}" if count >= 100 or not unit else f"{count:.1f} {_UNITS[unit]}"
 
 
 def counted(number: int, word: str, words: str = "") -> str:
-    """A number and what is counted, as "1 fold" and "2 folds"."""
+    """A number with a noun in singular or plural, such as "1 fold" and "2 folds"."""
     return f"{number:,} {word if number == 1 else words or word + 's'}"
 
 

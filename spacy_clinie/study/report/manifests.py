@@ -1,9 +1,9 @@
-"""A study's folder as tidy frames. Everything is checked here, once, so that no other part of the report meets a
-manifest that is cut off or lacks something."""
+"""A study's folder as tidy frames. All values are checked here, so the rest of the report meets no manifest that is cut
+off or incomplete."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +21,30 @@ TASKS = {
     "relations_gold": "Relations on gold concepts",
     "relations": "Relations, end to end",
 }
-# What is compared: its title is enough to tell it apart, the others are for CSV files.
+# An arm over a base: `system` is its title, and unique; the others are for CSV files.
 SYSTEM = ["system", "arm", "base"]
 FOLD = ["study", "corpus", "arm", "base", "stage", "shots", "draw", "multitask", "seed"]
+_OPTIONAL = {"shots": "Int64", "draw": "Int64"}
 _UNITS = ("documents", "words")
 SIZES = [f"{part}_{unit}" for part in ("train", "offered", "test") for unit in _UNITS]
-COSTS = ["trainable", "parameters", "seconds_per_step", "peak_bytes", "disk_bytes"]
-DONE = ["profile", "finished", "seconds", "machine", "versions", "steps", *SIZES, *COSTS]
-DONE += ["tested_words", "tested_seconds", "rejected"]
-SCORE = ["task", "mode", "label", "f1", "low", "high", "p", "r", "tp", "fp", "fn", "support", "ids", "counts"]
+_COSTS = ["trainable", "parameters", "seconds_per_step", "peak_bytes", "disk_bytes"]
 RECALL = [f"{name}_{unit}" for name in ("seen", "unseen") for unit in ("found", "gold")]
 EXAMPLE = ["document", "kind", *(f"{side}_{part}" for side in ("gold", "found") for part in ("start", "end", "label"))]
-
 CORPUS = ["corpus", "profile", *SPLITS, *(f"{part}_{unit}" for part in ("train", "test") for unit in _UNITS)]
 CORPUS += ["shared", "headers", "lost", "left_out", "why"]
-
-# What Python raises over a file that is not what it should be.
+# Columns of frames, after those of the fold.
+_COLUMNS = {
+    "folds": [
+        *("state", "problem", "profile", "finished", "seconds", "machine", "versions", "steps", *SIZES, *_COSTS),
+        *("tested_words", "tested_seconds", "rejected"),
+    ],
+    "scores": [
+        *("task", "mode", "label", "f1", "low", "high", "p", "r", "tp", "fp", "fn", "support", "ids", "counts"),
+    ],
+    "mistakes": ["label", *KINDS, *RECALL],
+    "examples": EXAMPLE,
+}
+# What Python raises for values of the wrong type or size.
 _FAULTS = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError)
 
 Row = dict[str, Any]
@@ -44,17 +52,18 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Study:
-    """What a study's folder holds. In all frames but `corpora`, a row begins with the columns of its fold.
+    """What a study's folder holds. In `folds`, `scores`, `mistakes` and `examples`, a row begins with columns that
+    describe its fold.
 
     plans (dict[str, Row]): `profile` and `command` by the name of the study.
     corpora (DataFrame): A row for each corpus and profile.
     missing (DataFrame): `corpus` and `how` to get it.
-    folds (DataFrame): A row for each planned fold: `key`, `state`, `problem`, and what a finished one cost.
-    scores (DataFrame): A row for each finished fold, task, way of matching and type. The label "" stands for all types
-        together, and has the `ids` of the documents and their `counts`: true positives, false positives and false
+    folds (DataFrame): A row for each planned fold: `state`, `problem`, and what a finished one cost.
+    scores (DataFrame): A row for each finished fold, task, mode of matching and type. The label "" stands for all types
+        together; its rows have the `ids` of the documents and their `counts`: true positives, false positives and false
         negatives; shape (documents, 3).
-    mistakes (DataFrame): A row for each finished fold and type of concept, "" for all: how many mistakes of each kind.
-    examples (DataFrame): A row for each mistake that was kept.
+    mistakes (DataFrame): A row for each finished fold and concept type, "" for all: the number of mistakes by kind.
+    examples (DataFrame): A row for each example of a mistake.
     unreadable (DataFrame): `file` and `problem`.
     strays (DataFrame): The same, for manifests that are in no plan.
     """
@@ -71,7 +80,7 @@ class Study:
 
     @property
     def done(self) -> DataFrame:
-        """Finished folds, those that two studies share once."""
+        """Finished folds, without repeating those that several studies share."""
         return self.folds[self.folds.state == "finished"].drop_duplicates("key")
 
 
@@ -79,7 +88,7 @@ def read_study(folder: Path) -> Study:
     """Read a study's folder.
 
     folder (Path): The folder.
-    RETURNS (Study): What it holds. What cannot be read is in `unreadable`.
+    RETURNS (Study): What it holds. What cannot be read is named in `unreadable`.
     RAISES (ClinieError): CIE480 if it holds no plan.
     """
     paths = [path for path in (folder / f"{name}.json" for name in STUDIES) if path.is_file()]
@@ -90,10 +99,7 @@ def read_study(folder: Path) -> Study:
     corpora: dict[tuple[str, str], Row] = {}
     missing: dict[str, str] = {}
     unreadable: dict[str, str] = {}
-    folds: list[Row] = []
-    scores: list[Row] = []
-    mistakes: list[Row] = []
-    examples: list[Row] = []
+    tables: dict[str, list[Row]] = {name: [] for name in _COLUMNS}
     for path in paths:
         try:
             plan = json.loads(path.read_text(encoding="utf-8"))
@@ -106,49 +112,38 @@ def read_study(folder: Path) -> Study:
             continue
         plans[path.stem] = {"profile": profile, "command": command}
         for key, fold in planned.items():
-            row = {"key": key, "system": fold.system.title, **fold.to_dict(), "base": fold.system.model}
-            row |= {"state": "not yet run", "problem": ""}
+            row = {"key": key, "system": fold.system, **asdict(fold), "base": fold.model}
+            done: Row = {"state": "not yet run", "problem": ""}
             if key in manifests:
                 try:
-                    done, *more = _manifest(json.loads(manifests[key].read_text(encoding="utf-8")))
-                    for rows, table in zip(more, (scores, mistakes, examples), strict=True):
-                        table.extend(row | one for one in rows)
-                    row |= done
+                    done, more = _manifest(json.loads(manifests[key].read_text(encoding="utf-8")))
+                    for name, rows in more.items():
+                        tables[name] += [row | one for one in rows]
                 except _FAULTS as error:
-                    row |= {"state": "unreadable", "problem": _fault(error)}
-                    unreadable[_name(manifests[key])] = row["problem"]
-            folds.append(row)
-    keys = {row["key"] for row in folds}
+                    done = {"state": "unreadable", "problem": _fault(error)}
+                    unreadable[_name(manifests[key])] = done["problem"]
+            tables["folds"].append(row | done)
+    keys = {row["key"] for row in tables["folds"]}
     strays = [(_name(path), "is in no plan") for key, path in manifests.items() if key not in keys]
-    first = ["key", "system", *FOLD]
+    frames = {
+        name: DataFrame(rows, columns=["key", "system", *FOLD, *_COLUMNS[name]]).astype(_OPTIONAL)
+        for name, rows in tables.items()
+    }
     return Study(
         plans=plans,
         corpora=DataFrame(list(corpora.values()), columns=CORPUS),
         missing=DataFrame(list(missing.items()), columns=["corpus", "how"]),
-        folds=_frame(folds, [*first, "state", "problem", *DONE]),
-        scores=_frame(scores, [*first, *SCORE]),
-        mistakes=_frame(mistakes, [*first, "label", *KINDS, *RECALL]),
-        examples=_frame(examples, [*first, *EXAMPLE]),
         unreadable=DataFrame(sorted(unreadable.items()), columns=["file", "problem"]),
         strays=DataFrame(strays, columns=["file", "problem"]),
+        **frames,
     )
 
 
 def micro(scores: DataFrame, task: str, *modes: str) -> DataFrame:
-    """Scores over all types. Those of folds without anything to find in the gold standard are left out: an F1 of 0
-    would be the fault of the corpus.
-
-    scores (DataFrame): Scores.
-    task (str): What was done.
-    modes (str): Ways of matching; none for all.
-    RETURNS (DataFrame): Some of the scores.
-    """
+    """The scores of a task over all types, in some modes of matching or in all. Scores of folds with nothing to find in
+    the gold standard are left out: their F1 of 0 would say nothing about the arm."""
     own = scores[(scores.task == task) & (scores.label == "") & (scores.support > 0)]
     return own[own["mode"].isin(modes)] if modes else own
-
-
-def _frame(rows: list[Row], columns: list[str]) -> DataFrame:
-    return DataFrame(rows, columns=columns).astype({"shots": "Int64", "draw": "Int64"})
 
 
 def _corpus(record: Any, profile: str) -> Row:
@@ -161,18 +156,19 @@ def _corpus(record: Any, profile: str) -> Row:
     return row | {"why": ", ".join(f"{why} {count:,}" for own in reasons.values() for why, count in own.items())}
 
 
-def _manifest(record: Any) -> tuple[Row, list[Row], list[Row], list[Row]]:
-    """A fold's columns, its scores, its mistakes and its examples."""
+def _manifest(record: Any) -> tuple[Row, dict[str, list[Row]]]:
+    """A fold's columns, and its rows in other frames."""
     if "failed" in record:
-        return {"state": "failed", "problem": str(record["failed"]["problem"])}, [], [], []
+        return {"state": "failed", "problem": str(record["failed"]["problem"])}, {}
     made, training, prediction = record["made"], record["training"], record["prediction"]
     machine = made["machine"]
     fold: Row = {
         "state": "finished",
+        "problem": "",
         "profile": str(record["profile"]),
         "finished": str(made["finished"]),
         "seconds": float(made["seconds"]),
-        # How much of a machine a fold had: what it cost can be compared on equal ones only.
+        # With the threads: costs can be compared only between equal shares of equal machines.
         "machine": f"{machine['processor']}, {int(machine['threads'])} of {int(machine['cores'])} cores, "
         f"{machine['gpu'] or 'no GPU'}",
         "versions": ", ".join(f"{name} {version}" for name, version in sorted(made["versions"].items())),
@@ -180,12 +176,11 @@ def _manifest(record: Any) -> tuple[Row, list[Row], list[Row], list[Row]]:
         **{name: int(record["data"][part][unit]) for name in SIZES for part, unit in [name.split("_")]},
     }
     if training is not None:
-        fold |= {"steps": int(training["steps"]), **{name: float(training[name]) for name in COSTS}}
+        fold |= {"steps": int(training["steps"]), **{name: float(training[name]) for name in _COSTS}}
     if prediction is not None:
         fold |= {"tested_words": float(prediction["words"]), "tested_seconds": float(prediction["seconds"])}
         fold |= {"rejected": {str(reason): int(count) for reason, count in prediction["rejected"].items()}}
-    mistakes, examples = _mistakes(record["errors"]) if record.get("errors") else ([], [])
-    return fold, _scores(record), mistakes, examples
+    return fold, {"scores": _scores(record), **(_mistakes(record["errors"]) if record.get("errors") else {})}
 
 
 def _scores(record: Any) -> list[Row]:
@@ -204,7 +199,7 @@ def _scores(record: Any) -> list[Row]:
     return rows
 
 
-def _mistakes(record: Any) -> tuple[list[Row], list[Row]]:
+def _mistakes(record: Any) -> dict[str, list[Row]]:
     tables = {"": record, **record["by_type"]}
     rows = [{"label": str(label), **{kind: int(own[kind]) for kind in KINDS}} for label, own in tables.items()]
     rows[0] |= {name: int(record[part][unit]) for name in RECALL for part, unit in [name.split("_")]}
@@ -212,7 +207,7 @@ def _mistakes(record: Any) -> tuple[list[Row], list[Row]]:
         {"document": str(one["document"]), "kind": str(one["kind"]), **_mention("gold", one), **_mention("found", one)}
         for one in record["examples"]
     ]
-    return rows, examples
+    return {"mistakes": rows, "examples": examples}
 
 
 def _mention(side: str, record: Mapping[str, Any]) -> Row:
@@ -227,7 +222,7 @@ def _name(path: Path) -> str:
 
 
 def _fault(error: Exception) -> str:
-    """What is wrong with a file. The message of an error could quote what it holds; names of our own keys cannot."""
+    """What is wrong with a file. Messages of errors could quote its content; names of missing keys are our own."""
     if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
         return "is not whole JSON"
     if isinstance(error, OSError):

@@ -1,4 +1,4 @@
-"""One figure for several folds, and tables of such figures."""
+"""Means over folds, and tables of them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,17 +8,17 @@ from pandas import DataFrame, isna
 
 from .layout import Cell, bounds, f1
 
-# What stands for a corpus in rows of means over corpora.
+# The "corpus" of rows that hold means over corpora.
 MEAN = "(mean)"
 
 
 def means(scores: DataFrame, by: Sequence[str]) -> DataFrame:
-    """F1 over folds that differ by chance alone: by their seeds or draws.
+    """F1 over folds that differ only by chance, that is by seeds or draws.
 
     scores (DataFrame): Scores.
-    by (Sequence[str]): Columns that tell apart what is not averaged.
-    RETURNS (DataFrame): These columns; how many `folds`; their mean `f1`; and `low` and `high`: of one fold its
-        interval, of several their range, as `bounds` says.
+    by (Sequence[str]): Columns to group by.
+    RETURNS (DataFrame): These columns, the number of `folds`, their mean `f1`, and `low` and `high`: the interval of a
+        single fold or the range of several, as `bounds` says.
     """
     columns = {"folds": ("f1", "size"), "f1": ("f1", "mean"), "low": ("low", "first"), "high": ("high", "first")}
     columns |= {"least": ("f1", "min"), "most": ("f1", "max")}
@@ -30,68 +30,54 @@ def means(scores: DataFrame, by: Sequence[str]) -> DataFrame:
 
 
 def mean_row(found: DataFrame, by: Sequence[str], columns: int) -> tuple[list[str], DataFrame]:
-    """The mean over corpora, each of which counts the same. It has no bounds: corpora do not differ by chance.
+    """The mean over corpora, with equal weights. It has no bounds, because corpora do not differ only by chance.
 
     found (DataFrame): See `means`.
-    by (Sequence[str]): What stands in different columns.
-    columns (int): How many columns a corpus must have figures in to count.
+    by (Sequence[str]): What the columns of the table show.
+    columns (int): In how many columns a corpus must have scores to count.
     RETURNS (tuple[list[str], DataFrame]): The corpora that count, and rows like those of `found`.
     """
-    figures = found.groupby("corpus", sort=False).size()
-    common = list(figures.index[figures == columns])
+    scored = found.groupby("corpus", sort=False).size()
+    common = list(scored.index[scored == columns])
     rows = found[found.corpus.isin(common)].groupby(list(by), sort=False, dropna=False, as_index=False)
     return common, rows.agg(folds=("folds", "sum"), f1=("f1", "mean")).assign(corpus=MEAN, corpora=len(common))
 
 
-def cells(found: DataFrame, rivals: Sequence[str]) -> list[Cell]:
-    """Figures as cells. The best stand out: all that read the same as the best, because nobody can tell them apart.
-
-    found (DataFrame): See `means`.
-    rivals (Sequence[str]): Columns that are equal where rows are compared. Where all read the same, none is better.
-    RETURNS (list[Cell]): A cell for each row.
-    """
+def score_cells(found: DataFrame, by: Sequence[str]) -> list[Cell]:
+    """A cell for each row of `means`. In each group, the best is bold, with all that look the same once rounded; none
+    is if all look the same."""
     text = found.f1.map(f1)
-    groups = text.groupby([found[name] for name in rivals], dropna=False)
+    groups = text.groupby([found[name] for name in by], dropna=False)
     strong = (text == groups.transform("max")) & (groups.transform("nunique") > 1)
     return list(map(Cell, text, map(bounds, found.low, found.high), map(bool, strong)))
 
 
-def places(frame: DataFrame, by: Sequence[str], cells: Sequence[Cell]) -> dict[tuple, Cell]:
-    """Cells by what tells them apart.
-
-    frame (DataFrame): A row for each cell.
-    by (Sequence[str]): Its columns that do.
-    cells (Sequence[Cell]): The cells.
-    RETURNS (dict[tuple, Cell]): The cells; a missing value is None.
-    """
+def by_columns(frame: DataFrame, by: Sequence[str], cells: Sequence[Cell]) -> dict[tuple, Cell]:
+    """A frame's cells, one for each row, by its values in some columns; missing values become None."""
     rows = frame[list(by)].astype(object).itertuples(index=False, name=None)
     return {tuple(None if isna(value) else value for value in row): cell for row, cell in zip(rows, cells, strict=True)}
 
 
-def gaps(folds: DataFrame, by: Sequence[str]) -> dict[tuple, Cell]:
-    """Why there is no figure: the state of the first fold that is not finished, or else that there was nothing to find.
-
-    folds (DataFrame): Planned folds.
-    by (Sequence[str]): See `places`.
-    RETURNS (dict[tuple, Cell]): A cell for each place.
-    """
-    open_first = folds.sort_values("state", key=lambda states: states == "finished", kind="stable")
-    states = open_first.drop_duplicates(list(by))
-    return places(states, by, [Cell("none in gold" if one == "finished" else one) for one in states.state])
+def missing_scores(folds: DataFrame, by: Sequence[str]) -> dict[tuple, Cell]:
+    """Why there is no score, as in `by_columns`: the state of the first fold that is not finished, or otherwise that
+    the gold standard has nothing to find."""
+    unfinished_first = folds.sort_values("state", key=lambda states: states == "finished", kind="stable")
+    states = unfinished_first.drop_duplicates(list(by))
+    return by_columns(states, by, [Cell("none in gold" if one == "finished" else one) for one in states.state])
 
 
 def grid(
     first: str, names: Mapping[str, Cell], heads: Mapping[tuple[str, str], tuple], cells: Mapping[tuple, Cell]
 ) -> DataFrame:
-    """Corpora by columns.
+    """A table with a row for each corpus.
 
-    first (str): Head of the column of corpora.
-    names (Mapping[str, Cell]): What stands in it, by corpus.
-    heads (Mapping[tuple[str, str], tuple]): By the heads of the other columns, how `cells` names their places.
-    cells (Mapping[tuple, Cell]): By corpus and the rest of the place.
+    first (str): Heading of the first column.
+    names (Mapping[str, Cell]): Its cells, by corpus.
+    heads (Mapping[tuple[str, str], tuple]): The key of every other column, by its two headings.
+    cells (Mapping[tuple, Cell]): The other cells, by corpus and key of the column.
     RETURNS (DataFrame): The table.
     """
     columns: dict[tuple[str, str], Any] = {("", first): list(names.values())}
-    for head, place in heads.items():
-        columns[head] = [cells.get((corpus, *place), Cell()) for corpus in names]
+    for head, key in heads.items():
+        columns[head] = [cells.get((corpus, *key), Cell()) for corpus in names]
     return DataFrame(columns)

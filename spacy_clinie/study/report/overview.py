@@ -1,4 +1,4 @@
-"""What was run, on what, and what is not there: the head of a report."""
+"""What was run, on which corpora, and what is missing: the first part of a report."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -11,18 +11,14 @@ from .layout import Cell, Part, Table, counted, share
 from .manifests import SIZES, SYSTEM, Study
 
 STATES = ["finished", "failed", "unreadable", "not yet run"]
-# More folds than this are shown only when asked.
+# Longer lists of folds are shown only on a click.
 _LONG = 12
-# Stages of training in the order in which they are told, and what they are called.
+# Stages of training in the order of the table, and their names in it.
 _STAGES = {"multi": "multi-task", "shots": "shots", "full": "full"}
 
 
 def overview_part(study: Study) -> Part:
-    """The head of a report. Every fold that has no result is counted and named in it.
-
-    study (Study): The study.
-    RETURNS (Part): The part.
-    """
+    """The first part of a report. It counts and names every fold that has no result."""
     folds = study.folds
     counts = crosstab(folds.study, folds.state).reindex(columns=STATES, fill_value=0).astype("Int64")
     counts.insert(0, "planned", counts.sum(axis=1))
@@ -68,8 +64,8 @@ def _corpora(corpora: DataFrame) -> Table:
 
 
 def _circumstances(done: DataFrame) -> DataFrame:
-    """Where, when and with what. Where folds differ, each way is named with the number of its folds."""
-    facts = {
+    """Machines, versions, times. Where folds differ, each value is given with the number of its folds."""
+    values = {
         "Machine": _each(done.machine),
         "Versions": _each(done.versions),
         "Seeds": ", ".join(map(str, sorted(done.seed.unique()))),
@@ -78,8 +74,8 @@ def _circumstances(done: DataFrame) -> DataFrame:
         "Last fold finished": done.finished.max(),
         "Computing time": f"{done.seconds.sum() / 60:,.1f} minutes over all finished folds",
     }
-    there = [(what, value) for what, value in facts.items() if len(done) and value]
-    return DataFrame(there, columns=["what", "value"])
+    rows = [(what, value) for what, value in values.items() if len(done) and value]
+    return DataFrame(rows, columns=["what", "value"])
 
 
 def _each(values: Iterable[str]) -> str:
@@ -88,7 +84,7 @@ def _each(values: Iterable[str]) -> str:
 
 
 def _training(done: DataFrame) -> tuple[Table, DataFrame]:
-    """A row for each arm and stage: the steps, and the documents that they read."""
+    """A row for each arm and stage: the steps of training, and the documents that they read."""
     own = done[done.trainable.notna() & done.stage.isin(list(_STAGES))]
     own = own.assign(seconds=own.seconds_per_step * own.steps, number=factorize(own.system)[0])
     own["place"] = own.stage.map(list(_STAGES).index)
@@ -117,7 +113,7 @@ def _broken(folds: DataFrame) -> Table:
 
 
 def _waiting(folds: DataFrame) -> Table:
-    """How many folds of each kind have not been run: hundreds, where a study has just begun."""
+    """Folds that have not been run, counted by arm and corpus: a study that has just begun has hundreds."""
     table = folds.groupby(["study", "corpus", "system"], sort=False).size().reset_index(name="folds")
     table = table.rename(columns={"system": "arm and base"}).rename(columns=str.capitalize)
     return Table(f"Folds that have not been run yet ({len(folds):,}; folds.csv names each)", table)

@@ -1,9 +1,8 @@
-"""The pictures of a report, as SVG: the same for the same figures, readable without colours."""
+"""The figures of a report, as SVG: reproducible, and readable without colours."""
 
 import io
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,39 +14,39 @@ from ...display import shown
 from .layout import NONE, Figure
 from .means import MEAN
 
-# Okabe and Ito (2008): colours that the colour-blind can tell apart. Yellow is left out, it is too pale on paper.
+# Okabe and Ito (2008), for colour-blind readers; without yellow, which is too pale on paper.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _INK = "#1b1f24"
-_STYLE: Any = {
-    "svg.fonttype": "none",  # text stays text
-    "text.parse_math": False,  # a dollar sign in a label is a dollar sign
-    "font.size": 9,
-    "axes.titlesize": 9.5,
-    "axes.titleweight": "bold",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "grid.color": "#e3e7eb",
-    "legend.frameon": False,
-}
+# Matplotlib's default first, so that a user's own settings change nothing.
+_STYLES: Any = [
+    "default",
+    {
+        "svg.fonttype": "none",  # text stays text
+        "text.parse_math": False,  # a dollar sign in a label is a dollar sign
+        "font.size": 9,
+        "axes.titlesize": 9.5,
+        "axes.titleweight": "bold",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "grid.color": "#e3e7eb",
+        "legend.frameon": False,
+    },
+]
 
 
 def learning_curves(found: DataFrame, name: str, caption: str) -> Figure:
-    """F1 over shots for each corpus, with two curves for each arm: after the multi-task stage, and alone.
-
-    found (DataFrame): See `means.means`: by corpus, system and stage.
-    name (str): Name of the figure.
-    caption (str): Its caption.
-    RETURNS (Figure): The figure.
-    """
+    """F1 over shots for each corpus, with two curves for each arm: after the multi-task stage, and alone. `found` has
+    the `means` by corpus, system and stage."""
     found = found[(found.corpus != MEAN) & found.f1.notna()]
     found = found.assign(seen=found.shots.mask(found.stage == "zero", 0))
     corpora, systems = found.corpus.unique(), found.system.unique()
-    # Shots are steps of an axis of their own: 0 has no place on a logarithmic one, and 5 none on a linear one with 500.
+    # Shots are equally spaced: a logarithmic axis has no 0, and a linear one that ends at 500 has no room for 5.
     ticks = sorted(found.seen.dropna().unique())
     across = 2 if len(corpora) == 4 else min(3, len(corpora))
     down = -(-len(corpora) // across)
-    with _plot(3.3 * across + 0.2, 2.5 * down + 0.7) as plot:
+    with style.context(_STYLES):
+        plot = Plot(figsize=(3.3 * across + 0.2, 2.5 * down + 0.7), layout="constrained")
         axes = plot.subplots(down, across, sharex=True, sharey=True, squeeze=False).flat
         handles: dict[str, Any] = {}
         for axis, corpus in zip(axes, corpora, strict=False):
@@ -60,7 +59,7 @@ def learning_curves(found: DataFrame, name: str, caption: str) -> Figure:
             for number, system in enumerate(systems):
                 own = found[(found.corpus == corpus) & (found.system == system)]
                 _draw(axis, own, number, ticks, handles)
-        # Axes share their limits, and setting those ends their growth: not before everything is drawn.
+        # After all curves: axes share their limits, and setting one ends automatic scaling.
         axes[0].set_ylim(bottom=0)
         for axis in axes[len(corpora) :]:
             axis.remove()
@@ -69,16 +68,10 @@ def learning_curves(found: DataFrame, name: str, caption: str) -> Figure:
 
 
 def heat_map(corpus: str, values: DataFrame, name: str, caption: str) -> Figure:
-    """Figures as shades, with the figures written into them.
-
-    corpus (str): Title.
-    values (DataFrame): From 0 to 1, or missing.
-    name (str): Name of the figure.
-    caption (str): Its caption.
-    RETURNS (Figure): The figure.
-    """
+    """A heat map of values from 0 to 1, or missing, with the values printed in it."""
     down, across = values.shape
-    with _plot(2.2 + 0.95 * across, 1.25 + 0.25 * down) as plot:
+    with style.context(_STYLES):
+        plot = Plot(figsize=(2.2 + 0.95 * across, 1.25 + 0.25 * down), layout="constrained")
         axis = plot.subplots()
         axis.pcolormesh(values, cmap="cividis", vmin=0, vmax=1, edgecolors="white", linewidth=1.5)
         axis.invert_yaxis()
@@ -94,7 +87,7 @@ def heat_map(corpus: str, values: DataFrame, name: str, caption: str) -> Figure:
 
 
 def _draw(axis: Any, own: DataFrame, number: int, ticks: Sequence[int], handles: dict[str, Any]) -> None:
-    """The curves of one arm."""
+    """Draw the curves of one arm."""
     colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
     for one in own[own.stage == "full"].itertuples():
         line = axis.axhline(one.f1, color=colour, linestyle=":", linewidth=1.3)
@@ -110,17 +103,10 @@ def _draw(axis: Any, own: DataFrame, number: int, ticks: Sequence[int], handles:
         handles.setdefault(f"{shown(curve.system.iloc[0])}, {'after multi-task' if multitask else 'alone'}", line)
 
 
-@contextmanager
-def _plot(width: float, height: float) -> Iterator[Plot]:
-    """An empty picture, in inches, that knows nothing of a user's settings and leaves none behind."""
-    with style.context(["default", _STYLE]):
-        yield Plot(figsize=(width, height), layout="constrained")
-
-
 def _svg(plot: Plot, name: str) -> str:
     file = io.StringIO()
     with warnings.catch_warnings(), style.context({"svg.hashsalt": name}):
-        # Letters that the font for measuring lacks: whoever shows the picture has one that has them.
+        # The font that measures text may lack letters; the viewer's font has them.
         warnings.filterwarnings("ignore", "Glyph")
         plot.savefig(file, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     return file.getvalue()

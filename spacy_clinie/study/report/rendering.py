@@ -1,4 +1,4 @@
-"""The files of a report: HTML and Markdown from one template, and CSV: tidy tables with all digits."""
+"""The files of a report: HTML and Markdown from one template, and CSV with all digits."""
 
 import base64
 import re
@@ -13,7 +13,7 @@ from pandas import DataFrame
 
 from ...corpora.splits import SEVERAL
 from ...display import shown
-from ..data import FEWEST
+from ..data import MIN_DOCUMENTS
 from ..mistakes import KINDS
 from .by_type import types_part
 from .cost import cost_part
@@ -26,7 +26,7 @@ from .significance import LEAST, LEVEL
 from .single import significance_part, single_part
 
 _MEAN = ["folds", "f1", "low", "high", "bounds"]
-# Of each CSV file. A file without rows is written as well, so that none is left from an earlier report.
+# Columns of the CSV files. Files without rows are written too, so that none is left over from an earlier report.
 COLUMNS = {
     "studies": ["study", "profile", "command", "planned", "finished", "failed", "unreadable", "not_yet_run"],
     "circumstances": ["what", "value"],
@@ -58,19 +58,13 @@ _MARKS = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
 
 
 def report_files(folder: Path, texts: Optional[Texts]) -> dict[str, str]:
-    """Make a report.
-
-    folder (Path): The study's folder.
-    texts (Optional[Texts]): Gives the texts of a corpus by id, where they may be quoted.
-    RETURNS (dict[str, str]): The files by their names, the page first.
-    RAISES (ClinieError): CIE480 if the folder holds no study.
-    """
+    """Make the files of a report, by name and with the page first. See `write_report`."""
     study = read_study(folder)
     parts = [make(study) for make in (overview_part, single_part, significance_part, loo_part, types_part, cost_part)]
     parts.append(mistakes_part(study, texts))
     view: dict[str, Any] = {"title": "Concepts and relations in clinical notes: results of a study"}
     view |= {"plans": study.plans, "folds": len(study.folds), "counted": counted, "several": SEVERAL}
-    view |= {"least": LEAST, "level": LEVEL, "fewest": FEWEST}
+    view |= {"least": LEAST, "level": LEVEL, "fewest": MIN_DOCUMENTS}
     frames: dict[str, DataFrame] = {}
     for part in parts:
         view |= part.view
@@ -95,14 +89,14 @@ def _rendered(kind: str, view: dict[str, Any]) -> str:
 
 
 def _in_html(value: Any) -> Any:
-    """All values go through here. What is markup is ours."""
+    """Escaping of all values of a page, except our own markup."""
     if isinstance(value, Markup):
         return value
     return f"{value:,}" if isinstance(value, int) else shown(value)
 
 
 def _in_markdown(value: Any) -> Any:
-    """A value as Markdown takes it as it is, in one line."""
+    """A value in one line, escaped for Markdown."""
     if isinstance(value, Markup):
         return value
     text = " ".join(str(_in_html(value)).split())
@@ -114,7 +108,7 @@ def _csv(frame: DataFrame) -> str:
 
 
 def _guarded(value: Any) -> Any:
-    """What a spreadsheet would take for a formula gets an apostrophe before it, which makes it text."""
+    """Text that a spreadsheet would read as a formula gets an apostrophe in front, which makes it text again."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, str):

@@ -1,10 +1,9 @@
-"""Whether one arm is better than another on the same documents, or was lucky.
+"""Whether the difference between two arms on the same documents is significant.
 
 Paired approximate randomization (Noreen 1989, *Computer-Intensive Methods for Testing Hypotheses*; for F1: Yeh 2000,
-*More accurate tests for the statistical significance of result differences*): if two arms were equally good, it would
-not matter which of them gave which answer about a document, so the answers are exchanged at random, document by
-document, and the p-value is how often that makes a difference as large as the one that was seen. Many comparisons find
-something by chance; Holm's method (1979, *A simple sequentially rejective multiple test procedure*) corrects for that.
+*More accurate tests for the statistical significance of result differences*): the predictions of two arms are exchanged
+at random, document by document. The p-value is how often the difference is then at least as large as the observed one.
+Holm's method (1979, *A simple sequentially rejective multiple test procedure*) corrects for the number of comparisons.
 """
 
 from collections.abc import Mapping
@@ -18,11 +17,11 @@ from scipy.stats import permutation_test
 from statsmodels.stats.multitest import multipletests
 
 from ...scoring.counts import rates
-from ..data import FEWEST
+from ..data import MIN_DOCUMENTS
 
 LEVEL = 0.05
-# Exchanges for each comparison, for as many comparisons as are made: fewer, and none could be significant after Holm's
-# correction. But so many at least.
+# Random exchanges: this number times the number of comparisons, since with fewer none could be significant after Holm's
+# correction; but at least the second number.
 EXCHANGES, LEAST = 200, 10_000
 
 
@@ -31,8 +30,8 @@ def randomization(first: NDArray, second: NDArray, *, exchanges: int = LEAST) ->
 
     first (NDArray): True positives, false positives, false negatives; shape (documents, 3), two documents or more.
     second (NDArray): Those of the other prediction; the same shape.
-    exchanges (int): How many exchanges are drawn, with a fixed seed. Where there are no more than these, all are made.
-    RETURNS (float): The two-sided p-value. Where exchanges are drawn, what was seen is one more, so it is never 0.
+    exchanges (int): Number of random exchanges. If there are no more than that, all are made.
+    RETURNS (float): The two-sided p-value. Of random exchanges, the observed result counts as one, so it is never 0.
     """
     found = permutation_test(
         (first, second),
@@ -48,13 +47,13 @@ def randomization(first: NDArray, second: NDArray, *, exchanges: int = LEAST) ->
 
 
 def compare(scores: DataFrame, task: str) -> DataFrame:
-    """Compare all arms on each corpus by strict F1. Where there are several seeds, by the lowest that both have.
+    """Compare all arms on each corpus by strict F1. With several seeds, the lowest that both arms have is compared.
 
     scores (DataFrame): Scores of one study.
-    task (str): What they are compared at. All comparisons are one family.
-    RETURNS (DataFrame): A row for each pair and corpus: `documents` on which both were tested, 0 if they were not
-        tested on the same ones; the `difference` of F1, the first less the second; the p-value `p`, missing for fewer
-        documents than `FEWEST`; and `p_holm`, the same after Holm's correction.
+    task (str): The task. All its comparisons are one family for Holm's correction.
+    RETURNS (DataFrame): A row for each pair and corpus: the number of `documents`, 0 if the arms were not tested on the
+        same ones; the `difference` of F1, first minus second; the p-value `p`, missing for fewer documents than
+        `MIN_DOCUMENTS`; and the corrected `p_holm`.
     """
     own = scores[(scores.task == task) & (scores["mode"] == "strict") & (scores.label == "") & (scores.support > 0)]
     pairs: list[tuple[DataFrame, DataFrame]] = []
@@ -81,10 +80,10 @@ def _compared(first: DataFrame, second: DataFrame, exchanges: int) -> Mapping[st
         row |= {side: one.system, f"{side}_arm": one.arm, f"{side}_base": one.base}
     for seed in sorted(first.index.intersection(second.index)):
         one, other = first.loc[seed], second.loc[seed]
-        # The same documents, and as many to find in each.
+        # The same documents, with the same number of gold annotations in each.
         if one.ids == other.ids and np.array_equal(*(side.counts[:, 0] + side.counts[:, 2] for side in (one, other))):
             difference = float(_difference(one.counts.sum(axis=0), other.counts.sum(axis=0)))
-            p = randomization(one.counts, other.counts, exchanges=exchanges) if len(one.ids) >= FEWEST else None
+            p = randomization(one.counts, other.counts, exchanges=exchanges) if len(one.ids) >= MIN_DOCUMENTS else None
             return row | {"documents": len(one.ids), "difference": difference, "p": p}
     return row
 

@@ -1,4 +1,4 @@
-"""Every arm on every corpus: what each reached, and whether they differ."""
+"""Every arm on every corpus: what each reached, and which differences are significant."""
 
 from itertools import product
 from typing import Any
@@ -8,16 +8,12 @@ from pandas import concat, isna
 from ...scoring.match import MODES
 from .layout import Cell, Part, Table, counted, f1, signed
 from .manifests import SYSTEM, TASKS, Study, micro
-from .means import MEAN, cells, gaps, grid, mean_row, means, places
+from .means import MEAN, by_columns, grid, mean_row, means, missing_scores, score_cells
 from .significance import LEVEL, compare
 
 
 def single_part(study: Study) -> Part:
-    """A table for each task: corpora by arms.
-
-    study (Study): The study.
-    RETURNS (Part): The part.
-    """
+    """A table for each task: corpora by arms."""
     folds, scores = (frame[frame.study == "single"] for frame in (study.folds, study.scores))
     corpora = list(folds.corpus.unique())
     view, csv = [], []
@@ -32,22 +28,19 @@ def single_part(study: Study) -> Part:
         if len(corpora) > 1 and common:
             names[MEAN] = Cell("Mean", f"of {counted(len(common), 'corpus', 'corpora')}")
             found = concat([found, over])
-        # Lenient figures stand beside strict ones, which alone have bounds, or a reason for not being there.
-        shown = {(*place, "strict"): cell for place, cell in gaps(folds, ["corpus", "system"]).items()}
-        for place, cell in places(found, ["corpus", "system", "mode"], cells(found, ["corpus", "mode"])).items():
-            shown[place] = cell if place[-1] == "strict" else Cell(cell.text, "", cell.strong)
-        table = Table(title, grid("Corpus", names, {head: head for head in heads}, shown), last=MEAN in names)
+        # Only strict scores have bounds, or a reason why they are missing.
+        cells = {(*key, "strict"): cell for key, cell in missing_scores(folds, ["corpus", "system"]).items()}
+        scored = by_columns(found, ["corpus", "system", "mode"], score_cells(found, ["corpus", "mode"]))
+        for key, cell in scored.items():
+            cells[key] = cell if key[-1] == "strict" else Cell(cell.text, strong=cell.strong)
+        table = Table(title, grid("Corpus", names, {head: head for head in heads}, cells), last=MEAN in names)
         view.append({"title": title, "table": table if heads else None, "common": common})
         csv.append(found.assign(task=task))
     return Part({"single": view, "corpora": corpora}, {"single": concat(csv)})
 
 
 def significance_part(study: Study) -> Part:
-    """A table for each task: pairs of arms by corpora.
-
-    study (Study): The study.
-    RETURNS (Part): The part.
-    """
+    """A table for each task: pairs of arms by corpora."""
     view, csv = [], []
     for task, title in TASKS.items():
         found = compare(study.scores[study.scores.study == "single"], task)

@@ -6,7 +6,7 @@ from spacy_clinie.study.report.manifests import read_study
 from .study_maker import StudyMaker, make_fold, texts
 
 
-def test_types_with_their_support_the_most_frequent_first(maker: StudyMaker) -> None:
+def test_types_are_sorted_by_frequency(maker: StudyMaker) -> None:
     counts = {"ADE": [[1, 1, 0]] * 4, "Drug": [[3, 1, 1]] * 4, "Other": [[0, 1, 0]] * 4}
     maker.done(make_fold("single", "encoder-tagger", "phee"), {"concepts": counts})
     maker.done(make_fold("single", "encoder-mrc", "phee"), {"concepts": {"Drug": [[4, 0, 0]] * 4}})

@@ -21,7 +21,7 @@ def loo(maker: StudyMaker) -> tuple[Table, dict[str, dict[str, Any]]]:
 
 
 @pytest.mark.parametrize(("documents", "between"), [(1, ""), (2, "+0.250 to +0.250")])
-def test_one_document_tells_nothing_about_chance(maker: StudyMaker, documents: int, between: str) -> None:
+def test_one_document_gives_no_interval(maker: StudyMaker, documents: int, between: str) -> None:
     for multitask, counts in ((True, [3, 1, 1]), (False, [1, 1, 1])):
         # What has nothing to score tells nothing either.
         few(maker, "phee", 0, multitask, flat([counts] * documents + [[0, 0, 0]] * 5))
@@ -30,7 +30,7 @@ def test_one_document_tells_nothing_about_chance(maker: StudyMaker, documents: i
     assert isna(gains["phee"].get("gain_low")) == (documents == 1)
 
 
-def test_draws_tested_on_other_documents_are_no_pair(maker: StudyMaker) -> None:
+def test_draws_with_other_test_documents_are_not_paired(maker: StudyMaker) -> None:
     few(maker, "phee", 0, True, same(3, 1, 1))
     few(maker, "phee", 0, False, same(1, 1, 1))
     few(maker, "phee", 1, True, same(3, 1, 1))
@@ -75,7 +75,7 @@ def test_all_stages_and_gains(maker: StudyMaker) -> None:
     assert (gain["gain"], gain["gaining"], gain["corpora"]) == (pytest.approx(0.15), 2, 3)
 
 
-def test_the_last_row_is_of_corpora_that_have_everything(maker: StudyMaker) -> None:
+def test_mean_is_over_corpora_with_all_scores(maker: StudyMaker) -> None:
     for corpus in ("phee", "chia"):
         maker.done(make_fold("loo", "encoder-mrc", corpus, "zero", multitask=True), {"concepts": same(1, 4, 4)})
         few(maker, corpus, 0, True, same(3, 1, 1))
@@ -86,7 +86,7 @@ def test_the_last_row_is_of_corpora_that_have_everything(maker: StudyMaker) -> N
     assert found.rows[2][1].more == "of 1"
 
 
-def test_without_a_corpus_that_has_everything_there_is_no_mean(maker: StudyMaker) -> None:
+def test_no_mean_without_a_corpus_with_all_scores(maker: StudyMaker) -> None:
     for corpus in ("phee", "chia"):
         few(maker, corpus, 0, True, same(3, 1, 1))
         few(maker, corpus, 0, False, same(1, 1, 1))
@@ -95,7 +95,7 @@ def test_without_a_corpus_that_has_everything_there_is_no_mean(maker: StudyMaker
     assert gains.keys() == {"phee", "chia"}
 
 
-def test_a_gain_is_as_sure_as_its_documents(maker: StudyMaker) -> None:
+def test_interval_of_a_gain_resamples_documents(maker: StudyMaker) -> None:
     """Of two corpora, each with two draws: the multi-task stage helps half of the documents and harms the others."""
     uneven = {"Drug": [[4, 0, 0], [0, 4, 4]] * 10}
     for corpus in ("phee", "chia"):
@@ -109,6 +109,6 @@ def test_a_gain_is_as_sure_as_its_documents(maker: StudyMaker) -> None:
     assert 0.15 < alone["gain_high"] < 0.3
 
 
-def test_nothing_but_ceilings(maker: StudyMaker) -> None:
+def test_full_training_alone(maker: StudyMaker) -> None:
     maker.done(make_fold("loo", "encoder-mrc", "phee"), {"concepts": same(9, 1, 1)})
     assert texts(loo(maker)[0]) == [["phee", "–", "0.900"]]

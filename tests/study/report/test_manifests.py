@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from spacy_clinie.errors import ClinieError
-from spacy_clinie.study.plan import System
 from spacy_clinie.study.report.manifests import Study, read_study
 
 from .study_maker import StudyMaker, make_fold, same
@@ -34,7 +33,7 @@ def test_every_planned_fold_has_a_state(maker: StudyMaker) -> None:
 
 
 @pytest.mark.parametrize("lost", ["made", "training", "prediction", "profile", "data"])
-def test_a_manifest_that_lacks_something_is_named_and_not_used(maker: StudyMaker, lost: str) -> None:
+def test_incomplete_manifest_is_named_and_not_used(maker: StudyMaker, lost: str) -> None:
     key = maker.done(make_fold("single", "encoder-tagger", "phee"), {"concepts": same(3, 1, 1)})
     path = maker.folder / "folds" / key / "manifest.json"
     record = json.loads(path.read_text())
@@ -46,7 +45,7 @@ def test_a_manifest_that_lacks_something_is_named_and_not_used(maker: StudyMaker
 
 
 @pytest.mark.parametrize("record", ["", "[]", "7", "null", '{"failed": {}}', '{"failed": 3}', "\udcff"])
-def test_a_manifest_can_hold_anything(maker: StudyMaker, record: str) -> None:
+def test_any_invalid_manifest_is_named(maker: StudyMaker, record: str) -> None:
     key = maker.plan(make_fold("single", "encoder-tagger", "phee"))
     path = maker.folder / "folds" / key / "manifest.json"
     path.parent.mkdir(parents=True)
@@ -67,7 +66,7 @@ def test_counts_of_other_documents_than_the_ids_are_not_used(maker: StudyMaker) 
     assert named(read_study(maker.write())) == [(f"folds/{key}/manifest.json", "lacks 'concepts'")]
 
 
-def test_a_number_beyond_measure_is_not_used(maker: StudyMaker) -> None:
+def test_infinite_number_is_not_used(maker: StudyMaker) -> None:
     key = maker.done(make_fold("single", "encoder-tagger", "phee"), {"concepts": same(3, 1, 1)})
     path = maker.folder / "folds" / key / "manifest.json"
     record = json.loads(path.read_text())
@@ -90,7 +89,7 @@ def test_a_plan_that_is_cut_off_is_named_and_the_others_are_read(maker: StudyMak
     assert named(study) == [("loo.json", "is not whole JSON")]
 
 
-def test_folds_of_no_plan_are_told_apart(maker: StudyMaker) -> None:
+def test_manifests_without_a_plan_are_named(maker: StudyMaker) -> None:
     maker.done(make_fold("single", "encoder-tagger", "phee"), {"concepts": same(3, 1, 1)})
     maker.put("00000000000000ff", {"left": "over"})
     study = read_study(maker.write())
@@ -98,8 +97,16 @@ def test_folds_of_no_plan_are_told_apart(maker: StudyMaker) -> None:
     assert len(study.done) == 1
 
 
-def test_a_base_is_shown_without_its_folder() -> None:
-    assert System("encoder-mrc", "gatortron-base=/home/someone/weights/gt").title == "encoder-mrc (gatortron-base=gt)"
-    assert System("encoder-mrc", "bert=google-bert/bert-base-uncased").model == "bert=bert-base-uncased"
-    assert System("encoder-mrc", "tiny-encoder=random").model == "tiny-encoder=random"
-    assert System("encoder-mrc", "minilm").model == "minilm"
+@pytest.mark.parametrize(
+    ("base", "shown"),
+    [
+        ("gatortron-base=/home/someone/weights/gt", "gatortron-base=gt"),
+        ("bert=google-bert/bert-base-uncased", "bert=bert-base-uncased"),
+        ("tiny-encoder=random", "tiny-encoder=random"),
+        ("minilm", "minilm"),
+    ],
+)
+def test_a_base_is_shown_without_its_folder(maker: StudyMaker, base: str, shown: str) -> None:
+    maker.plan(make_fold("single", "encoder-mrc", "phee", base=base))
+    (fold,) = read_study(maker.write()).folds.itertuples()
+    assert (fold.system, fold.base) == (f"encoder-mrc ({shown})", shown)

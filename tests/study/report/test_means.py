@@ -2,13 +2,13 @@
 
 from pandas import DataFrame
 
-from spacy_clinie.study.report.means import cells
+from spacy_clinie.study.report.means import score_cells
 
 
-def test_the_best_is_better_than_another() -> None:
+def test_best_scores_are_bold_unless_all_look_the_same() -> None:
     def strong(*values: float) -> list[bool]:
         found = DataFrame({"f1": values, "corpus": "phee"})
-        return [cell.strong for cell in cells(found.assign(low=None, high=None), ["corpus"])]
+        return [cell.strong for cell in score_cells(found.assign(low=None, high=None), ["corpus"])]
 
     assert strong(0.5, 0.7) == [False, True]
     assert strong(0.7, 0.5, 0.70001) == [True, False, True]  # they read the same

@@ -14,7 +14,7 @@ def overview(maker: StudyMaker) -> Part:
     return overview_part(read_study(maker.write()))
 
 
-def test_the_parts_that_two_profiles_take_of_a_corpus_are_both_shown(maker: StudyMaker) -> None:
+def test_samples_of_two_profiles_are_both_shown(maker: StudyMaker) -> None:
     for study in ("single", "cost"):
         maker.done(make_fold(study, "encoder-lora", "phee"))
     assert [row[0].more for row in overview(maker).view["overview"]["corpora"].rows] == [""]
@@ -28,7 +28,7 @@ def test_the_parts_that_two_profiles_take_of_a_corpus_are_both_shown(maker: Stud
     assert list(found.csv["data"].profile) == ["cpu", "gpu"]
 
 
-def test_what_training_read(maker: StudyMaker) -> None:
+def test_shares_that_training_read(maker: StudyMaker) -> None:
     for draw in (0, 1):
         few(maker, "phee", draw, False, same(3, 1, 1))
     few(maker, "phee", 0, True, same(3, 1, 1))
@@ -45,7 +45,7 @@ def test_what_training_read(maker: StudyMaker) -> None:
     assert found.rows[1][4].more == "of 40 documents"
 
 
-def test_what_there_was_of_corpora(maker: StudyMaker) -> None:
+def test_sizes_of_corpora(maker: StudyMaker) -> None:
     maker.done(make_fold("single", "encoder-tagger", "phee"), {"concepts": same(3, 1, 1)})
     maker.done(make_fold("loo", "encoder-mrc", "phee"), {"concepts": same(3, 1, 1)})
     found = overview(maker)

@@ -134,7 +134,7 @@ def test_page_is_well_formed_self_contained_and_has_no_id_twice(written: list[Pa
 
 
 @pytest.mark.parametrize("evil", [EVIL, '"><b onclick="x()">', "a$b$_{c}\\frac", "=cmd|'/c calc'!A1\n\x00\x1b[31m"])
-def test_what_comes_from_data_is_inert(maker: StudyMaker, tmp_path: Path, evil: str) -> None:
+def test_values_from_data_are_escaped(maker: StudyMaker, tmp_path: Path, evil: str) -> None:
     out = tmp_path / "out"
     text = write_report(full_study(maker, evil, evil), out)[0].read_text(encoding="utf-8")
     page = Page(text)
@@ -155,7 +155,7 @@ def test_what_comes_from_data_is_inert(maker: StudyMaker, tmp_path: Path, evil: 
     assert "<" not in "".join(tables)
 
 
-def test_dollars_are_no_formulas(maker: StudyMaker, tmp_path: Path) -> None:
+def test_dollars_in_figures_are_literal(maker: StudyMaker, tmp_path: Path) -> None:
     write_report(full_study(maker, "a$b$c", "x$_2$"), tmp_path / "out")
     assert "x$_2$ (48)" in (tmp_path / "out" / "types-1.svg").read_text(encoding="utf-8")
 
@@ -186,7 +186,7 @@ def test_results_hold_every_score_unrounded(written: list[Path]) -> None:
     assert {(row["shots"], row["draw"]) for row in shots} == {("5", "0"), ("20", "0")}
 
 
-def test_no_text_unless_it_is_asked_for(written: list[Path], maker: StudyMaker, tmp_path: Path) -> None:
+def test_text_is_quoted_only_on_request(written: list[Path], maker: StudyMaker, tmp_path: Path) -> None:
     for path in written:
         assert "aspirin" not in path.read_text(encoding="utf-8")
     page, markdown, *_ = write_report(
@@ -198,7 +198,7 @@ def test_no_text_unless_it_is_asked_for(written: list[Path], maker: StudyMaker, 
     assert quoted in {row["text"] for row in read_csv(tmp_path / "with" / "examples.csv")}
 
 
-def test_a_study_of_which_nothing_is_done(maker: StudyMaker, tmp_path: Path) -> None:
+def test_study_without_finished_folds(maker: StudyMaker, tmp_path: Path) -> None:
     for study in ("single", "loo", "cost"):
         maker.plan(make_fold(study, "encoder-mrc", "phee"))
     maker.folder.mkdir()
@@ -217,7 +217,7 @@ def test_one_fold_with_one_document_and_nothing_in_it(maker: StudyMaker, tmp_pat
     assert "0.667" in page.text
 
 
-def test_a_broken_manifest_is_named(maker: StudyMaker, tmp_path: Path) -> None:
+def test_broken_manifest_is_named(maker: StudyMaker, tmp_path: Path) -> None:
     maker.done(make_fold("single", "encoder-mrc", "phee"), {"concepts": same(3, 1, 1)})
     maker.put(maker.plan(make_fold("single", "decoder-lora", "phee")), '{"key": "0000')
     page = Page(write_report(maker.write(), tmp_path / "out")[0].read_text(encoding="utf-8"))
@@ -256,7 +256,7 @@ def test_a_folder_in_which_no_plan_can_be_read(tmp_path: Path) -> None:
         ("cost", "No finished fold has mistakes to show."),
     ],
 )
-def test_what_is_said_beside_tables(maker: StudyMaker, tmp_path: Path, study: str, words: str) -> None:
+def test_sentences_beside_tables(maker: StudyMaker, tmp_path: Path, study: str, words: str) -> None:
     for corpus in ("phee", "chia"):
         for arm in ("encoder-mrc", "decoder-lora"):
             counts = same(8, 2, 2) if arm == "encoder-mrc" else same(5, 5, 5)
@@ -268,7 +268,7 @@ def test_what_is_said_beside_tables(maker: StudyMaker, tmp_path: Path, study: st
     assert words in " ".join(markdown.read_text(encoding="utf-8").split())
 
 
-def test_nothing_but_a_report_imports_what_only_reports_need() -> None:
+def test_only_reports_import_their_packages() -> None:
     script = (
         "import sys, spacy, spacy_clinie.cli, spacy_clinie.study.run, spacy_clinie.study.fold; spacy.blank('en');"
         "print({'pandas', 'statsmodels', 'matplotlib'} & set(sys.modules))"

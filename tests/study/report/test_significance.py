@@ -13,18 +13,18 @@ from spacy_clinie.study.report.significance import compare, randomization
 from .study_maker import StudyMaker, flat, make_fold, same
 
 
-def test_equal_answers_do_not_differ() -> None:
+def test_equal_predictions_do_not_differ() -> None:
     table = np.random.default_rng(0).integers(0, 9, size=(30, 3))
     assert randomization(table, table) == 1.0
 
 
-def test_an_arm_that_is_better_on_every_document_is_better() -> None:
+def test_difference_on_every_document_is_significant() -> None:
     good, bad = np.tile([8, 2, 2], (20, 1)), np.tile([5, 5, 5], (20, 1))
     assert 0 < randomization(good, bad) < 0.01
     assert randomization(bad, good) == randomization(good, bad)
 
 
-def test_of_few_documents_the_p_value_is_that_of_all_exchanges() -> None:
+def test_few_documents_get_the_exact_p_value() -> None:
     random = np.random.default_rng(3)
     right, other = random.integers(0, 7, size=(2, 8))
     first = np.stack([right, 7 - right, 7 - right], axis=1)
@@ -41,7 +41,7 @@ def test_of_few_documents_the_p_value_is_that_of_all_exchanges() -> None:
     assert randomization(first, second, exchanges=200) == pytest.approx(as_far / 2 ** len(first), abs=0.15)
 
 
-def test_exchanges_are_seeded_and_what_was_seen_is_one_of_them() -> None:
+def test_exchanges_are_seeded_and_include_the_observed_result() -> None:
     first, second = np.random.default_rng(5).integers(0, 9, size=(2, 30, 3))
     assert randomization(first, second) == randomization(first, second)
     good, bad = np.tile([8, 2, 2], (40, 1)), np.tile([5, 5, 5], (40, 1))
@@ -65,7 +65,7 @@ def test_only_the_same_documents_and_gold_are_compared(maker: StudyMaker) -> Non
     assert set(found[found.p.isna()].documents) == {0}
 
 
-def test_of_several_seeds_the_lowest_that_both_have_is_compared(maker: StudyMaker) -> None:
+def test_lowest_common_seed_is_compared(maker: StudyMaker) -> None:
     for seed, tp in ((2, 9), (1, 8), (0, 7)):
         maker.done(make_fold("single", "encoder-tagger", "phee", seed=seed), {"concepts": same(tp, 2, 10 - tp)})
     for seed, tp in ((2, 6), (1, 5)):
@@ -74,9 +74,7 @@ def test_of_several_seeds_the_lowest_that_both_have_is_compared(maker: StudyMake
     assert one.difference == pytest.approx(16 / 20 - 10 / 17)
 
 
-def test_all_corpora_of_a_task_are_one_family_and_holm_corrects_for_it(
-    maker: StudyMaker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_holm_corrects_for_all_corpora_of_a_task(maker: StudyMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     values = {"phee": 0.01, "chia": 0.04, "ddi2013": 0.03, "mine": 0.005}
     for corpus in values:
         maker.done(make_fold("single", "encoder-tagger", corpus), {"concepts": same(8, 2, 2)})
@@ -88,9 +86,7 @@ def test_all_corpora_of_a_task_are_one_family_and_holm_corrects_for_it(
     assert list(found.p_holm) == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 
-def test_of_many_comparisons_the_clear_ones_can_be_significant(
-    maker: StudyMaker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_comparisons_get_more_exchanges(maker: StudyMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     for i in range(12):
         maker.done(make_fold("single", "encoder-mrc", "phee", base=f"minilm={i}"), {"concepts": same(5, 5, 5)})
     drawn: list[int] = []
@@ -102,7 +98,7 @@ def test_of_many_comparisons_the_clear_ones_can_be_significant(
     assert len(drawn) / (drawn[0] + 1) < significance.LEVEL
 
 
-def test_a_handful_of_documents_cannot_tell(maker: StudyMaker) -> None:
+def test_fewer_than_six_documents_get_no_p_value(maker: StudyMaker) -> None:
     for documents, corpus in ((5, "phee"), (6, "chia")):
         maker.done(make_fold("single", "encoder-tagger", corpus), {"concepts": same(8, 2, 2, documents=documents)})
         maker.done(make_fold("single", "encoder-mrc", corpus), {"concepts": same(5, 5, 5, documents=documents)})
@@ -112,7 +108,7 @@ def test_a_handful_of_documents_cannot_tell(maker: StudyMaker) -> None:
     assert found.p_holm[1] == found.p[1] == 2 / 2**6
 
 
-def test_a_task_with_nothing_to_find_is_not_compared(maker: StudyMaker) -> None:
+def test_task_without_gold_annotations_is_not_compared(maker: StudyMaker) -> None:
     for arm in ("encoder-tagger", "encoder-mrc"):
         maker.done(make_fold("single", arm, "phee"), {"relations": flat([[0, 0, 0], [0, 1, 0]])})
     assert compare(read_study(maker.write()).scores, "relations").empty

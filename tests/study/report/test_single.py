@@ -11,7 +11,7 @@ def single(maker: StudyMaker) -> Part:
     return single_part(read_study(maker.write()))
 
 
-def test_f1_and_its_mean_over_the_corpora_that_all_arms_have(maker: StudyMaker) -> None:
+def test_f1_and_mean_over_corpora_that_all_arms_have(maker: StudyMaker) -> None:
     # F1 = 2 tp / (2 tp + fp + fn): 6/8, 4/8, 8/10, 2/10.
     maker.done(make_fold("single", "encoder-tagger", "phee"), {"concepts": same(3, 1, 1)}, same(4, 0, 0))
     maker.done(make_fold("single", "encoder-mrc", "phee"), {"concepts": same(2, 2, 2)})
@@ -56,7 +56,7 @@ def test_a_corpus_without_relations_has_no_score(maker: StudyMaker) -> None:
     assert found.rows[2][0].more == "of 1 corpus"
 
 
-def test_a_cell_without_a_figure_names_the_fold_that_is_not_finished(maker: StudyMaker) -> None:
+def test_empty_cell_names_the_state_of_the_unfinished_fold(maker: StudyMaker) -> None:
     maker.done(make_fold("single", "encoder-mrc", "phee"), {"relations_gold": same(3, 1, 1)})
     maker.done(make_fold("single", "encoder-mrc", "chia"), {"relations_gold": flat([[0, 1, 0]])})
     maker.plan(make_fold("single", "encoder-mrc", "chia", seed=1))

@@ -1,4 +1,4 @@
-"""What a study says before and while it runs: of its corpora, of its plan, of what there is nothing to learn from."""
+"""The messages of a study about its corpora, its plan and its folds."""
 
 import json
 import shutil
@@ -16,45 +16,45 @@ from spacy_clinie.study.random_models import write_random_model
 from spacy_clinie.study.run import run_study
 from spacy_clinie.study.workspace import Workspace
 
-from .test_preparation import own_corpus
 from .test_run import manifests
+from .test_workspace import own_corpus
 
 SMOKE = PROFILES["smoke"]
 
 
-def test_what_few_documents_are_not_enough_for_is_said(tmp_path: Path) -> None:
-    said: list[str] = []
+def test_too_many_shots_are_reported(tmp_path: Path) -> None:
+    messages: list[str] = []
     with (
-        patch("spacy_clinie.study.run._work_off", return_value={}),
+        patch("spacy_clinie.study.run._run_folds", return_value={}),
         patch.dict(PROFILES, {"smoke": replace(SMOKE, shots=(1, 99))}),
     ):
-        run_study("loo", tmp_path, profile="smoke", corpora=tmp_path, say=said.append)
+        run_study("loo", tmp_path, profile="smoke", corpora=tmp_path, echo=messages.append)
     plan = json.loads((tmp_path / "loo.json").read_text())
     assert {one["fold"]["shots"] for one in plan["folds"]} == {None, 1}
-    assert len([line for line in said if "no folds of 99 shots" in line]) == len(SMOKE.corpora)
+    assert len([line for line in messages if "no folds of 99 shots" in line]) == len(SMOKE.corpora)
 
 
-def test_what_leaves_a_plan_is_said(tmp_path: Path) -> None:
-    said: list[str] = []
-    settings: dict[str, Any] = {"corpora": tmp_path, "arms": ["encoder-tagger"], "say": said.append}
+def test_dropped_folds_are_reported(tmp_path: Path) -> None:
+    messages: list[str] = []
+    settings: dict[str, Any] = {"corpora": tmp_path, "arms": ["encoder-tagger"], "echo": messages.append}
     use: dict[str, Any] = {"profile": "smoke", "use": ["synthetic-drugs"]}
     best = tmp_path / "best"
     write_random_model(best, "encoder", PRESETS["tiny-encoder"].shape, ["aspirin for pain"])
-    with patch("spacy_clinie.study.run._work_off", return_value={}):
+    with patch("spacy_clinie.study.run._run_folds", return_value={}):
         run_study("single", tmp_path / "study", **settings, **use, bases=[f"minilm={best}"])
         shutil.rmtree(best)
         run_study("single", tmp_path / "study", **settings, **use, bases=["tiny-encoder"])
-        assert [line for line in said if line.startswith("1 folds of earlier commands leave")]
+        assert [line for line in messages if line.startswith("1 folds of earlier commands leave")]
         run_study("single", tmp_path / "study", **settings, **use, bases=["tiny-encoder"])
-        assert len([line for line in said if "of earlier commands leave" in line]) == 1
+        assert len([line for line in messages if "of earlier commands leave" in line]) == 1
         with pytest.raises(ClinieError, match="CIE483"):
             run_study("single", tmp_path / "study", **settings, **{**use, "profile": "cpu"}, bases=["tiny-encoder"])
     assert json.loads((tmp_path / "study" / "single.json").read_text())["profile"] == "smoke"
 
 
-def test_a_corpus_that_is_missing_is_not_forgotten_by_the_next_command(tmp_path: Path) -> None:
+def test_missing_corpus_stays_in_the_plan(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "arms": ["encoder-tagger"]}
-    with patch("spacy_clinie.study.run._work_off", return_value={}):
+    with patch("spacy_clinie.study.run._run_folds", return_value={}):
         run_study("single", tmp_path / "study", **settings, use=["synthetic-drugs", "n2c2_2018"], skip_missing=True)
         run_study("single", tmp_path / "study", **settings, use=["synthetic-problems"] * 2)
     plan = json.loads((tmp_path / "study" / "single.json").read_text())
@@ -63,7 +63,7 @@ def test_a_corpus_that_is_missing_is_not_forgotten_by_the_next_command(tmp_path:
     assert {one["fold"]["corpus"] for one in plan["folds"]} == {"synthetic-drugs", "synthetic-problems"}
 
 
-def test_notes_that_all_begin_alike_are_told(tmp_path: Path) -> None:
+def test_shared_text_and_small_tests_are_reported(tmp_path: Path) -> None:
     header = "Dictated but not read. The author takes no responsibility for errors of this kind."
     for split, numbers in {"train": range(4), "dev": range(4, 6), "test": range(6, 9)}.items():
         folder = tmp_path / "alike" / split
@@ -75,41 +75,42 @@ def test_notes_that_all_begin_alike_are_told(tmp_path: Path) -> None:
             (folder / f"{number}.ann").write_text(f"T1\tDrug {at} {at + 7}\taspirin\n")
     (tmp_path / "alike" / "schema.yml").write_text("name: alike\nconcepts:\n  Drug: {}\n")
     settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "use": ["alike"], "arms": ["encoder-tagger"]}
-    said: list[str] = []
-    with patch("spacy_clinie.study.run._work_off", return_value={}):
-        run_study("single", tmp_path / "study", **settings, say=said.append)
-        assert "alike: 3 of 4 training documents share text with a test document: not trained on" in said
-        assert "alike: tested on 3 of 3 documents: too few to compare arms" in said
+    messages: list[str] = []
+    with patch("spacy_clinie.study.run._run_folds", return_value={}):
+        run_study("single", tmp_path / "study", **settings, echo=messages.append)
+        assert "alike: 3 of 4 training documents share text with a test document: not trained on" in messages
+        assert "alike: tested on 3 of 3 documents: too few to compare arms" in messages
         for file in (tmp_path / "alike" / "train").glob("0.*"):
             file.unlink()
         with pytest.raises(ClinieError, match=r"CIE499.*alike.*12 words"):
-            run_study("single", tmp_path / "study", **settings, say=said.append)
+            run_study("single", tmp_path / "study", **settings, echo=messages.append)
 
 
-def test_what_only_several_documents_share_is_trained_on_and_told(tmp_path: Path) -> None:
+def test_documents_that_share_only_headers_are_used_and_reported(tmp_path: Path) -> None:
     folder = own_corpus(tmp_path / "mine")
     for file in folder.glob("*.txt"):
         file.write_text(file.read_text() + " " + " ".join(f"seen{number}" for number in range(12)))
     settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "use": ["mine"], "arms": ["encoder-tagger"]}
-    said: list[str] = []
+    messages: list[str] = []
     all_of_it = {"smoke": replace(SMOKE, train_words=None)}
-    with patch("spacy_clinie.study.run._work_off", return_value={}), patch.dict(PROFILES, all_of_it):
-        run_study("single", tmp_path / "study", **settings, say=said.append)
-    assert "mine: 10 of 10 training documents share only headers with test documents: trained on" in said
+    with patch("spacy_clinie.study.run._run_folds", return_value={}), patch.dict(PROFILES, all_of_it):
+        run_study("single", tmp_path / "study", **settings, echo=messages.append)
+    assert "mine: 10 of 10 training documents share only headers with test documents: trained on" in messages
     (data,) = json.loads((tmp_path / "study" / "single.json").read_text())["data"]
     assert (data["shared"], data["headers"]) == (0, 10)
 
 
-def test_annotations_that_are_lost_are_told_and_types_are_not_named(tmp_path: Path) -> None:
+def test_lost_annotations_are_reported_without_their_types(tmp_path: Path) -> None:
     folder = own_corpus(tmp_path / "mine")
     for file in (folder / "n1.ann", folder / "n2.ann", folder / "n3.ann"):
         file.write_text(file.read_text().replace("Drug", f"Mary_Smith_{file.stem}"))
     settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "use": ["mine"], "arms": ["encoder-tagger"]}
-    said: list[str] = []
-    with patch("spacy_clinie.study.run._work_off", return_value={}):
-        run_study("single", tmp_path / "study", **settings, say=said.append)
+    messages: list[str] = []
+    with patch("spacy_clinie.study.run._run_folds", return_value={}):
+        run_study("single", tmp_path / "study", **settings, echo=messages.append)
         assert (
-            "mine: 3 things could not be converted, such as annotations of unknown types; see its report.json" in said
+            "mine: 3 things could not be converted, such as annotations of unknown types; see its report.json"
+            in messages
         )
         plan = (tmp_path / "study" / "single.json").read_text()
         assert json.loads(plan)["data"][0]["lost"] == {"concept type that is not in the schema": 3}
@@ -119,14 +120,14 @@ def test_annotations_that_are_lost_are_told_and_types_are_not_named(tmp_path: Pa
             run_study("single", tmp_path / "study", **settings)
 
 
-def test_a_stage_with_nothing_to_learn_from_fails_and_one_with_little_tells(tmp_path: Path) -> None:
+def test_multi_task_stage_without_documents_fails_and_others_report_their_number(tmp_path: Path) -> None:
     for name, begin in (("mine", 0), ("other", 50)):
         own_corpus(tmp_path / name, begin)
     shutil.copytree(tmp_path / "mine", tmp_path / "again")
     settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "arms": ["encoder-mrc"]}
-    said: list[str] = []
+    messages: list[str] = []
     with patch.dict(PROFILES, {"smoke": replace(SMOKE, shots=())}):
-        run_study("loo", tmp_path / "alike", **settings, use=["mine", "again"], say=said.append)
+        run_study("loo", tmp_path / "alike", **settings, use=["mine", "again"], echo=messages.append)
         problems = {
             one["fold"]["corpus"]: one["failed"]["problem"]
             for one in manifests(tmp_path / "alike")
@@ -134,24 +135,26 @@ def test_a_stage_with_nothing_to_learn_from_fails_and_one_with_little_tells(tmp_
         }
         assert problems.keys() == {"mine", "again"}
         assert problems["mine"].startswith("[CIE486] No training documents of again are left")
-        run_study("loo", tmp_path / "study", **settings, use=["mine", "again", "other"], say=said.append)
-    line = next(line for line in said if "mine" in line.split(" · ") and "multi" in line.split(" · "))
+        run_study("loo", tmp_path / "study", **settings, use=["mine", "again", "other"], echo=messages.append)
+    line = next(line for line in messages if "mine" in line.split(" · ") and "multi" in line.split(" · "))
     offered = {one["fold"]["corpus"]: one.get("offered") for one in manifests(tmp_path / "study") if "shown" in one}
     assert offered["mine"]["again"] == 0
     assert offered["mine"]["other"] > 0
-    assert any(f"share no text with it: 0 of again, {offered['mine']['other']} of other" in line for line in said), line
+    assert any(
+        f"share no text with it: 0 of again, {offered['mine']['other']} of other" in line for line in messages
+    ), line
 
 
-def test_finished_folds_that_are_done_again_are_told(study: Path, tmp_path: Path) -> None:
+def test_finished_folds_that_are_run_again_are_reported(study: Path, tmp_path: Path) -> None:
     shutil.copytree(study, tmp_path / "study")
-    said: list[str] = []
-    settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "say": said.append}
-    with patch("spacy_clinie.study.run._work_off", return_value={}):
+    messages: list[str] = []
+    settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "echo": messages.append}
+    with patch("spacy_clinie.study.run._run_folds", return_value={}):
         with patch.object(Workspace, "_fingerprint", lambda *_: "other weights"):
             run_study("single", tmp_path / "study", **settings)
         finished = len(json.loads((study / "single.json").read_text())["folds"])
         line = f"{finished} finished folds of earlier commands are done again, because what they depend on has changed"
-        assert line in said
-        said.clear()
+        assert line in messages
+        messages.clear()
         run_study("single", tmp_path / "study", **settings)  # all is as it was, and there
-    assert not any("done again" in line for line in said)
+    assert not any("done again" in line for line in messages)

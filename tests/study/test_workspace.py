@@ -1,4 +1,4 @@
-"""What a study is trained and tested on: corpora, read, drawn from, kept apart, and named where they are not there."""
+"""The data of a study: corpora, their samples, and training without text of the test."""
 
 import json
 import re
@@ -30,32 +30,34 @@ SMOKE = PROFILES["smoke"]
 _WORDS = re.compile(r"\w+")
 
 
-def prepare(space: Workspace, sources: Sequence[Source]) -> None:
+def prepare(workspace: Workspace, sources: Sequence[Source]) -> None:
     for source in sources:
-        space.prepare(source)
+        workspace.prepare(source)
 
 
-def test_a_fold_tells_what_its_steps_read_and_not_what_there_was(tmp_path: Path) -> None:
+def test_manifest_counts_documents_that_steps_read(tmp_path: Path) -> None:
     """A note a step, and two steps."""
     own_corpus(tmp_path / "corpora" / "mine")
-    space = Workspace(tmp_path / "study", replace(SMOKE, step_words=1, train_words=None))
-    prepare(space, find_sources(["mine"], tmp_path / "corpora")[0])
+    workspace = Workspace(tmp_path / "study", replace(SMOKE, step_words=1, train_words=None))
+    prepare(workspace, find_sources(["mine"], tmp_path / "corpora")[0])
     fold = Fold("single", "encoder-tagger", "tiny-encoder=random", "mine", "full", 2)
-    run_fold(fold, space, "key", None)
-    manifest = space.manifest("key")
+    run_fold(fold, workspace, "key", None)
+    manifest = workspace.manifest("key")
     assert manifest
     assert manifest["training"]["steps"] == manifest["data"]["train"]["documents"] == 2
-    assert manifest["data"]["offered"]["documents"] == len(load(space.part("mine", "train"))) > 2
+    assert manifest["data"]["offered"]["documents"] == len(load(workspace.sample("mine", "train"))) > 2
     assert "relations" not in manifest["results"]
 
 
-def test_the_shape_of_a_model_is_trained_and_not_tested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_weights_of_a_real_shape_are_trained_and_not_tested(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(PRESETS, "tiny-encoder", replace(PRESETS["tiny-encoder"], base="some/model"))
     own_corpus(tmp_path / "corpora" / "mine")
-    space = Workspace(tmp_path / "study", SMOKE)
-    prepare(space, find_sources(["mine"], tmp_path / "corpora")[0])
-    run_fold(Fold("cost", "encoder-tagger", "tiny-encoder=random", "mine", "full", 2), space, "key", None)
-    manifest = space.manifest("key")
+    workspace = Workspace(tmp_path / "study", SMOKE)
+    prepare(workspace, find_sources(["mine"], tmp_path / "corpora")[0])
+    run_fold(Fold("cost", "encoder-tagger", "tiny-encoder=random", "mine", "full", 2), workspace, "key", None)
+    manifest = workspace.manifest("key")
     assert manifest
     assert manifest["training"]["steps"] == 2
     assert manifest["training"]["disk_bytes"] > 0
@@ -63,55 +65,55 @@ def test_the_shape_of_a_model_is_trained_and_not_tested(tmp_path: Path, monkeypa
     assert manifest["data"]["test"]["documents"] == 0
 
 
-def test_what_another_corpus_showed_counts_as_shown(tmp_path: Path) -> None:
+def test_words_of_the_multi_task_stage_count_as_seen(tmp_path: Path) -> None:
     for name, begin in (("first", 0), ("second", 50)):
         own_corpus(tmp_path / "corpora" / name, begin)
-    space = Workspace(tmp_path / "study", replace(SMOKE, train_words=None))
-    prepare(space, find_sources(["first", "second"], tmp_path / "corpora")[0])
+    workspace = Workspace(tmp_path / "study", replace(SMOKE, train_words=None))
+    prepare(workspace, find_sources(["first", "second"], tmp_path / "corpora")[0])
     multi = Fold("loo", "encoder-mrc", "tiny-encoder=random", "first", "multi", 2, multitask=True, others=("second",))
-    run_fold(multi, space, "multi", None)
-    run_fold(replace(multi, stage="zero", steps=0), space, "zero", "multi")
-    errors = (space.manifest("zero") or {})["errors"]
+    run_fold(multi, workspace, "multi", None)
+    run_fold(replace(multi, stage="zero", steps=0), workspace, "zero", "multi")
+    errors = (workspace.manifest("zero") or {})["errors"]
     assert (errors["seen"]["gold"], errors["unseen"]["gold"]) == (1, 0)
 
 
-def test_training_holds_nothing_of_what_is_tested_on(tmp_path: Path) -> None:
+def test_training_shares_no_text_with_the_test(tmp_path: Path) -> None:
     folder = own_corpus(tmp_path / "corpora" / "mine")
-    space = Workspace(tmp_path / "study", replace(SMOKE, train_words=None))
+    workspace = Workspace(tmp_path / "study", replace(SMOKE, train_words=None))
     sources = find_sources(["mine"], tmp_path / "corpora")[0]
-    prepare(space, sources)
-    tested = load(space.whole("mine") / "test.spacy")[0]
-    repeated = load(space.whole("mine") / "train.spacy")[0]
+    prepare(workspace, sources)
+    tested = load(workspace.corpus("mine") / "test.spacy")[0]
+    repeated = load(workspace.corpus("mine") / "train.spacy")[0]
     (folder / f"{repeated.id}.txt").write_text("Once more. " + tested.text)
     (folder / f"{repeated.id}.ann").write_text("")
-    prepare(space, sources)
-    assert overlapping([note.text for note in load(space.part("mine", "train"))], [tested.text])
+    prepare(workspace, sources)
+    assert overlapping([note.text for note in load(workspace.sample("mine", "train"))], [tested.text])
     for stage in ("full", "shots"):
         fold = Fold("loo", "encoder-mrc", "tiny-encoder=random", "mine", stage, 1, shots=99)  # type: ignore[arg-type]
         with pytest.warns(UserWarning, match="CIE469"):
-            shown = _trained_on(fold, space)
+            shown = _trained_on(fold, workspace)
         assert shown
-        assert not overlapping(shown, [note.text for note in load(space.whole("mine") / "test.spacy")])
+        assert not overlapping(shown, [note.text for note in load(workspace.corpus("mine") / "test.spacy")])
 
 
-def test_a_stage_without_relations_can_be_followed_by_one_with_them(tmp_path: Path) -> None:
+def test_parent_without_relations_can_have_a_child_with_relations(tmp_path: Path) -> None:
     own_corpus(tmp_path / "corpora" / "mine")
-    space = Workspace(tmp_path / "study", SMOKE)
-    prepare(space, find_sources(["synthetic-drugs", "mine"], tmp_path / "corpora")[0])
+    workspace = Workspace(tmp_path / "study", SMOKE)
+    prepare(workspace, find_sources(["synthetic-drugs", "mine"], tmp_path / "corpora")[0])
     for arm, base, tasks in (
         ("decoder-lora", "tiny-decoder=random", {"concepts", "relations", "relations_gold"}),
         ("encoder-mrc", "tiny-encoder=random", {"concepts"}),
     ):
         multi = Fold("loo", arm, base, "synthetic-drugs", "multi", 2, multitask=True, others=("mine",))
         zero = replace(multi, stage="zero", steps=0)
-        run_fold(multi, space, f"{arm}-multi", None)
-        run_fold(zero, space, f"{arm}-zero", f"{arm}-multi")
+        run_fold(multi, workspace, f"{arm}-multi", None)
+        run_fold(zero, workspace, f"{arm}-zero", f"{arm}-multi")
         # A language model can be asked what it was not taught; an encoder has no component for it.
-        manifest = space.manifest(f"{arm}-zero") or {}
+        manifest = workspace.manifest(f"{arm}-zero") or {}
         assert set(manifest["results"]) == tasks
 
 
-def test_multi_task_training_holds_nothing_of_what_is_left_out(tmp_path: Path) -> None:
+def test_multi_task_training_shares_no_text_with_the_held_out_corpus(tmp_path: Path) -> None:
     """One corpus repeats the notes of the other, two of them with words before."""
     second = tmp_path / "corpora" / "second"
     shutil.copytree(own_corpus(tmp_path / "corpora" / "first"), second)
@@ -120,31 +122,31 @@ def test_multi_task_training_holds_nothing_of_what_is_left_out(tmp_path: Path) -
         name, start, end = shifted[1].split()
         file.with_suffix(".ann").write_text(f"T1\t{name} {int(start) + 4} {int(end) + 4}\t{shifted[2]}")
         file.write_text(f"Yes{i}" + file.read_text())
-    space = Workspace(tmp_path / "study", SMOKE)
+    workspace = Workspace(tmp_path / "study", SMOKE)
     sources, _ = find_sources(["synthetic-drugs", "first", "second"], tmp_path / "corpora")
-    prepare(space, sources)
+    prepare(workspace, sources)
     others = ("second", "synthetic-drugs")
     fold = Fold("loo", "encoder-mrc", "tiny-encoder=random", "first", "multi", 1, multitask=True, others=others)
     with pytest.warns(UserWarning, match="CIE469"):
-        shown = _trained_on(fold, space)
+        shown = _trained_on(fold, workspace)
     assert shown
-    assert not overlapping(shown, _texts(space, "first"))
+    assert not overlapping(shown, _texts(workspace, "first"))
 
 
-def _texts(space: Workspace, corpus: str) -> list[str]:
-    return [note.text for split in SPLITS for note in load(space.whole(corpus) / f"{split}.spacy")]
+def _texts(workspace: Workspace, corpus: str) -> list[str]:
+    return [note.text for split in SPLITS for note in load(workspace.corpus(corpus) / f"{split}.spacy")]
 
 
-def test_open_corpora_hold_nothing_of_each_other(corpora: Path, tmp_path: Path) -> None:
-    space = Workspace(tmp_path, PROFILES["gpu"])
+def test_open_corpora_share_no_text_in_training(corpora: Path, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path, PROFILES["gpu"])
     sources, missing = find_sources(["phee", "ddi2013"], corpora)
     assert not missing
-    prepare(space, sources)
+    prepare(workspace, sources)
     fold = Fold("loo", "encoder-mrc", "minilm", "ddi2013", "multi", 1, multitask=True, others=("phee",))
     with pytest.warns(UserWarning, match="CIE469"):
-        shown = _trained_on(fold, space)
-    whole = [note.text for note in load(space.whole("phee") / "train.spacy")]
-    left_out = _texts(space, "ddi2013")
+        shown = _trained_on(fold, workspace)
+    whole = [note.text for note in load(workspace.corpus("phee") / "train.spacy")]
+    left_out = _texts(workspace, "ddi2013")
     assert not overlapping(shown, left_out)
     assert 0 < len(whole) - len(shown) == len(overlapping(whole, left_out))
     # The same by other means: no sentence of six words and more stands in what was left out.
@@ -153,8 +155,8 @@ def test_open_corpora_hold_nothing_of_each_other(corpora: Path, tmp_path: Path) 
     assert not [words for words in shown_words if len(words) >= 6 and f" {' '.join(words)} " in there]
 
 
-def _trained_on(fold: Fold, space: Workspace) -> list[str]:
-    config = fold_config(fold, space, None)
+def _trained_on(fold: Fold, workspace: Workspace) -> list[str]:
+    config = fold_config(fold, workspace, None)
     nlp = spacy.blank("en", config={"nlp": {"tokenizer": config["nlp"]["tokenizer"]}})
     reader = spacy.registry.resolve({"train": config["corpora"]["train"]})["train"]
     return [example.reference.text for example in reader(nlp)]
@@ -175,7 +177,7 @@ def own_corpus(folder: Path, begin: int = 0) -> Path:
     return folder
 
 
-def test_a_corpus_of_the_user_without_relations(tmp_path: Path) -> None:
+def test_corpus_of_the_user_without_relations(tmp_path: Path) -> None:
     # A config would take a dot for a section within a section.
     own_corpus(tmp_path / "corpora" / "mine.2024")
     counts = run_study(
@@ -195,9 +197,9 @@ def test_a_corpus_of_the_user_without_relations(tmp_path: Path) -> None:
             assert "relations" not in one["results"]
 
 
-def test_a_corpus_that_changed_is_read_again(tmp_path: Path) -> None:
+def test_changed_corpus_is_converted_again(tmp_path: Path) -> None:
     folder = own_corpus(tmp_path / "corpora" / "mine")
-    space = Workspace(tmp_path / "study", SMOKE)
+    workspace = Workspace(tmp_path / "study", SMOKE)
     fold = Fold("single", "encoder-tagger", "tiny-encoder=random", "mine", "full", 1)
 
     def prepared() -> str:
@@ -210,7 +212,7 @@ def test_a_corpus_that_changed_is_read_again(tmp_path: Path) -> None:
     (folder / "n3.txt").write_text((folder / "n3.txt").read_text() + " And then no more.")
     second = prepared()
     assert second != first
-    assert any("And then no more." in text for text in _texts(space, "mine"))
+    assert any("And then no more." in text for text in _texts(workspace, "mine"))
     schema = (folder / "schema.yml").read_text()
     (folder / "schema.yml").write_text(schema.replace("Which drugs?", "What was taken?"))
     assert prepared() not in (first, second)
@@ -218,30 +220,30 @@ def test_a_corpus_that_changed_is_read_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["whole/mine/test.spacy", "whole/mine/schema.yml", "smoke/mine/train.spacy"])
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:40])])
-def test_what_was_made_of_a_corpus_and_is_damaged_is_made_again(name: str, damage: Any, tmp_path: Path) -> None:
+def test_damaged_files_of_a_corpus_are_made_again(name: str, damage: Any, tmp_path: Path) -> None:
     own_corpus(tmp_path / "corpora" / "mine")
-    space = Workspace(tmp_path / "study", SMOKE)
+    workspace = Workspace(tmp_path / "study", SMOKE)
     (source,) = find_sources(["mine"], tmp_path / "corpora")[0]
-    space.prepare(source)
+    workspace.prepare(source)
     path = tmp_path / "study" / "data" / name
     before = path.read_bytes()
     damage(path)
-    space.prepare(source)
+    workspace.prepare(source)
     assert path.read_bytes() == before
 
 
-def test_half_a_stage_is_none(tmp_path: Path) -> None:
+def test_incomplete_pipeline_is_not_used(tmp_path: Path) -> None:
     own_corpus(tmp_path / "corpora" / "mine")
-    space = Workspace(tmp_path / "study", SMOKE)
-    prepare(space, find_sources(["synthetic-drugs", "mine"], tmp_path / "corpora")[0])
+    workspace = Workspace(tmp_path / "study", SMOKE)
+    prepare(workspace, find_sources(["synthetic-drugs", "mine"], tmp_path / "corpora")[0])
     fold = Fold("loo", "encoder-mrc", "tiny-encoder=random", "mine", "multi", 1, multitask=True)
-    run_fold(replace(fold, others=("synthetic-drugs",)), space, "multi", None)
-    assert space.can_go_on_from("multi")
-    shutil.rmtree(space.fold("multi") / "pipeline" / "clinie_rel")
-    assert not space.can_go_on_from("multi")
+    run_fold(replace(fold, others=("synthetic-drugs",)), workspace, "multi", None)
+    assert workspace.has_pipeline("multi")
+    shutil.rmtree(workspace.fold("multi") / "pipeline" / "clinie_rel")
+    assert not workspace.has_pipeline("multi")
 
 
-def test_a_corpus_behind_a_link_that_changed_is_read_again(tmp_path: Path) -> None:
+def test_stamp_follows_links(tmp_path: Path) -> None:
     folder = own_corpus(tmp_path / "elsewhere" / "mine")
     (tmp_path / "corpora" / "mine").mkdir(parents=True)
     (tmp_path / "corpora" / "mine" / "notes").symlink_to(folder)
@@ -252,13 +254,13 @@ def test_a_corpus_behind_a_link_that_changed_is_read_again(tmp_path: Path) -> No
     assert stamp(source) != before
 
 
-def test_a_conversion_that_is_cut_off_does_not_pass_for_the_one_before(tmp_path: Path) -> None:
+def test_interrupted_conversion_is_repeated(tmp_path: Path) -> None:
     """Another corpus under the same name, and the first one again."""
     first, second = (own_corpus(tmp_path / name / "mine", begin) for name, begin in (("a", 0), ("b", 50)))
-    space = Workspace(tmp_path / "study", SMOKE)
+    workspace = Workspace(tmp_path / "study", SMOKE)
     (one,), (other,) = (find_sources(["mine"], folder.parent)[0] for folder in (first, second))
-    space.prepare(one)
-    before = _texts(space, "mine")
+    workspace.prepare(one)
+    before = _texts(workspace, "mine")
     write, written = docbin.write, []
 
     def cut_off(notes: list[Note], path: Path) -> None:
@@ -268,19 +270,19 @@ def test_a_conversion_that_is_cut_off_does_not_pass_for_the_one_before(tmp_path:
         write(notes, path)
 
     with patch("spacy_clinie.formats.docbin.write", cut_off), pytest.raises(KeyboardInterrupt):
-        space.prepare(other)
-    assert _texts(space, "mine") != before
-    space.prepare(one)
-    assert _texts(space, "mine") == before
+        workspace.prepare(other)
+    assert _texts(workspace, "mine") != before
+    workspace.prepare(one)
+    assert _texts(workspace, "mine") == before
 
 
-def test_missing_corpora_are_named_and_can_be_done_without(tmp_path: Path) -> None:
+def test_missing_corpora_are_named_and_can_be_skipped(tmp_path: Path) -> None:
     use = ["n2c2_2018", "phee", "synthetic-drugs"]
     settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "use": use}
     with pytest.raises(ClinieError, match=r"(?s)CIE491.*n2c2_2018: under a data use agreement.*phee: .*github"):
         run_study("loo", tmp_path / "study", **settings)
     assert not (tmp_path / "study").exists()
-    with patch("spacy_clinie.study.run._work_off", return_value={}):
+    with patch("spacy_clinie.study.run._run_folds", return_value={}):
         run_study("single", tmp_path / "study", **settings, skip_missing=True)
     plan = json.loads((tmp_path / "study" / "single.json").read_text())
     assert [one["corpus"] for one in plan["missing"]] == ["n2c2_2018", "phee"]
@@ -288,16 +290,16 @@ def test_missing_corpora_are_named_and_can_be_done_without(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("files", [[], ["train.json"]])
-def test_corpora_that_are_there_in_part_can_be_done_without(tmp_path: Path, files: list[str]) -> None:
+def test_incomplete_corpora_can_be_skipped(tmp_path: Path, files: list[str]) -> None:
     (tmp_path / "phee").mkdir()
     for name in files:
         (tmp_path / "phee" / name).write_text("[]")
-    settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "say": lambda _: None}
+    settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "echo": lambda _: None}
     with pytest.raises(ClinieError, match="CIE250" if files else "CIE491"):
         run_study("single", tmp_path / "study", **settings, use=["phee", "synthetic-drugs"])
     with pytest.raises(ClinieError, match=r"(?s)CIE491.*phee"):
         run_study("single", tmp_path / "study", **settings, use=["phee"], skip_missing=True)
-    with patch("spacy_clinie.study.run._work_off", return_value={}):
+    with patch("spacy_clinie.study.run._run_folds", return_value={}):
         run_study("single", tmp_path / "study", **settings, use=["phee", "synthetic-drugs"], skip_missing=True)
     (missing,) = json.loads((tmp_path / "study" / "single.json").read_text())["missing"]
     assert missing["corpus"] == "phee"

@@ -1,4 +1,4 @@
-"""Folds on a cluster of Ray: one of this machine, which a test can start."""
+"""Folds on a Ray cluster of this machine."""
 
 import json
 import subprocess
@@ -15,13 +15,13 @@ from spacy_clinie.study.run import run_study
 pytest.importorskip("ray", reason="Ray is not installed")
 
 
-def test_an_address_that_is_none_is_told_before_anything_is_read(tmp_path: Path) -> None:
+def test_invalid_address_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(ClinieError, match="CIE484"):
         run_study("single", tmp_path / "study", profile="smoke", corpora=tmp_path, ray="nonsense")
     assert not (tmp_path / "study").exists()
 
 
-def test_a_task_that_could_not_begin_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_task_that_cannot_start_has_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine that lacks the package."""
     import ray
 
@@ -30,18 +30,18 @@ def test_a_task_that_could_not_begin_says_why(tmp_path: Path, monkeypatch: pytes
             return (__import__, ("no_such_package",))
 
     unseen = Unseen()
-    monkeypatch.setattr(run, "_work_there", lambda _: unseen)
+    monkeypatch.setattr(run, "_run_on_cluster", lambda _: unseen)
     ray.init(address="local", num_cpus=1, ignore_reinit_error=True)
     try:
         task = run.Task(tmp_path / "request.json")
         while not task.done():
             time.sleep(0.1)
         assert task.problem.startswith("Ray raised a ")
-        monkeypatch.setattr(run, "_work_there", lambda _: None)
+        monkeypatch.setattr(run, "_run_on_cluster", lambda _: None)
         task, waited = run.Task(tmp_path / "request.json"), 0
         while not task.done():
             time.sleep(0.1)
-            if task._waits_until:  # it has ended, and its manifest shows late
+            if task._deadline:  # it has ended, and its manifest shows late
                 waited += 1
                 (tmp_path / "manifest.json").touch()
         assert waited == 1
@@ -49,7 +49,7 @@ def test_a_task_that_could_not_begin_says_why(tmp_path: Path, monkeypatch: pytes
         ray.shutdown()
 
 
-def test_folds_on_a_cluster_and_one_that_fails_there(tmp_path: Path) -> None:
+def test_folds_run_and_fail_on_a_cluster(tmp_path: Path) -> None:
     (tmp_path / "broken").mkdir()
     arguments = f"""study single {tmp_path / "study"} --corpora {tmp_path} --profile smoke --use synthetic-drugs
         --base minilm={tmp_path / "broken"} --base tiny-encoder --arm encoder-tagger --ray local --jobs 2"""
