@@ -187,8 +187,8 @@ def _train(config: Config) -> tuple[Language, _Recorder, dict[str, Any]]:
     nlp, _ = train(nlp, None, stdout=sys.stdout, stderr=sys.stderr)
     seconds = time.perf_counter() - begin
     nlp.remove_pipe(_Recorder.name)
-    shims = [shim for _, pipe in nlp.pipeline for shim in cast(Any, pipe).model.shims]
-    weights = [weight for shim in shims for weight in shim.module.parameters()]
+    nodes = [node for _, pipe in nlp.pipeline for node in cast(Any, pipe).model.walk()]
+    weights = [weight for node in nodes for shim in node.shims for weight in shim.module.parameters()]
     costs = {
         "steps": recorder.steps,
         "seconds": seconds,

@@ -123,7 +123,7 @@ def test_config_of_a_fold_works_with_spacy_train(study: Path) -> None:
         # Nothing of what is saved holds words of notes.
         assert config["training"]["before_to_disk"] == {"@callbacks": "spacy_clinie.before_to_disk.v1"}
         nlp = init_nlp(config.interpolate())
-        numbers = [weight.numel() for _, pipe in nlp.pipeline for weight in pipe.model.shims[0].module.parameters()]
+        numbers = [weight.numel() for _, pipe in nlp.pipeline for weight in weights_of(pipe)]
         assert sum(numbers) == one["training"]["parameters"]
 
 
@@ -310,6 +310,7 @@ from thinc import compat
 
 compat.{finds} = True
 from spacy_clinie.study.run import Process
+from tests.conftest import weights_of
 
 Process.share_cores(2)
 print(Process._context.get_start_method())
