@@ -311,6 +311,7 @@ from thinc import compat
 compat.{finds} = True
 from spacy_clinie.study.run import Process
 from tests.conftest import weights_of
+from tests.conftest import weights_of
 
 Process.share_cores(2)
 print(Process._context.get_start_method())
