@@ -27,6 +27,7 @@ from spacy_clinie.study.profiles import PROFILES
 from spacy_clinie.study.random_models import write_random_model
 from spacy_clinie.study.run import run_study
 from spacy_clinie.study.workspace import Workspace
+from tests.conftest import weights_of
 
 SMOKE = PROFILES["smoke"]
 
@@ -310,8 +311,6 @@ from thinc import compat
 
 compat.{finds} = True
 from spacy_clinie.study.run import Process
-from tests.conftest import weights_of
-from tests.conftest import weights_of
 
 Process.share_cores(2)
 print(Process._context.get_start_method())
