@@ -18,6 +18,7 @@ from spacy.training import Example
 from spacy_clinie.doc.concepts import get_scores
 from spacy_clinie.doc.relations import get_relations
 from spacy_clinie.models import tag_chain
+from spacy_clinie.models.tagger import TagHead
 from spacy_clinie.training.optimizer import adamw
 
 Prompts = Sequence[Any]
@@ -127,6 +128,11 @@ def _key(prompt: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return tuple(prompt.prefix), tuple(prompt.rest)
 
 
+def last_layer(head: Any) -> Any:
+    """The linear layer that gives the scores of relations."""
+    return head["output"][-1] if isinstance(head, torch.nn.ModuleDict) else head.output
+
+
 def agree(pipe: Any, *labels: str) -> None:
     """Have an encoder's head say yes to everything, whatever it reads: every token is a concept of each type, and every
     candidate a relation.
@@ -139,7 +145,7 @@ def agree(pipe: Any, *labels: str) -> None:
     with torch.no_grad():
         for weight in head.parameters():
             weight.zero_()
-        if hasattr(head, "kinds"):  # a tagger
+        if isinstance(head, TagHead):
             tags = head.output.bias.view(head.kinds, tag_chain.TAGS)
             tags[:, tag_chain.O] = 50.0
             tags[yes, tag_chain.U] = 100.0
@@ -147,7 +153,7 @@ def agree(pipe: Any, *labels: str) -> None:
             for layer in (head.start, head.end, head.span):
                 layer.bias.fill_(50.0)
         else:
-            bias = head["output"][-1].bias
+            bias = last_layer(head).bias
             bias[-len(yes) :] = torch.where(torch.tensor(yes), 50.0, -50.0) if len(bias) > 1 else 50.0
 
 

@@ -29,6 +29,7 @@ ROUNDING = 1e-3
 
 LORA = {"r": 4, "lora_alpha": 8, "target_modules": ["query", "key", "value", "dense"]}
 TAGGER = {"@architectures": "spacy_clinie.EncoderTagger.v1", "head": "crf", "window": 64, "overlap": 8}
+ENCODER = {"@architectures": "spacy_clinie.Encoder.v1", "window": 64, "overlap": 8}
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "crf": ("clinie_ner_encoder", TAGGER),
     "softmax": ("clinie_ner_encoder", TAGGER | {"head": "softmax"}),
@@ -37,6 +38,7 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "marked_pairs": ("clinie_rel", {"@architectures": "spacy_clinie.MarkedPairs.v1", "window": 64}),
     "pair_mrc": ("clinie_rel", {"@architectures": "spacy_clinie.PairMRC.v1", "window": 96}),
     "one_pass": ("clinie_rel", {"@architectures": "spacy_clinie.OnePass.v1", "window": 64}),
+    "tok2vec_pairs": ("clinie_rel", {"@architectures": "spacy_clinie.Tok2VecPairs.v1", "tok2vec": ENCODER}),
 }
 
 
@@ -47,7 +49,8 @@ def build(kind: str, encoder: str, **more: Any) -> Language:
     nlp.tokenizer = spacy.registry.tokenizers.get("spacy_clinie.ClinicalTokenizer.v1")()(nlp)
     if factory == "clinie_rel":
         nlp.add_pipe("test_concepts")
-    nlp.add_pipe(factory, config={"model": tiny_settings(encoder, **model), **more})
+    own = {"tok2vec": tiny_settings(encoder, **model["tok2vec"])} if "tok2vec" in model else tiny_settings(encoder)
+    nlp.add_pipe(factory, config={"model": model | own, **more})
     return nlp
 
 

@@ -124,7 +124,7 @@ def test_an_update_is_scores_their_loss_and_its_gradient(learner: tuple[Any, lis
     assert all((one == other).all() for one, other in zip(once, again, strict=True))
 
 
-@pytest.mark.parametrize("kind", ["crf", "softmax", "one_pass", "marked_pairs", "pair_mrc"])
+@pytest.mark.parametrize("kind", ["crf", "softmax", "one_pass", "marked_pairs", "pair_mrc", "tok2vec_pairs"])
 def test_what_a_step_leaves_out_has_no_scores_and_no_gradient(
     kind: str, tiny_bert: str, make_examples: Examples
 ) -> None:

@@ -16,7 +16,7 @@ from spacy_clinie.errors import ClinieError
 from spacy_clinie.schema import Schema
 from tests.components.test_components import MODELS, build
 from tests.conftest import tiny_settings
-from tests.scripted import agree, module_of, recite
+from tests.scripted import agree, last_layer, module_of, recite
 
 TYPES = {"drugs": ("Drug", "Strength"), "harm": ("Reason", "ADE")}
 KINDS = ["crf", "softmax", "mrc", "tok2vec"]
@@ -173,7 +173,7 @@ def test_training_data_with_other_types_than_their_schema_are_refused(
         nlp.initialize(lambda: examples)
 
 
-@pytest.mark.parametrize("kind", ["one_pass", "marked_pairs", "pair_mrc"])
+@pytest.mark.parametrize("kind", ["one_pass", "marked_pairs", "pair_mrc", "tok2vec_pairs"])
 def test_relations_are_learnt_and_looked_for_by_the_schema_that_a_doc_names(
     kind: str, tiny_bert: str, notes: list[Note], tmp_path: Path
 ) -> None:
@@ -202,7 +202,7 @@ def test_relations_are_learnt_and_looked_for_by_the_schema_that_a_doc_names(
             doc.user_data[SCHEMA_KEY] = name
         return {relation.label for relation in get_relations(nlp(doc))}
 
-    output = module_of(pipe).head["output"][-1]
+    output = last_layer(module_of(pipe).head)
     for label in ("ADE-Drug", "Reason-Drug"):
         own = [one for one in examples if one.reference.user_data[SCHEMA_KEY] == files[label]]
         items, gold = zip(*map(pipe.gold, own), strict=True)
