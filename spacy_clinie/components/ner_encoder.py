@@ -23,16 +23,6 @@ _NESTS = "clinie_encoder_mrc"
 DEFAULT_CONFIG = """
 [model]
 @architectures = "spacy_clinie.EncoderTagger.v1"
-encoder = "minilm"
-head = "crf"
-threshold = 0.45
-lora = null
-window = 256
-overlap = 32
-batch_pieces = 1024
-step_pieces = null
-device = "auto"
-precision = "auto"
 """
 
 

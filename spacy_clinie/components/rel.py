@@ -25,13 +25,6 @@ from .trainable import ClinieComponent
 DEFAULT_CONFIG = """
 [model]
 @architectures = "spacy_clinie.OnePass.v1"
-encoder = "minilm"
-lora = null
-window = 192
-batch_pieces = 1024
-step_pieces = null
-device = "auto"
-precision = "auto"
 """
 
 
