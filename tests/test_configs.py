@@ -24,6 +24,7 @@ from spacy_clinie.components.trainable import ClinieComponent
 from spacy_clinie.doc.interchange import doc_from_note
 from spacy_clinie.doc.note import Note
 from spacy_clinie.doc.tokenizer import make_tokenizer
+from tests.conftest import weights_of
 from tests.tiny import make_decoder
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.cfg"))
@@ -109,6 +110,33 @@ def _weights(nlp: spacy.Language) -> dict[str, Any]:
     """A copy of what our component learns."""
     pipe: Any = next(pipe for _, pipe in nlp.pipeline if isinstance(pipe, ClinieComponent))
     return {name: weight.clone() for name, weight in pipe.model.shims[0].module.state_dict().items()}
+
+
+@pytest.mark.environment
+def test_relations_are_learnt_on_the_frozen_encoder_of_a_trained_tagger(
+    corpus: str, tiny_bert: str, tmp_path: Path
+) -> None:
+    """As docs/training.md has it."""
+    config = load_config(CONFIGS[0].parent / "shared_encoder.cfg", interpolate=False)
+    config["paths"].update(train=corpus, dev=corpus)
+    config["training"].update(max_steps=4, eval_frequency=2)
+    config["training"]["logger"]["progress_bar"] = False
+    config["components"]["clinie_encoder"]["model"].update(encoder=tiny_bert, window=96)
+    trained = init_nlp(config.interpolate())
+    trained.remove_pipe("clinie_rel")
+    trained.to_disk(tmp_path / "concepts")
+    frozen = ["clinie_encoder", "clinie_ner_encoder"]
+    for name in frozen:
+        config["components"][name] = {"source": str(tmp_path / "concepts")}
+    config["training"].update(frozen_components=frozen, annotating_components=["clinie_encoder"])
+    nlp = init_nlp(config)
+    before = {name: [weight.clone() for weight in weights_of(nlp.get_pipe(name))] for name in nlp.pipe_names}
+    train(nlp, tmp_path, stdout=(tmp_path / "log").open("w"))
+    last = spacy.load(tmp_path / "model-last")
+    for name, weights in before.items():
+        same = [one.equal(other) for one, other in zip(weights, weights_of(last.get_pipe(name)), strict=True)]
+        assert all(same) if name in frozen else not all(same)
+    last("Took aspirin 25mg for pain.")
 
 
 def test_two_trained_components_become_one_pipeline(corpus: str, tiny_bert: str, tmp_path: Path) -> None:
