@@ -72,11 +72,18 @@ def convert(
     *,
     schema: Annotated[
         Optional[str],
-        typer.Option(metavar="FILE", help="Schema file or name (`schema list`) instead of the schema of the corpus."),
+        typer.Option(
+            metavar="FILE",
+            help="Schema file or name (`schema list`). Default: the schema of the corpus; of a format, all types stay.",
+        ),
     ] = None,
     split: Annotated[
         Optional[str],
-        typer.Option(metavar="NAME", help="Convert only this split: train, dev or test."),
+        typer.Option(
+            metavar="NAME",
+            help="Convert only this split: train, dev or test. Put each patient's notes into one such folder; "
+            "without these folders, notes are split by their ids.",
+        ),
     ] = None,
     strict: Strict = False,
 ) -> None:
@@ -93,8 +100,15 @@ def convert(
     or the format of your own corpus. All its types are kept unless you give a schema:
 
     \b
-      brat, jsonl, docbin, i2b2, radgraph-json, phee-json, pubtator, bioc,
-      marked-text
+      brat           pairs of .txt and .ann files
+      jsonl          one JSON object per line, the format of this package
+      docbin         .spacy files, also with relations from spacy-llm or rel_component
+      i2b2           .txt, .con, .rel and .ast files of the 2010 challenge
+      radgraph-json  JSON files with token indexes, as in RadGraph
+      phee-json      JSON lines with nested events, as in PHEE
+      pubtator       title, abstract and tab-separated mentions
+      bioc           BioC as .xml or .json
+      marked-text    .txt files with inline annotation
 
     \b
     Examples:
@@ -193,8 +207,8 @@ def evaluate(
         Optional[str],
         typer.Option(
             metavar="FILE",
-            help="Schema file or name (`schema list`) to map both sides to first, as `convert` does. The files of a "
-            "corpus have neither merged types nor symmetric relations.",
+            help="Schema file or name (`schema list`) to map both sides to before scoring. Needed if GOLD is an "
+            "original corpus: its types are not merged yet, and its symmetric relations not known as such.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
@@ -333,8 +347,8 @@ def export_instructions(
     """Write the training data of clinie_decoder_prompt for other trainers.
 
     Each line has a question about a window (`prompt`) and the correct answer (`completion`) as chat messages, in the
-    format of TRL; axolotl expects both in one list. Set the resulting adapter as `adapter` in the config. Config values
-    can be overridden as with `spacy train`.
+    format of TRL; for axolotl, join both into one list. Set the resulting adapter as `adapter` in the config. Config
+    values can be overridden as with `spacy train`.
 
     \b
     Example:

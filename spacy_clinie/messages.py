@@ -201,7 +201,8 @@ MESSAGES = {
     ),
     "CIE337": (
         "A Doc of {tokens} tokens has token vectors of shape {shape}, but the model needs ({tokens}, {width}). Put the "
-        "encoder before the components that listen to it, and nothing in between that writes doc.tensor. If the "
+        "encoder (clinie_encoder) before the components that listen to it, and nothing in between that writes "
+        "doc.tensor. If you sourced a component of another pipeline, source its encoder as well. If the "
         "encoder is frozen in training, add it to training.annotating_components."
     ),
     "CIE338": (

@@ -10,7 +10,9 @@ medspacy = pytest.importorskip("medspacy", reason="not installed; constraints/me
 
 def test_its_context_reads_our_concepts() -> None:
     nlp = medspacy.load()
-    nlp.add_pipe("clinie_ner_encoder", source=spacy_clinie.load("open-minilm"), before="medspacy_context")
+    ours = spacy_clinie.load("open-minilm")
+    for name in ours.pipe_names:
+        nlp.add_pipe(name, source=ours, before="medspacy_context")
     doc = nlp("The patient denies chest pain. Started metformin for type 2 diabetes.")
     ours = {(span.start, span.end) for span in doc.spans["clinie"]}
     assert ours
