@@ -16,6 +16,7 @@ from ..doc.concepts import SPANS_KEY, get_all_spans, get_details, get_spans, set
 from ..doc.relations import get_relations, has_relations, relation_places, set_relations
 from ..errors import ClinieError, warn
 from ..models.excerpts import PairInput
+from ..schema import Schema
 from ..scoring.scorer import score_relations
 from .candidates import candidates, gold_triples, warn_of_no_candidates
 from .docs import gold_spans, in_parts
@@ -166,12 +167,15 @@ class RelationClassifier(ClinieComponent):
         return pair_loss(scores, [self.gold(example)[1] for example in examples], even=self.module.one_each)
 
     def gold(self, example: Example) -> tuple[PairInput, np.ndarray]:
-        """The candidates of a Doc, and what is right of each.
+        """The candidates of a Doc, and what is right of each. In one that nobody annotated, nothing is asked.
 
         example (Example): The Doc with gold concepts and relations.
         RETURNS (tuple[PairInput, np.ndarray]): Candidates, and for each 0 for none, or else 1 + the index of its
             relation type, shape (pairs,).
         """
+        if not len(example.predicted) or not self.is_annotated(example.reference):
+            schema, none = Schema(self.name, "", {}), np.zeros((0, 0), dtype=bool)
+            return PairInput(example.predicted, [], [], [], none, schema), np.zeros(0, dtype=np.int64)
         spans = gold_spans(example.reference, example.predicted, entities=True)
         schema = self.schema_of(example.reference)
         item = candidates(example.predicted, spans, schema, self.max_distance)

@@ -49,7 +49,7 @@ class FolderComponent(TrainablePipe):
 
         path (Union[str, Path]): The folder.
         exclude (Iterable[str]): `model`, `vocab`, or names of `state`.
-        RETURNS (ClinieComponent): Itself.
+        RETURNS (FolderComponent): Itself.
         RAISES (ClinieError): CIE477 if a file is missing or damaged.
         """
         util.from_disk(
@@ -84,7 +84,7 @@ class FolderComponent(TrainablePipe):
 
         data (bytes): The bytes.
         exclude (Iterable[str]): `model`, `vocab`, or names of `state`.
-        RETURNS (ClinieComponent): Itself.
+        RETURNS (FolderComponent): Itself.
         """
         util.from_bytes(
             data,

@@ -15,7 +15,7 @@ from thinc.api import Model, Shim
 
 from ..errors import ClinieError
 from .forks import begin_computing
-from .listener import EncoderListener
+from .listener import MARKS_UNREAD, EncoderListener
 from .shim import TorchShim
 
 HEADS = ("crf", "softmax")
@@ -43,7 +43,8 @@ def token_encoder(
     overlap (int): Word pieces that two windows share where a cut falls inside a sentence.
     batch_pieces (int): Padded word pieces that the encoder reads at once in training; twice as many in prediction.
     step_pieces (Optional[int]): Word pieces that a step of training reads at most; bounds its time and memory, where
-        notes are long. Of more, windows are drawn by chance; None learns from all.
+        notes are long. Of more, windows are drawn by chance; None learns from all. A relation between two windows is
+        learnt from only if both are drawn.
     device (str): `auto` or a torch device, see `pretrained.pick_device`.
     precision (str): `auto`, `fp32` or `bf16`.
     RETURNS (Model): Docs to vectors of their tokens, shape (tokens, width) for each: that of the first word piece, and
@@ -173,11 +174,12 @@ def one_pass(
     return _torch_model("clinie_one_pass", "relations", "pairs", "OnePass", dict(locals()))
 
 
-def tok2vec_pairs(*, tok2vec: Model) -> Model:
+def tok2vec_pairs(*, tok2vec: Model, device: str = "auto") -> Model:
     """Relations over the vectors of any `tok2vec`: an encoder, or a listener to one that components share. Registered
     as `spacy_clinie.Tok2VecPairs.v1`.
 
     tok2vec (Model): docs to an array of shape (tokens, width) for each.
+    device (str): Where the layers over the vectors are: `auto` or a torch device, see `pretrained.pick_device`.
     RETURNS (Model): `PairInput`s to scores of shape (candidates, 1 + relations) for each, first "none".
     """
     return _on_vectors("clinie_tok2vec_pairs", "relations", "vector_pairs", "VectorPairs", dict(locals()))
@@ -326,7 +328,10 @@ def _forward(model: Model, inputs: Any, is_train: bool) -> tuple[Any, Callable]:
     if not is_train:
         return shim.module.predict(inputs), _no_gradient
     shim.set_dropout(model.attrs["dropout_rate"])
-    return cast(tuple[Any, Callable], shim.module.begin_update(inputs))
+    outputs, backprop = shim.module.begin_update(inputs)
+    if model.attrs["finds"] is None and not model.attrs.get(MARKS_UNREAD):
+        outputs = [np.nan_to_num(rows) for rows in outputs]
+    return outputs, backprop
 
 
 def _no_gradient(gradient: Any) -> list:
@@ -378,8 +383,9 @@ def _torch_model(
 
 def _on_vectors(name: str, finds: str, file: str, module_name: str, options: dict[str, Any]) -> Model:
     """A thinc Model around a head of ours, on top of a `tok2vec`."""
-    layers: list[Model] = [options.pop("tok2vec")]
+    tok2vec: Model = options.pop("tok2vec")
+    tok2vec.attrs[MARKS_UNREAD] = True
     place = _Place(file, module_name, _checked(options))
     attrs = {"finds": finds, "dropout_rate": 0.0}
     shims: list[Shim] = [TorchShim(place.restore)]
-    return Model(name, _vectors_forward, init=place.init_on_vectors, layers=layers, shims=shims, attrs=attrs)
+    return Model(name, _vectors_forward, init=place.init_on_vectors, layers=[tok2vec], shims=shims, attrs=attrs)

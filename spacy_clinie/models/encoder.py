@@ -87,6 +87,7 @@ class EncoderModule(nn.Module):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
+        self._cast = None  # a copy counts the changes of its weights anew
         pretrained.read_as_text(self.tokenizer)
 
     @property
@@ -309,7 +310,7 @@ class EncoderWithHead(EncoderModule):
     @classmethod
     def restore(cls, folder: Path, options: dict[str, Any], **more: Any) -> Any:
         module = super().restore(folder, options, schema=load_schema(folder), **more)
-        module.head.load_state_dict(load_file(folder / "head.safetensors"))
+        load_head(module.head, load_file(folder / "head.safetensors"))
         return module
 
     def save(self, folder: Path) -> None:
@@ -338,6 +339,19 @@ def save_head(head: nn.Module, schema: dict[str, Any], folder: Path, **facts: An
     weights = {name: weight.contiguous() for name, weight in head.state_dict().items()}
     save_file(weights, folder / "head.safetensors", {name: str(fact) for name, fact in facts.items()})
     (folder / "schema.json").write_text(json.dumps(schema, ensure_ascii=False), encoding="utf8")
+
+
+def load_head(head: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    """Load the weights of a head.
+
+    head (nn.Module): The head, changed in place.
+    weights (dict[str, torch.Tensor]): What `save_head` wrote.
+    RAISES (ValueError): If they are those of another head.
+    """
+    try:
+        head.load_state_dict(weights)
+    except RuntimeError as error:  # which elsewhere tells of a device without memory
+        raise ValueError(str(error)) from error
 
 
 def load_schema(folder: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from thinc.backends import get_array_ops
 from thinc.util import to_numpy
 from torch import nn
 
-from .encoder import Part, load_schema, save_head
+from .encoder import Part, load_head, load_schema, save_head
 
 
 class VectorHead(nn.Module):
@@ -39,7 +39,7 @@ class VectorHead(nn.Module):
         """
         with safe_open(folder / "head.safetensors", framework="pt") as file:
             module = cls(int(file.metadata()["width"]), load_schema(folder), options)
-            module.head.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+            load_head(module.head, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
         return module.eval()
 
     def save(self, folder: Path) -> None:
@@ -106,4 +106,4 @@ class VectorHead(nn.Module):
         return outputs, backprop
 
     def _tensor(self, rows: Any) -> torch.Tensor:
-        return torch.from_numpy(to_numpy(rows)).to(self.device)
+        return torch.tensor(to_numpy(rows), dtype=torch.float32, device=self.device)

@@ -116,7 +116,7 @@ class VectorPairs(VectorHead):
     def __init__(self, width: int, schema: dict[str, Any], options: dict[str, Any]) -> None:
         super().__init__(width, schema, options)
         self.kinds, self.relations = list(schema["concepts"]), list(schema["relations"])
-        self.device = pretrained.pick_device("auto")
+        self.device = pretrained.pick_device(options["device"])
         self.head = PairHead(width, len(self.kinds), len(self.relations)).to(self.device)
 
     def parts(

@@ -1,5 +1,7 @@
 """One encoder for several components."""
 
+import gc
+import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -169,10 +171,13 @@ def test_the_encoder_learns_where_a_component_that_listens_is_frozen(
         if name != frozen:
             pipe.finish_update(sgd)  # type: ignore[attr-defined]
     assert changed(before, weights(nlp)) and not changed(others, weights(nlp, frozen))
-    for _ in range(2):  # of which the second begins with what the first is owed
-        before = weights(nlp)
-        nlp.update(examples, sgd=sgd, exclude=[frozen])
+    before = weights(nlp)
+    nlp.update(examples, sgd=sgd, exclude=[frozen])
+    assert not changed(before, weights(nlp))  # as the encoder still waits for the other one
+    nlp.to_bytes()
     assert changed(before, weights(nlp)) and not changed(others, weights(nlp, frozen))
+    nlp.update(examples, sgd=sgd, exclude=[frozen])
+    assert pickle.loads(pickle.dumps(nlp))(TEXT)
 
 
 def test_a_component_learns_on_an_encoder_that_is_frozen(tiny_bert: str, make_examples: Examples) -> None:
@@ -292,3 +297,131 @@ def test_tokens_may_be_merged_behind_the_encoder(trained: Language) -> None:
 
     trained.add_pipe("merge_first_two", after=ENCODER)
     assert len(trained(TEXT)) == len(trained.make_doc(TEXT)) - 1
+
+
+def steps(nlp: Language, examples: list[Example], sgd: Any, **more: Any) -> None:
+    """A step as `spacy train` takes it, of one batch after the other."""
+    for example in examples:
+        nlp.update([example], sgd=False, drop=0.0, **more)  # type: ignore[arg-type]
+    for name, pipe in nlp.pipeline:
+        if name not in more.get("exclude", ()):
+            pipe.finish_update(sgd)  # type: ignore[attr-defined]
+
+
+def test_averages_may_be_used_where_a_component_that_listens_is_frozen(tiny_bert: str, make_examples: Examples) -> None:
+    nlp = build(tiny_bert)
+    examples = make_examples(nlp)
+    nlp.initialize(lambda: examples)
+    sgd = adamw(1e-3, use_averages=True)
+    for _ in range(2):
+        for _ in range(2):
+            nlp.update(examples, sgd=sgd, exclude=["clinie_rel"])
+        with nlp.use_params(sgd.averages):
+            nlp.evaluate(examples)
+
+
+def test_gradients_of_all_parts_of_a_batch_are_in_its_step(tiny_bert: str, make_examples: Examples) -> None:
+    """Nothing of the last part can be learnt."""
+    nlp = build(tiny_bert)
+    examples = make_examples(nlp)
+    nlp.initialize(lambda: examples)
+    bare = Example(nlp.make_doc(TEXT), nlp.make_doc(TEXT))
+    module, before = modules_of(nlp.get_pipe(ENCODER))[0], weights(nlp)
+    with pytest.warns(UserWarning, match="CIE474"):
+        steps(nlp, [*examples[:2], bare], adamw(1e-3))
+    assert changed(before, weights(nlp)) and all(weight.grad is None for weight in module.parameters())
+
+
+def test_what_nobody_annotated_is_not_learnt_as_nothing(tiny_bert: str, make_examples: Examples) -> None:
+    nlp = build(tiny_bert)
+    examples = make_examples(nlp)
+    nlp.initialize(lambda: examples)
+    before = {name: weights(nlp, name) for name in nlp.pipe_names}
+    bare = [Example(nlp.make_doc(one.text), nlp.make_doc(one.text)) for one in examples]
+    with pytest.warns(UserWarning, match="CIE474"):
+        losses = nlp.update(bare, sgd=adamw(1e-2, weight_decay=0.0))
+    assert set(losses.values()) == {0.0}
+    assert not any(changed(held, weights(nlp, name)) for name, held in before.items())
+    with pytest.warns(UserWarning, match="CIE474"):
+        mixed = nlp.update([*examples, *bare], drop=0.0, sgd=False)  # type: ignore[arg-type]
+    alone = nlp.update(examples, drop=0.0, sgd=False)  # type: ignore[arg-type]
+    assert mixed["clinie_rel"] == pytest.approx(alone["clinie_rel"], rel=1e-4)
+
+
+def test_the_encoder_may_be_frozen_after_a_component_was(tiny_bert: str, make_examples: Examples) -> None:
+    nlp = build(tiny_bert)
+    examples, sgd = make_examples(nlp), adamw(1e-3)
+    nlp.initialize(lambda: examples)
+    nlp.update(examples, sgd=sgd, exclude=["clinie_rel"])
+    nlp.get_pipe(ENCODER).predict([])  # type: ignore[attr-defined]
+    before = weights(nlp)
+    nlp.update(examples[:3], sgd=sgd, exclude=[ENCODER, "clinie_ner_encoder"], annotates=[ENCODER])
+    nlp.update(examples, sgd=sgd, exclude=[ENCODER, "clinie_ner_encoder"], annotates=[ENCODER])
+    assert not changed(before, weights(nlp))
+
+
+def test_empty_docs_leave_nothing_behind(tiny_bert: str, make_examples: Examples) -> None:
+    nlp = build(tiny_bert)
+    examples, sgd = make_examples(nlp), adamw(1e-3)
+    nlp.initialize(lambda: examples)
+    nlp.update([Example(nlp.make_doc(""), nlp.make_doc(""))], sgd=sgd)
+    nlp.update(examples, sgd=sgd, exclude=[ENCODER], annotates=[ENCODER])
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["shared", "own"])
+def test_heads_of_others_get_no_gaps_where_a_step_leaves_tokens_out(
+    own: bool, tiny_bert: str, make_examples: Examples
+) -> None:
+    nlp = spacy.blank("en")
+    settings = tiny_settings(tiny_bert, window=16, overlap=2, step_pieces=32)
+    layer = {"@architectures": "spacy.Tok2VecListener.v1", "width": 32, "upstream": ENCODER}
+    if own:
+        layer = {"@architectures": "spacy_clinie.Encoder.v1", **settings}
+    else:
+        nlp.add_pipe(ENCODER, config={"model": settings})
+    reduce = {"use_reduce_first": False, "use_reduce_last": False, "use_reduce_max": False, "use_reduce_mean": True}
+    model = {"@architectures": "spacy.TextCatReduce.v1", "exclusive_classes": True, "tok2vec": layer, **reduce}
+    nlp.add_pipe("textcat", config={"model": model})
+    examples = make_examples(nlp)
+    for example in examples:
+        example.reference.cats = {"YES": 1.0, "NO": 0.0}
+    nlp.initialize(lambda: examples)
+    losses = nlp.update(examples, sgd=adamw(1e-3))
+    assert all(np.isfinite(loss) for loss in losses.values())
+    assert np.isfinite(nlp(TEXT).cats["YES"])
+
+
+def test_a_copy_reads_with_its_own_weights(tiny_bert: str, make_examples: Examples) -> None:
+    """In bf16, copies of the weights are kept."""
+    nlp = spacy.blank("en")
+    nlp.add_pipe(ENCODER, config={"model": {**tiny_settings(tiny_bert), "precision": "bf16"}})
+    model = {"@architectures": HEADS["clinie_ner_encoder"], "tok2vec": listener()}
+    nlp.add_pipe("clinie_ner_encoder", config={"model": model})
+    examples, sgd = make_examples(nlp), adamw(0.05)
+    nlp.initialize(lambda: examples)
+    nlp.update(examples, sgd=sgd)
+    nlp(TEXT)
+    nlp.replace_listeners(ENCODER, "clinie_ner_encoder", ["model.tok2vec"])
+    nlp.update(examples, sgd=sgd)
+    module = modules_of(nlp.get_pipe("clinie_ner_encoder"))[-1]
+    found = module.predict([nlp.make_doc(TEXT)])[0]
+    module._cast = None
+    np.testing.assert_array_equal(module.predict([nlp.make_doc(TEXT)])[0], found)
+
+
+def test_a_removed_encoder_is_missed(tiny_bert: str, make_examples: Examples) -> None:
+    nlp = build(tiny_bert)
+    nlp.remove_pipe(ENCODER)
+    gc.collect()
+    with pytest.raises(ClinieError, match="CIE338"):
+        nlp.initialize(lambda: make_examples(nlp))
+
+
+def test_a_head_of_another_schema_is_told(trained: Language, tmp_path: Path) -> None:
+    trained.to_disk(tmp_path / "model")
+    file = tmp_path / "model" / "clinie_ner_encoder" / "model" / "torch" / "schema.json"
+    schema = json.loads(file.read_text())
+    schema["concepts"].popitem()
+    file.write_text(json.dumps(schema))
+    with pytest.raises(ClinieError, match="CIE477"):
+        spacy.load(tmp_path / "model")
