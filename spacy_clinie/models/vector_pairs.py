@@ -1,7 +1,7 @@
 """Relations over vectors of tokens: every candidate pair reads them through a few layers of attention of its own."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import torch
@@ -84,23 +84,33 @@ class PairHead(nn.Module):
         # A vector for each type as head, and one as tail; and one for each number of nearer concepts, with the
         # partner behind or before.
         self.marks = nn.Embedding(2 * (kinds + 2 * (MOST_NEARER + 1)), width)
+        self.types = nn.Embedding(kinds, width)
         self.layers = nn.ModuleList(PairLayer(width, heads, PLACES) for _ in range(LAYERS))
         self.norm, self.drop = nn.LayerNorm(width), nn.Dropout()
         self.output = nn.Linear(width, 1 + relations)
         nn.init.normal_(self.marks.weight, std=0.1)
+        nn.init.normal_(self.types.weight, std=0.1)
 
     def forward(
-        self, tokens: torch.Tensor, ends: torch.Tensor, marks: torch.Tensor, places: torch.Tensor, mask: torch.Tensor
+        self,
+        tokens: torch.Tensor,
+        types: torch.Tensor,
+        ends: torch.Tensor,
+        marks: torch.Tensor,
+        places: torch.Tensor,
+        mask: torch.Tensor,
     ) -> torch.Tensor:
         """Score candidates.
 
         tokens (torch.Tensor): Vectors, shape (rows, tokens, width).
+        types (torch.Tensor): Row, token and concept type of each token that a concept covers, shape (3, covered).
         ends (torch.Tensor): First and last token of head and tail, shape (rows, pairs, 4).
         marks (torch.Tensor): What is known of each, shape (rows, pairs, 4).
         places (torch.Tensor): See `PairLayer`.
         mask (torch.Tensor): See `PairLayer`.
         RETURNS (torch.Tensor): Shape (rows, pairs, 1 + relations).
         """
+        tokens = tokens.index_put((types[0], types[1]), self.types(types[2]), accumulate=True)
         corners = gather(tokens, ends.flatten(1)).unflatten(1, ends.shape[1:]).flatten(2)
         pairs = self.ends(self.drop(corners)) + self.marks(marks).sum(2)
         for layer in self.layers:
@@ -118,6 +128,10 @@ class VectorPairs(VectorHead):
         self.kinds, self.relations = list(schema["concepts"]), list(schema["relations"])
         self.device = pretrained.pick_device(options["device"])
         self.head = PairHead(width, len(self.kinds), len(self.relations)).to(self.device)
+
+    def layers(self) -> list[tuple[list[nn.Parameter], Optional[int]]]:
+        """All parameters, as those of an encoder's last layer: at the higher rate of a head, attention learns badly."""
+        return [(list(self.parameters()), 0)]
 
     def parts(
         self, items: Sequence[PairInput], vectors: Sequence[torch.Tensor]
@@ -176,6 +190,7 @@ class VectorPairs(VectorHead):
         seen = np.zeros((len(batch), longest), dtype=bool)
         ends, marks = (np.zeros((len(batch), most, 4), dtype=np.int64) for _ in range(2))
         places = np.zeros((len(batch), most, longest), dtype=np.int64)
+        covered = [np.zeros((3, 0), dtype=np.int64)]
         for row, excerpt in enumerate(batch):
             item, own, pieces = items[excerpt.doc], ranges[excerpt.doc], excerpt.pieces
             rows = vectors[excerpt.doc][torch.from_numpy(pieces)]
@@ -188,6 +203,10 @@ class VectorPairs(VectorHead):
             ends[row, : len(pairs)] = np.stack([first, last - 1], -1).reshape(-1, 4).clip(max=len(pieces) - 1)
             types = np.array(item.kinds)
             nearer = own.nearer(pairs, types).clip(max=MOST_NEARER)
+            inside = np.flatnonzero((types >= 0) & (own.last > pieces[0]) & (own.first <= pieces[-1]))
+            for kind, start, stop in sorted({(types[i], own.first[i], own.last[i]) for i in inside.tolist()}):
+                found = np.flatnonzero((pieces >= start) & (pieces < stop))
+                covered.append(np.stack([np.full_like(found, row), found, np.full_like(found, kind)]))
             known = 2 * types[pairs] + [0, 1]
             nearer = 2 * (len(self.kinds) + nearer) + (first > first[:, ::-1])
             nearer[:, 1] += 2 * (MOST_NEARER + 1)
@@ -195,7 +214,7 @@ class VectorPairs(VectorHead):
             places[row, : len(pairs), : len(pieces)] = _places(len(pieces), first, last)
         there, counts = torch.from_numpy(seen).to(self.device), [len(one.pairs) for one in batch]
         mask = torch.zeros(seen.shape, device=self.device).masked_fill(~there, torch.finfo(torch.float16).min)
-        inputs = (torch.from_numpy(one).to(self.device) for one in (ends, marks, places))
+        inputs = (torch.from_numpy(one).to(self.device) for one in (np.concatenate(covered, 1), ends, marks, places))
         scores = self.head(tokens, *inputs, mask)
         real = torch.arange(most, device=self.device) < torch.tensor(counts, device=self.device)[:, None]
         return scores[real]
