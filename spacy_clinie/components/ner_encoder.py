@@ -131,7 +131,7 @@ class NerEncoder(ClinieComponent):
         ]
 
     def _item(self, example: Example) -> ConceptInput:
-        """A Doc of a batch. If nobody annotated it, nothing is looked for, and nothing learnt."""
+        """The model's input for a Doc of a batch. An unannotated Doc has no types, so it adds nothing to the loss."""
         if len(example.predicted) and self.is_annotated(example.reference):
             return self._concept_input(example.predicted, example.reference)
         return ConceptInput(example.predicted, (), ())

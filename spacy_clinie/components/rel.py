@@ -167,7 +167,7 @@ class RelationClassifier(ClinieComponent):
         return pair_loss(scores, [self.gold(example)[1] for example in examples], even=self.module.one_each)
 
     def gold(self, example: Example) -> tuple[PairInput, np.ndarray]:
-        """The candidates of a Doc, and what is right of each. In one that nobody annotated, nothing is asked.
+        """The candidates of a Doc and their gold relations. An unannotated Doc has no candidates.
 
         example (Example): The Doc with gold concepts and relations.
         RETURNS (tuple[PairInput, np.ndarray]): Candidates, and for each 0 for none, or else 1 + the index of its
