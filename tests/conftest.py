@@ -20,6 +20,7 @@ from tests.scripted import babble
 from tests.tiny import make_decoder, make_encoder
 
 SmallDisk = Callable[[int], AbstractContextManager[None]]
+Examples = Callable[[spacy.Language], list[Example]]
 CORPORA = Path(os.environ.get("CLINIE_CORPORA", Path(__file__).parents[2] / "shared" / "corpora"))
 
 
@@ -81,7 +82,7 @@ def notes() -> list[Note]:
 
 
 @pytest.fixture
-def make_examples(notes: list[Note]) -> Callable[[spacy.Language], list[Example]]:
+def make_examples(notes: list[Note]) -> Examples:
     """Makes examples of the notes for a pipeline."""
 
     def make(nlp: spacy.Language) -> list[Example]:

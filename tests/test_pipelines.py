@@ -24,8 +24,8 @@ from spacy_clinie.formats import jsonl
 from spacy_clinie.pipelines import bundled
 from spacy_clinie.schema import Schema
 from spacy_clinie.training.callbacks import before_init, before_to_disk
-from tests.components.test_components import build
-from tests.components.test_decoder_prompt import build as build_decoder
+from tests.decoders import build_for_concepts
+from tests.encoders import build
 
 
 def save(nlp: Language, path: Path) -> Path:
@@ -42,7 +42,7 @@ def schema_file(tmp_path: Path, *types: str) -> str:
 
 @pytest.mark.usefixtures("babbling")
 def test_a_decoder_looks_for_the_types_of_any_schema(tiny_decoder: str, tmp_path: Path) -> None:
-    path = save(build_decoder(tiny_decoder, "i2b2_2010"), tmp_path / "model")
+    path = save(build_for_concepts(tiny_decoder, "i2b2_2010"), tmp_path / "model")
     mine = schema_file(tmp_path, "Planet")
     (tmp_path / "note.txt").write_text("Took aspirin po bid and rash. " * 4)
     for schema, types in ((None, {"problem", "treatment", "test"}), (mine, {"Planet"})):
@@ -61,7 +61,7 @@ def test_a_job_for_one_schema_does_not_go_on_with_another(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    path = save(build_decoder(tiny_decoder, "i2b2_2010"), tmp_path / "model")
+    path = save(build_for_concepts(tiny_decoder, "i2b2_2010"), tmp_path / "model")
     (tmp_path / "note.txt").write_text("Took aspirin po bid and rash. " * 4)
     job = path, tmp_path / "note.txt", tmp_path / "found.jsonl"
 
@@ -279,14 +279,14 @@ def test_what_brat_cannot_hold_is_told_before_the_work(tiny_decoder: str, tmp_pa
     relation = {"has dose": {"pairs": [["Drug", "Dose"]]}}
     schema = Schema.from_dict({"name": "mine", "concepts": {"Drug": {}, "Dose": {}}, "relations": relation})
     (tmp_path / "mine.yml").write_text(schema.to_yaml())
-    path = save(build_decoder(tiny_decoder, str(tmp_path / "mine.yml")), tmp_path / "model")
+    path = save(build_for_concepts(tiny_decoder, str(tmp_path / "mine.yml")), tmp_path / "model")
     (tmp_path / "note.txt").write_text("Took aspirin.")
     with pytest.raises(ClinieError, match="CIE445"):
         annotate(path, tmp_path / "note.txt", tmp_path / "brat")
 
 
 def test_components_that_are_disabled_are_saved_and_used_like_the_others(tiny_decoder: str, tmp_path: Path) -> None:
-    nlp = build_decoder(tiny_decoder, "i2b2_2010")
+    nlp = build_for_concepts(tiny_decoder, "i2b2_2010")
     nlp.add_pipe("tagger", first=True).add_label("UNHEARD_OF")  # type: ignore[attr-defined]
     nlp.initialize()
     nlp.disable_pipes("tagger", "clinie_decoder_prompt")

@@ -34,8 +34,8 @@ def pairs() -> list[Note]:
 def learnt(
     tiny_bert: str, notes: list[Note], pairs: list[Note], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], tuple[Path, list[Note]]]:
-    """Gives the folder of a pipeline of `MODELS`, see `test_components`, and the notes that it has learnt by heart."""
-    from tests.components.test_components import MODELS, build
+    """Gives the folder of a pipeline of `MODELS` in `tests.encoders`, and the notes that it has learnt by heart."""
+    from tests.encoders import MODELS, build
 
     done: dict[str, tuple[Path, list[Note]]] = {}
 

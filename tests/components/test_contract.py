@@ -1,22 +1,19 @@
 """Models are ordinary thinc Models, and components tell what is wrong with their scores."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import spacy
 import torch
-from spacy.language import Language
 from spacy.training import Example
 from spacy.util import fix_random_seed
 
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.models.mrc import SpanScores
-from tests.components.test_components import MODELS, build
-from tests.conftest import modules_of, tiny_settings, weights_of
+from tests.conftest import Examples, modules_of, tiny_settings, weights_of
+from tests.encoders import MODELS, build
 
-Examples = Callable[[Language], list[Example]]
 KINDS = [*MODELS, "tok2vec"]
 
 

@@ -1,12 +1,10 @@
 """Relations by a language model, whose prompts number the concepts."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 import spacy
-from spacy.language import Language
 from spacy.tokens import Span
 from spacy.training import Example
 
@@ -15,19 +13,10 @@ from spacy_clinie.doc.concepts import get_spans, set_concepts
 from spacy_clinie.doc.relations import get_relations, set_relations
 from spacy_clinie.prompts.concept_prompt import ConceptQuery
 from spacy_clinie.schema import Schema
-from tests.components.test_components import assert_same, mark_concepts
+from tests.conftest import Examples
+from tests.decoders import build_for_both
+from tests.encoders import assert_same
 from tests.scripted import learn_by_heart, recite
-
-Examples = Callable[[Language], list[Example]]
-
-
-def build(base: str, before: bool = False, adapter: Optional[dict[str, Any]] = None, **settings: Any) -> Language:
-    nlp = spacy.blank("en", config={"nlp": {"tokenizer": {"@tokenizers": "spacy_clinie.ClinicalTokenizer.v1"}}})
-    if before:
-        nlp.add_pipe("test_concepts")
-    model = {"base": base, "adapter": adapter, "device": "cpu", "precision": "fp32"}
-    nlp.add_pipe("clinie_decoder_prompt", config={"model": model, **settings})
-    return nlp
 
 
 def related(doc: spacy.tokens.Doc) -> set[tuple[str, str, str]]:
@@ -36,7 +25,7 @@ def related(doc: spacy.tokens.Doc) -> set[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("each", [False, True], ids=["instruct", "mrc"])
 def test_the_right_answer_gives_the_gold_relations(each: bool, tiny_decoder: str, make_examples: Examples) -> None:
-    nlp = build(tiny_decoder, relations={"each": each})
+    nlp = build_for_both(tiny_decoder, relations={"each": each})
     examples = make_examples(nlp)
     nlp.initialize(lambda: examples)
     recite(nlp.get_pipe("clinie_decoder_prompt"), examples)
@@ -48,7 +37,7 @@ def test_both_tasks_can_be_learned_and_survive_saving(
     tiny_decoder: str, make_examples: Examples, tmp_path: Path
 ) -> None:
     brief = {task: {"template": f"{task}_brief.v1"} for task in ("concepts", "relations")}
-    nlp = build(tiny_decoder, **brief)
+    nlp = build_for_both(tiny_decoder, **brief)
     examples = make_examples(nlp)[:2]
     learn_by_heart(nlp, examples, rate=5e-3)
     nlp.to_disk(tmp_path / "model")
@@ -58,7 +47,7 @@ def test_both_tasks_can_be_learned_and_survive_saving(
 
 
 def test_prompts_for_relations_that_are_too_long_are_counted(tiny_decoder: str, make_examples: Examples) -> None:
-    nlp = build(tiny_decoder, concepts=None)
+    nlp = build_for_both(tiny_decoder, concepts=None)
     nlp.initialize(lambda: make_examples(nlp))
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
     docs = [example.reference for example in make_examples(nlp)]
@@ -73,8 +62,7 @@ def test_prompts_for_relations_that_are_too_long_are_counted(tiny_decoder: str, 
 
 
 def test_relations_between_concepts_of_other_components(tiny_decoder: str, make_examples: Examples) -> None:
-    assert mark_concepts
-    nlp = build(tiny_decoder, before=True, concepts=None)
+    nlp = build_for_both(tiny_decoder, before=True, concepts=None)
     examples = make_examples(nlp)
     for example in examples:
         kept = [span for span in get_spans(example.reference) if span.label_ != "Order"]
@@ -103,7 +91,7 @@ def test_relations_between_concepts_of_other_components(tiny_decoder: str, make_
 @pytest.mark.parametrize("each", [False, True], ids=["instruct", "mrc"])
 @pytest.mark.usefixtures("babbling")
 def test_no_answer_leaves_the_schema(each: bool, tiny_decoder: str, make_examples: Examples) -> None:
-    nlp = build(
+    nlp = build_for_both(
         tiny_decoder, before=True, concepts=None, label_schema="n2c2_2018", relations={"each": each, "window": 24}
     )
     nlp.initialize()
@@ -119,7 +107,7 @@ def test_no_answer_leaves_the_schema(each: bool, tiny_decoder: str, make_example
 
 
 def test_control_tokens_in_a_head_are_encoded_as_text(tiny_decoder: str) -> None:
-    nlp = build(tiny_decoder, label_schema="n2c2_2018", relations={"each": True})
+    nlp = build_for_both(tiny_decoder, label_schema="n2c2_2018", relations={"each": True})
     nlp.initialize()
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
     head = "<|im_end|> rash {{ window }}"
@@ -137,7 +125,7 @@ def test_pairs_beyond_the_limit_are_not_asked_about(
     tiny_decoder: str, make_examples: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prompting, "MAX_PAIRS", 2)
-    nlp = build(tiny_decoder, concepts=None, label_schema="n2c2_2018")
+    nlp = build_for_both(tiny_decoder, concepts=None, label_schema="n2c2_2018")
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
     nlp.initialize()
     docs = [make_examples(nlp)[0].reference]
@@ -147,7 +135,7 @@ def test_pairs_beyond_the_limit_are_not_asked_about(
 
 
 def test_unannotated_concepts_or_relations_give_no_training_pairs(tiny_decoder: str, make_examples: Any) -> None:
-    nlp = build(tiny_decoder)
+    nlp = build_for_both(tiny_decoder)
     examples = make_examples(nlp)
     nlp.initialize(lambda: examples)
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")

@@ -1,6 +1,5 @@
 """Examples in prompts."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,10 @@ from spacy_clinie.doc.note import Concept, Note
 from spacy_clinie.errors import ClinieError, ClinieWarning
 from spacy_clinie.formats import jsonl
 from spacy_clinie.schema import Schema
-from tests.components.test_decoder_relations import build
+from tests.conftest import Examples
+from tests.decoders import build_for_both
 from tests.scripted import babble, module_of, write
 
-Examples = Callable[[Language], list[Example]]
 FILE, DRAWN = "spacy_clinie.ExampleFile.v1", "spacy_clinie.DrawnExamples.v1"
 
 
@@ -59,7 +58,7 @@ def test_notes_of_a_file_are_shown_with_their_answers(
     ]
     jsonl.write([Note("example", text, concepts, notes[0].relations[:2])], tmp_path / "examples.jsonl")
     file = {"@misc": FILE, "path": str(tmp_path / "examples.jsonl")}
-    nlp = build(tiny_decoder, examples=file, concepts={"each": each}, relations={"each": each})
+    nlp = build_for_both(tiny_decoder, examples=file, concepts={"each": each}, relations={"each": each})
     examples = make_examples(nlp)
     nlp.initialize(lambda: examples)
     text = "\n\n".join(prompts(nlp, examples))
@@ -68,13 +67,13 @@ def test_notes_of_a_file_are_shown_with_their_answers(
     (tmp_path / "examples.jsonl").unlink()
     nlp.to_disk(tmp_path / "model")
     assert prompts(spacy.load(tmp_path / "model"), examples) == prompts(nlp, examples)
-    other = build(tiny_decoder, examples=file, concepts={"each": each}, relations={"each": each})
+    other = build_for_both(tiny_decoder, examples=file, concepts={"each": each}, relations={"each": each})
     assert prompts(other.from_bytes(nlp.to_bytes()), examples) == prompts(nlp, examples)
 
 
 def test_drawn_examples_show_every_type_and_depend_on_the_seed(tiny_decoder: str, make_examples: Examples) -> None:
     def shown(number: int, seed: int) -> list[Note]:
-        nlp = build(tiny_decoder, examples={"@misc": DRAWN, "number": number, "seed": seed})
+        nlp = build_for_both(tiny_decoder, examples={"@misc": DRAWN, "number": number, "seed": seed})
         examples = [*make_examples(nlp), Example(nlp.make_doc(""), nlp.make_doc(""))]
         nlp.initialize(lambda: examples)
         return nlp.get_pipe("clinie_decoder_prompt").shown_examples[""]  # type: ignore[attr-defined]
@@ -100,7 +99,7 @@ def test_mentions_of_examples_are_not_found_in_other_texts(
 ) -> None:
     """Not even if the model repeats the answer of an example."""
     concepts = {"grounded": grounded, "format": {"@misc": "spacy_clinie.MentionList.v1"}}
-    nlp = build(tiny_decoder, examples={"@misc": DRAWN, "number": 6}, concepts=concepts, relations=None)
+    nlp = build_for_both(tiny_decoder, examples={"@misc": DRAWN, "number": 6}, concepts=concepts, relations=None)
     examples = make_examples(nlp)
     nlp.initialize(lambda: examples)
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
@@ -134,13 +133,13 @@ def test_mentions_of_examples_are_not_found_in_other_texts(
 def test_invalid_examples_are_refused(lines: str, message: str, tiny_decoder: str, tmp_path: Path) -> None:
     (tmp_path / "examples.jsonl").write_text(lines, encoding="utf8")
     file = {"@misc": FILE, "path": str(tmp_path / "examples.jsonl")}
-    nlp = build(tiny_decoder, examples=file, label_schema="n2c2_2018")
+    nlp = build_for_both(tiny_decoder, examples=file, label_schema="n2c2_2018")
     with pytest.raises(ClinieError, match=message):
         nlp.initialize()
 
 
 def test_drawing_from_nothing_is_an_error(tiny_decoder: str) -> None:
-    nlp = build(tiny_decoder, examples={"@misc": DRAWN, "number": 3}, label_schema="n2c2_2018")
+    nlp = build_for_both(tiny_decoder, examples={"@misc": DRAWN, "number": 3}, label_schema="n2c2_2018")
     with pytest.raises(ClinieError, match="CIE327"):
         nlp.initialize()
 
@@ -151,7 +150,7 @@ def test_examples_of_another_schema_are_not_shown(tiny_decoder: str, notes: list
     types = ("Drug", "Strength", "Reason", "ADE", "Order")
     schema = Schema.from_dict({"name": "mine", "concepts": {name: {} for name in types}})
     (tmp_path / "mine.yml").write_text(schema.to_yaml())
-    nlp = build(tiny_decoder, examples=file, label_schema=str(tmp_path / "mine.yml"), relations=None)
+    nlp = build_for_both(tiny_decoder, examples=file, label_schema=str(tmp_path / "mine.yml"), relations=None)
     named = nlp.make_doc("Took aspirin.")
     named.user_data[SCHEMA_KEY] = str(tmp_path / "mine.yml")
     nlp.initialize(lambda: [Example(named, named)])
@@ -179,7 +178,7 @@ def test_examples_are_shown_for_an_equal_schema_of_another_name(
     schema = Schema.from_dict({"name": "mine", "concepts": {name: {} for name in types}})
     for name in ("mine.yml", "copy.yml"):
         (tmp_path / name).write_text(schema.to_yaml())
-    nlp = build(tiny_decoder, examples=file, label_schema=str(tmp_path / "mine.yml"), relations=None)
+    nlp = build_for_both(tiny_decoder, examples=file, label_schema=str(tmp_path / "mine.yml"), relations=None)
     nlp.initialize()
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
     doc = nlp.make_doc("Took aspirin.")
@@ -198,7 +197,7 @@ def test_examples_with_types_that_a_schema_lacks_are_refused(
     (tmp_path / "mine.yml").write_text(
         Schema.from_dict({"name": "mine", "concepts": {name: {} for name in types}}).to_yaml()
     )
-    nlp = build(tiny_decoder, examples=file, label_schema=str(tmp_path / "mine.yml"), relations=None)
+    nlp = build_for_both(tiny_decoder, examples=file, label_schema=str(tmp_path / "mine.yml"), relations=None)
     named = nlp.make_doc("Took aspirin.")
     named.user_data[SCHEMA_KEY] = "i2b2_2010"
     with pytest.raises(ClinieError, match=r"CIE460.*'i2b2_2010'.*Drug"):

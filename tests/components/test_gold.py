@@ -1,7 +1,7 @@
 """What components learn from gold Docs as other libraries and people leave them."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,10 @@ from spacy_clinie.doc.interchange import note_from_doc
 from spacy_clinie.doc.relations import get_relations, has_relations, register_extension, set_relations
 from spacy_clinie.errors import ClinieWarning
 from spacy_clinie.schema import Schema
-from tests.components.test_components import build
+from tests.encoders import build
 from tests.scripted import agree, learn_by_heart
 from tests.tiny import make_decoder
 
-Examples = Callable[[Language], list[Example]]
 TEXT = "Took aspirin for pain."
 EMBEDDING = {
     "@architectures": "spacy.HashEmbedCNN.v2",

@@ -2,7 +2,6 @@
 
 import re
 import warnings
-from collections.abc import Callable
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import pytest
 import spacy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
@@ -21,11 +19,9 @@ from spacy_clinie.doc.windows import sentence_starts
 from spacy_clinie.errors import ClinieError, ClinieWarning
 from spacy_clinie.models.pretrained import locate, pick_device
 from spacy_clinie.schema import Schema
-from tests.components.test_components import MODELS, build, train
-from tests.conftest import modules_of, tiny_settings
+from tests.conftest import Examples, modules_of, tiny_settings
+from tests.encoders import MODELS, build, train
 from tests.tiny import make_decoder
-
-Examples = Callable[[Language], list[Example]]
 
 
 @pytest.mark.parametrize("kind", ["crf", "one_pass"])

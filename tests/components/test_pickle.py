@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 import spacy
 
-from tests.components.test_components import MODELS, Learnt, assert_same, build, items
-from tests.components.test_decoder_prompt import answers
-from tests.components.test_decoder_prompt import build as build_decoder
 from tests.conftest import modules_of
+from tests.decoders import answers, build_for_concepts
+from tests.encoders import MODELS, Learnt, assert_same, build, items
 
 TEXT = "Took aspirin 25mg for pain.\nThen developed rash."
 
@@ -30,7 +29,7 @@ def test_a_pickled_pipeline_says_the_same(kind: str, learnt: Learnt) -> None:
 
 
 def test_a_pickled_decoder_says_the_same(tiny_decoder: str) -> None:
-    nlp = build_decoder(tiny_decoder, "n2c2_2018")
+    nlp = build_for_concepts(tiny_decoder, "n2c2_2018")
     nlp.initialize()
     assert answers(pickle.loads(pickle.dumps(nlp)), [TEXT]) == answers(nlp, [TEXT])
 
@@ -60,7 +59,7 @@ def test_a_copy_reads_control_tokens_as_text_too(kind: str, again: Any, tiny_ber
     nlp = (
         build("crf", tiny_bert, label_schema="n2c2_2018")
         if kind == "encoder"
-        else build_decoder(tiny_decoder, "n2c2_2018")
+        else build_for_concepts(tiny_decoder, "n2c2_2018")
     )
     nlp.initialize()
     tokenizer = modules_of(again(nlp).get_pipe(nlp.pipe_names[-1]))[-1].tokenizer
@@ -72,7 +71,7 @@ def test_a_copy_reads_control_tokens_as_text_too(kind: str, again: Any, tiny_ber
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
 def test_a_fork_has_one_thread_from_when_a_model_of_ours_computes(tiny_decoder: str, tmp_path: Path) -> None:
     """The parent's thread pool is gone there. Forks that do something else keep what they had."""
-    nlp = build_decoder(tiny_decoder, "n2c2_2018")
+    nlp = build_for_concepts(tiny_decoder, "n2c2_2018")
     nlp.initialize()
     nlp.to_disk(tmp_path / "model")
     code = (

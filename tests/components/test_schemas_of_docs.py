@@ -14,8 +14,8 @@ from spacy_clinie.doc.note import Note
 from spacy_clinie.doc.relations import get_relations
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.schema import Schema
-from tests.components.test_components import MODELS, build
 from tests.conftest import tiny_settings
+from tests.encoders import MODELS, build
 from tests.scripted import agree, last_layer, module_of, recite
 
 TYPES = {"drugs": ("Drug", "Strength"), "harm": ("Reason", "ADE")}

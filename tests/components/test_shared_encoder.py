@@ -3,7 +3,6 @@
 import gc
 import json
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,9 @@ from spacy_clinie.doc.concepts import get_spans
 from spacy_clinie.doc.relations import get_relations
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.training.optimizer import adamw
-from tests.conftest import modules_of, tiny_settings
+from tests.conftest import Examples, modules_of, tiny_settings
 from tests.scripted import learn_by_heart
 
-Examples = Callable[[Language], list[Example]]
 ENCODER = "clinie_encoder"
 HEADS = {
     "clinie_ner_encoder": "spacy_clinie.Tok2VecTagger.v1",

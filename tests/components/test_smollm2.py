@@ -1,6 +1,5 @@
 """`clinie_decoder_prompt` with SmolLM2-135M, from `python -m spacy_clinie download smollm2`."""
 
-from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -13,12 +12,10 @@ from spacy.training import Example
 from spacy_clinie.doc.concepts import get_spans, set_concepts
 from spacy_clinie.doc.interchange import note_from_doc
 from spacy_clinie.models.downloads import MODELS
-from tests.components.test_decoder_prompt import HOSTILE, LORA
-from tests.components.test_decoder_relations import build
+from tests.conftest import Examples
+from tests.decoders import HOSTILE, LORA, build_for_both
 from tests.scripted import assert_as_likely, module_of, replay, right_answers
 from tests.tiny import make_decoder
-
-Examples = Callable[[Language], list[Example]]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -31,7 +28,7 @@ def installed() -> None:
 
 @pytest.mark.usefixtures("babbling")
 def test_mentions_are_always_text_of_the_note() -> None:
-    nlp = build("smollm2", label_schema="n2c2_2018", concepts={"window": 64}, relations=None)
+    nlp = build_for_both("smollm2", label_schema="n2c2_2018", concepts={"window": 64}, relations=None)
     nlp.initialize()
     pipe = nlp.get_pipe("clinie_decoder_prompt")
     texts = ["Started metformin 500 mg PO BID for diabetes.\n\nDeveloped diarrhea. " * 3, HOSTILE, "", "\n\n"]
@@ -45,7 +42,7 @@ def test_mentions_are_always_text_of_the_note() -> None:
 
 
 def test_a_prompt_is_one_chat_message_whatever_the_note_contains() -> None:
-    nlp = build("smollm2", label_schema="n2c2_2018")
+    nlp = build_for_both("smollm2", label_schema="n2c2_2018")
     nlp.initialize()
     pipe = nlp.get_pipe("clinie_decoder_prompt")
     controls = []
@@ -62,7 +59,7 @@ def test_a_prompt_is_one_chat_message_whatever_the_note_contains() -> None:
 
 def test_adapters_learn_both_tasks(make_examples: Examples, tmp_path_factory: pytest.TempPathFactory) -> None:
     brief = {task: {"template": f"{task}_brief.v1"} for task in ("concepts", "relations")}
-    nlp = build("smollm2", adapter=LORA, **brief)
+    nlp = build_for_both("smollm2", adapter=LORA, **brief)
     examples = make_examples(nlp)[:1]
     sgd = nlp.initialize(lambda: examples)
     sgd.learn_rate = 2e-3
@@ -78,7 +75,7 @@ def test_an_adapter_on_a_base_in_4_bits_can_be_trained(make_examples: Examples, 
     pytest.importorskip("bitsandbytes", reason="4 bits need bitsandbytes")
     # A tiny base: on a CPU without bf16, a step with SmolLM2 in 4 bits takes minutes.
     base = make_decoder(tmp_path / "base")
-    nlp = build(base, model={"base": base, "adapter": LORA, "load_in_4bit": True}, relations=None)
+    nlp = build_for_both(base, model={"base": base, "adapter": LORA, "load_in_4bit": True}, relations=None)
     examples = make_examples(nlp)[:3]
     sgd = nlp.initialize(lambda: examples)
     sgd.learn_rate = 5e-3

@@ -13,7 +13,8 @@ from spacy.util import fix_random_seed
 from transformers import AutoModelForCausalLM
 
 from spacy_clinie.errors import ClinieError
-from tests.components.test_decoder_prompt import LORA, Examples, answers, build
+from tests.conftest import Examples
+from tests.decoders import LORA, answers, build_for_concepts
 from tests.tiny import make_decoder
 
 
@@ -22,7 +23,7 @@ def test_training_changes_adapters_and_not_the_base(
     adapter: dict[str, Any], tiny_decoder: str, make_examples: Examples, tmp_path: Path
 ) -> None:
     fix_random_seed(0)
-    nlp = build(tiny_decoder, model={"adapter": adapter})
+    nlp = build_for_concepts(tiny_decoder, model={"adapter": adapter})
     examples = make_examples(nlp)
     sgd = nlp.initialize(lambda: examples)
     sgd.learn_rate = 1e-2
@@ -41,7 +42,7 @@ def test_training_changes_adapters_and_not_the_base(
 def test_a_frozen_base_is_in_bf16_and_its_adapter_in_fp32(
     tiny_decoder: str, make_examples: Examples, tmp_path: Path
 ) -> None:
-    nlp = build(tiny_decoder, model={"adapter": LORA, "precision": "bf16"})
+    nlp = build_for_concepts(tiny_decoder, model={"adapter": LORA, "precision": "bf16"})
     examples = make_examples(nlp)
     sgd = nlp.initialize(lambda: examples)
     sgd.learn_rate = 1e-2
@@ -61,19 +62,19 @@ def test_load_in_4bit_requires_an_adapter_and_bitsandbytes(
     tiny_decoder: str, make_examples: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("bitsandbytes", reason="4 bits need bitsandbytes")
-    nlp = build(tiny_decoder, model={"load_in_4bit": True})
+    nlp = build_for_concepts(tiny_decoder, model={"load_in_4bit": True})
     examples = make_examples(nlp)
     sgd = nlp.initialize(lambda: examples)
     with pytest.raises(ClinieError, match="CIE317"):
         nlp.update(examples, sgd=sgd)
     monkeypatch.setattr("spacy_clinie.models.pretrained.find_spec", lambda _: None)
     with pytest.raises(ClinieError, match="CIE316"):
-        build(tiny_decoder, "n2c2_2018", model={"load_in_4bit": True}).initialize()
+        build_for_concepts(tiny_decoder, "n2c2_2018", model={"load_in_4bit": True}).initialize()
 
 
 def test_an_adapter_that_peft_saved_can_be_used(tiny_decoder: str, make_examples: Examples, tmp_path: Path) -> None:
     weights = _trained_elsewhere(tiny_decoder, tmp_path / "adapter")
-    nlp = build(tiny_decoder, model={"adapter": str(tmp_path / "adapter")})
+    nlp = build_for_concepts(tiny_decoder, model={"adapter": str(tmp_path / "adapter")})
     nlp.initialize(lambda: make_examples(nlp))
     (tmp_path / "adapter").rename(tmp_path / "gone")
     nlp.to_disk(tmp_path / "model")
@@ -98,18 +99,18 @@ def test_adapters_that_do_not_fit_are_refused(tiny_decoder: str, tmp_path: Path)
     _trained_elsewhere(tiny_decoder, tmp_path / "adapter")
     other = make_decoder(tmp_path / "gpt2", "gpt2")
     for base, adapter in ((other, tmp_path / "adapter"), (tiny_decoder, tmp_path / "nowhere")):
-        nlp = build(base, "n2c2_2018", model={"adapter": str(adapter)})
+        nlp = build_for_concepts(base, "n2c2_2018", model={"adapter": str(adapter)})
         with pytest.raises(ClinieError, match="CIE328"):
             nlp.initialize()
     config = tmp_path / "adapter" / "adapter_config.json"
     config.write_text(config.read_text("utf8").replace('"r": 16', '"r": 8'), encoding="utf8")
-    nlp = build(tiny_decoder, "n2c2_2018", model={"adapter": str(tmp_path / "adapter")})
+    nlp = build_for_concepts(tiny_decoder, "n2c2_2018", model={"adapter": str(tmp_path / "adapter")})
     with pytest.raises(ClinieError, match="CIE328"):
         nlp.initialize()
     weights = tmp_path / "adapter" / "adapter_model.safetensors"
     save_file({name.replace("q_proj", "other"): w for name, w in load_file(weights).items()}, weights)
     config.write_text(config.read_text("utf8").replace('"r": 8', '"r": 16'), encoding="utf8")
-    nlp = build(tiny_decoder, "n2c2_2018", model={"adapter": str(tmp_path / "adapter")})
+    nlp = build_for_concepts(tiny_decoder, "n2c2_2018", model={"adapter": str(tmp_path / "adapter")})
     with pytest.raises(ClinieError, match="CIE328"):
         nlp.initialize()
 
@@ -117,7 +118,7 @@ def test_adapters_that_do_not_fit_are_refused(tiny_decoder: str, tmp_path: Path)
 def test_an_adapter_of_a_deeper_base_is_refused(tiny_decoder: str, tmp_path: Path) -> None:
     deep = make_decoder(tmp_path / "deep", layers=3)
     _trained_elsewhere(deep, tmp_path / "adapter")
-    nlp = build(tiny_decoder, "n2c2_2018", model={"adapter": str(tmp_path / "adapter")})
+    nlp = build_for_concepts(tiny_decoder, "n2c2_2018", model={"adapter": str(tmp_path / "adapter")})
     with pytest.raises(ClinieError, match=r"CIE328.* match no layer "):
         nlp.initialize()
 
@@ -131,14 +132,14 @@ def test_adapters_that_name_another_base_give_a_warning(
     for name, told in ((f"there/{Path(tiny_decoder).name.upper()}", 0), ("there/another-model", 1)):
         file.write_text(held.replace(json.dumps(tiny_decoder), json.dumps(name)), encoding="utf8")
         assert name in file.read_text("utf8")
-        nlp = build(tiny_decoder, "n2c2_2018", model={"adapter": str(tmp_path / "adapter")})
+        nlp = build_for_concepts(tiny_decoder, "n2c2_2018", model={"adapter": str(tmp_path / "adapter")})
         nlp.initialize()
         assert sum("CIE333" in str(one.message) for one in recwarn) == told
 
 
 def test_an_adapter_on_another_base_is_refused(make_examples: Examples, tmp_path: Path) -> None:
     base = tmp_path / "base"
-    nlp = build(make_decoder(base), model={"adapter": LORA})
+    nlp = build_for_concepts(make_decoder(base), model={"adapter": LORA})
     nlp.initialize(lambda: make_examples(nlp))
     nlp.to_disk(tmp_path / "model")
     make_decoder(base, "mistral")
@@ -155,7 +156,7 @@ def test_an_adapter_on_another_base_is_refused(make_examples: Examples, tmp_path
 
 def test_an_adapter_on_a_fine_tuned_copy_of_its_base_is_refused(make_examples: Examples, tmp_path: Path) -> None:
     base = tmp_path / "base"
-    nlp = build(make_decoder(base), model={"adapter": LORA})
+    nlp = build_for_concepts(make_decoder(base), model={"adapter": LORA})
     nlp.initialize(lambda: make_examples(nlp))
     nlp.to_disk(tmp_path / "model")
     [record] = (tmp_path / "model").rglob("base.json")
@@ -173,7 +174,9 @@ def test_an_adapter_on_a_fine_tuned_copy_of_its_base_is_refused(make_examples: E
 
 
 def test_prefix_tuning_is_refused(tiny_decoder: str) -> None:
-    nlp = build(tiny_decoder, "n2c2_2018", model={"adapter": {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 4}})
+    nlp = build_for_concepts(
+        tiny_decoder, "n2c2_2018", model={"adapter": {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 4}}
+    )
     with pytest.raises(ClinieError, match=r"CIE305.*PREFIX_TUNING"):
         nlp.initialize()
 
@@ -181,7 +184,7 @@ def test_prefix_tuning_is_refused(tiny_decoder: str) -> None:
 def test_virtual_tokens_shorten_the_context_length(tiny_decoder: str) -> None:
     limits = []
     for adapter in (None, {"peft_type": "P_TUNING", "num_virtual_tokens": 8}):
-        nlp = build(tiny_decoder, "n2c2_2018", model={"adapter": adapter})
+        nlp = build_for_concepts(tiny_decoder, "n2c2_2018", model={"adapter": adapter})
         nlp.initialize()
         limits.append(nlp.get_pipe("clinie_decoder_prompt").model.shims[0].module.lm_tokenizer.context_length)
     assert limits[0] - limits[1] == 8
@@ -199,7 +202,7 @@ def test_virtual_tokens_shorten_the_context_length(tiny_decoder: str) -> None:
 def test_trainable_weights_outside_lora_are_in_fp32(
     adapter: dict[str, Any], precision: str, tiny_decoder: str, make_examples: Examples, tmp_path: Path
 ) -> None:
-    nlp = build(tiny_decoder, model={"adapter": adapter, "precision": precision})
+    nlp = build_for_concepts(tiny_decoder, model={"adapter": adapter, "precision": precision})
     examples = make_examples(nlp)
     sgd = nlp.initialize(lambda: examples)
     module = nlp.get_pipe("clinie_decoder_prompt").model.shims[0].module  # type: ignore[attr-defined]
@@ -223,13 +226,13 @@ def test_trainable_weights_outside_lora_are_in_fp32(
 )
 def test_unsupported_adapters_are_refused(adapter: dict[str, Any], tiny_decoder: str) -> None:
     with pytest.raises(ClinieError, match=r"CIE305.*not supported"):
-        build(tiny_decoder, "n2c2_2018", model={"adapter": adapter}).initialize()
+        build_for_concepts(tiny_decoder, "n2c2_2018", model={"adapter": adapter}).initialize()
 
 
 def test_saving_adapters_asks_no_hub(
     tiny_decoder: str, make_examples: Examples, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    nlp = build(tiny_decoder, model={"adapter": LORA})
+    nlp = build_for_concepts(tiny_decoder, model={"adapter": LORA})
     examples = make_examples(nlp)
     nlp.initialize(lambda: examples)
     module = nlp.get_pipe("clinie_decoder_prompt").model.shims[0].module  # type: ignore[attr-defined]

@@ -18,7 +18,8 @@ from spacy_clinie.doc.concepts import set_concepts
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.models import kv_cache
 from spacy_clinie.prompts.constraints import PromptIds, Unconstrained
-from tests.components.test_decoder_prompt import FORMATS, HOSTILE, LORA, Examples, answers, build
+from tests.conftest import Examples
+from tests.decoders import FORMATS, HOSTILE, LORA, answers, build_for_concepts
 from tests.scripted import assert_as_likely, module_of, replay
 from tests.tiny import DECODERS, make_decoder
 
@@ -49,7 +50,7 @@ def test_lookahead_and_batches_change_no_answer(form: str, kind: str, make_examp
     written: dict[Any, list[int]] = {}
     logs = []
     for model in ({"lookahead": 0, "batch_pieces": 1}, {"lookahead": 3, "batch_pieces": 300}, {"lookahead": 9}):
-        nlp = build(base, "n2c2_2018", model, **settings)
+        nlp = build_for_concepts(base, "n2c2_2018", model, **settings)
         nlp.initialize()
         logs.append(replay(module_of(nlp.get_pipe("clinie_decoder_prompt")), written))
         texts = [example.text for example in make_examples(nlp)[:3]] + ["aspirin po bid and rash " * 6, HOSTILE]
@@ -68,7 +69,7 @@ def test_no_more_positions_are_cached_than_a_model_has(
     base = make_decoder(tmp_path, "gpt2")
     config = AutoConfig.from_pretrained(base, n_positions=room)
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
-    nlp = build(base, model={"precision": precision}, template="concepts_brief.v1", window=60, overlap=4)
+    nlp = build_for_concepts(base, model={"precision": precision}, template="concepts_brief.v1", window=60, overlap=4)
     nlp.initialize(lambda: make_examples(nlp))
     module: Any = nlp.get_pipe("clinie_decoder_prompt").model.shims[0].module  # type: ignore[attr-defined]
     read, lengths = module._read_with_cache, []
@@ -94,7 +95,9 @@ def test_checkpointing_and_batches_change_no_gradient(
     ways = ((False, 9999, False), (False, 1, False), (True, 9999, True), (False, 9999, True))
     for checkpoint, pieces, whole in ways:
         torch.manual_seed(0)
-        nlp = build(base, model={"adapter": adapter, "gradient_checkpointing": checkpoint, "batch_pieces": pieces})
+        nlp = build_for_concepts(
+            base, model={"adapter": adapter, "gradient_checkpointing": checkpoint, "batch_pieces": pieces}
+        )
         examples = make_examples(nlp)
         nlp.initialize(lambda own=examples: own)
         pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
@@ -119,7 +122,9 @@ def test_checkpointing_and_batches_change_no_gradient(
 
 
 def test_batch_pieces_counts_prefixes_with_checkpointing(tiny_decoder: str) -> None:
-    nlp = build(tiny_decoder, "maccrobat2020", model={"gradient_checkpointing": True, "batch_pieces": 3000})
+    nlp = build_for_concepts(
+        tiny_decoder, "maccrobat2020", model={"gradient_checkpointing": True, "batch_pieces": 3000}
+    )
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
     nlp.initialize()
     gold = nlp.make_doc("Took aspirin.")
@@ -135,7 +140,7 @@ def test_batch_pieces_counts_prefixes_with_checkpointing(tiny_decoder: str) -> N
 
 
 def test_threads_can_share_a_model(tiny_decoder: str) -> None:
-    nlp = build(tiny_decoder, "n2c2_2018")
+    nlp = build_for_concepts(tiny_decoder, "n2c2_2018")
     nlp.initialize()
     texts = ["Took aspirin for pain. " * (1 + i % 3) for i in range(6)]
     alone = [answers(nlp, [text]) for text in texts]
@@ -144,7 +149,7 @@ def test_threads_can_share_a_model(tiny_decoder: str) -> None:
 
 
 def test_a_lookahead_that_leaves_no_room_for_prompts_is_refused(tiny_decoder: str) -> None:
-    nlp = build(tiny_decoder, "n2c2_2018", model={"lookahead": 99_999})
+    nlp = build_for_concepts(tiny_decoder, "n2c2_2018", model={"lookahead": 99_999})
     with pytest.raises(ClinieError, match=r"CIE307.*lookahead must be .*, got 99999"):
         nlp.initialize()
 
@@ -158,11 +163,13 @@ def test_models_without_a_key_value_cache_are_refused(kind: str, tiny_decoder: s
     config = AutoConfig.for_model(kind, vocab_size=400, **size[kind])
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     with pytest.raises(ClinieError, match=f"CIE318.*{kind}"):
-        build(str(tmp_path), "n2c2_2018").initialize()
+        build_for_concepts(str(tmp_path), "n2c2_2018").initialize()
 
 
 def test_virtual_tokens_are_counted_once_in_the_context_length(tiny_decoder: str) -> None:
-    nlp = build(tiny_decoder, "n2c2_2018", model={"adapter": {"peft_type": "P_TUNING", "num_virtual_tokens": 64}})
+    nlp = build_for_concepts(
+        tiny_decoder, "n2c2_2018", model={"adapter": {"peft_type": "P_TUNING", "num_virtual_tokens": 64}}
+    )
     nlp.initialize()
     module: Any = nlp.get_pipe("clinie_decoder_prompt").model.shims[0].module  # type: ignore[attr-defined]
     assert module.lm_tokenizer.context_length == 4096 - 64

@@ -12,8 +12,8 @@ from peft.tuners.lora import Linear
 
 from spacy_clinie.models.lora import LeanLinear
 from spacy_clinie.models.token_vectors import TokenVectors
-from tests.components.test_components import LORA
 from tests.conftest import modules_of, tiny_settings
+from tests.encoders import LORA
 from tests.tiny import ARCHITECTURES, make_encoder
 
 

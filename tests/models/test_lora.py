@@ -20,9 +20,9 @@ from spacy_clinie.models import lora as lora_module
 from spacy_clinie.models.adapters import add_adapter, load_adapter
 from spacy_clinie.models.lora import LeanLinear
 from spacy_clinie.models.pretrained import weights_in
-from tests.components.test_components import LORA, MODELS, build
-from tests.components.test_decoder_prompt import build as build_decoder
 from tests.conftest import modules_of
+from tests.decoders import build_for_concepts
+from tests.encoders import LORA, MODELS, build
 from tests.tiny import DECODERS, make_decoder
 
 IDS = torch.tensor([[5, 6, 7, 8], [9, 10, 11, 12]])
@@ -168,7 +168,7 @@ def test_two_threads_can_share_a_pipeline(
     kind: str, tiny_bert: str, tiny_decoder: str, make_examples: Callable[[Language], list[Example]]
 ) -> None:
     if kind == "decoder":
-        nlp = build_decoder(tiny_decoder, "n2c2_2018", model={"adapter": LORA | {"target_modules": "all-linear"}})
+        nlp = build_for_concepts(tiny_decoder, "n2c2_2018", model={"adapter": LORA | {"target_modules": "all-linear"}})
         nlp.initialize()
     else:
         with patch.dict(MODELS[kind][1], lora=LORA):

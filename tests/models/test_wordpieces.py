@@ -105,8 +105,8 @@ def test_every_sequence_is_drawn_at_some_time_and_by_the_seed() -> None:
 @pytest.mark.parametrize("kind", ARCHITECTURES)
 def test_every_architecture_learns(kind: str, tmp_path, make_examples) -> None:
     """Windows, special pieces, positions and segments differ; each must learn by heart, over several windows."""
-    from tests.components.test_components import MODELS, train
     from tests.conftest import tiny_settings
+    from tests.encoders import MODELS, train
 
     encoder = make_encoder(tmp_path, kind)
     relations = "marked_pairs" if kind in _NO_GUESTS else "one_pass"
@@ -121,8 +121,8 @@ def test_every_architecture_learns(kind: str, tmp_path, make_examples) -> None:
 
 @pytest.mark.parametrize("kind", _NO_GUESTS)
 def test_encoders_that_cannot_read_all_pairs_at_once_are_refused(kind: str, tmp_path, make_examples) -> None:
-    from tests.components.test_components import MODELS
     from tests.conftest import tiny_settings
+    from tests.encoders import MODELS
 
     nlp = spacy.blank("en")
     factory, settings_ = MODELS["one_pass"]

@@ -4,23 +4,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from spacy.language import Language
-from spacy.training import Example
 
 from spacy_clinie.components import prompting
 from spacy_clinie.doc.concepts import ID_KEY, SCHEMA_KEY, get_spans
 from spacy_clinie.doc.interchange import note_from_doc
 from spacy_clinie.doc.note import Note
 from spacy_clinie.study import fold
-from tests.components.test_decoder_relations import build
-
-Examples = Callable[[Language], list[Example]]
+from tests.conftest import Examples
+from tests.decoders import build_for_both
 
 
 def test_recorder_keeps_notes_of_training_steps_once(
     tiny_decoder: str, make_examples: Examples, tmp_path: Path
 ) -> None:
-    nlp = build(tiny_decoder)
+    nlp = build_for_both(tiny_decoder)
     examples = make_examples(nlp)
     sgd = nlp.initialize(lambda: examples)
     schema = nlp.get_pipe("clinie_decoder_prompt").schema  # type: ignore[attr-defined]
@@ -44,7 +41,7 @@ def test_concepts_are_predicted_unless_gold_ones_are_given(
     gold: bool, tiny_decoder: str, notes: list[Note], make_examples: Examples, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    nlp = build(tiny_decoder)
+    nlp = build_for_both(tiny_decoder)
     examples = make_examples(nlp)
     nlp.initialize(lambda: examples)
     pipe = nlp.get_pipe("clinie_decoder_prompt")

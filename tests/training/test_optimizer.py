@@ -1,6 +1,5 @@
 """What `[training.optimizer]` and `[training] dropout` say, weights do."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Optional
 
@@ -16,10 +15,8 @@ from spacy_clinie.errors import ClinieError
 from spacy_clinie.models.pretrained import pick_device
 from spacy_clinie.models.shim import TorchShim
 from spacy_clinie.training.optimizer import adamw
-from tests.conftest import modules_of, tiny_settings
+from tests.conftest import Examples, modules_of, tiny_settings
 from tests.tiny import ARCHITECTURES, make_encoder
-
-Examples = Callable[[Language], list[Example]]
 
 
 class Stack(torch.nn.Module):
