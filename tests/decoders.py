@@ -1,12 +1,16 @@
 """Pipelines of one component with a tiny language model."""
 
+from collections.abc import Callable
 from typing import Any, Optional
 
 import spacy
+import torch
 from spacy.language import Language
 
 import tests.encoders  # noqa: F401  (its component "test_concepts" is registered)
 from spacy_clinie.doc.concepts import get_scores, get_spans
+from spacy_clinie.models.causal import CausalModule
+from spacy_clinie.prompts.constraints import PromptIds
 
 FORMATS = ["spacy_clinie.InlineMarks.v1", "spacy_clinie.MentionList.v1"]
 LORA = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
@@ -50,3 +54,25 @@ def build_for_both(
     model = {"base": base, "adapter": adapter, "device": "cpu", "precision": "fp32"}
     nlp.add_pipe("clinie_decoder_prompt", config={"model": model, **settings})
     return nlp
+
+
+def watched_causal(base: str) -> tuple[Any, Callable[[], float], list[int]]:
+    options = {
+        "base": base,
+        "adapter": None,
+        "lookahead": 2,
+        "load_in_4bit": False,
+        "gradient_checkpointing": False,
+        "batch_pieces": 40,
+    }
+    module: Any = CausalModule.create({**options, "step_pieces": None, "device": "cpu", "precision": "fp32"})
+    prompts = [PromptIds((5, 6, 7), [8, 9, 10, 11, 12, 13])] * 8
+    read: list[int] = []
+    loss = module._loss
+
+    def reads(prefix: Any, cached: Any, rests: list[Any], answers: list[Any]) -> torch.Tensor:
+        read.extend(len(ids) + len(answer) for ids, answer in zip(rests, answers, strict=True))
+        return loss(prefix, cached, rests, answers)
+
+    module._loss = reads
+    return module, lambda: module.add_gradients(prompts, [[14, 15, 16, 17]] * 8), read

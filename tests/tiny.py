@@ -140,3 +140,7 @@ def _byte_level() -> Tokenizer:
     trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=_SPECIALS, initial_alphabet=alphabet)
     tokenizer.train_from_iterator(_TEXTS, trainer)
     return tokenizer
+
+
+# Their attention is local or relative to the place in the sequence.
+NO_GUESTS = ("deberta-v2", "modernbert", "longformer")

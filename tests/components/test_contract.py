@@ -1,5 +1,6 @@
-"""Models are ordinary thinc Models, and components tell what is wrong with their scores."""
+"""What every component and its model owe a pipeline, for each component and architecture."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,12 @@ import torch
 from spacy.training import Example
 from spacy.util import fix_random_seed
 
+from spacy_clinie.doc.concepts import get_spans
+from spacy_clinie.doc.interchange import doc_from_note
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.models.mrc import SpanScores
 from tests.conftest import Examples, modules_of, tiny_settings, weights_of
-from tests.encoders import MODELS, build
+from tests.encoders import MODELS, Learnt, assert_same, build, items
 
 KINDS = [*MODELS, "tok2vec"]
 
@@ -140,20 +143,6 @@ def test_what_a_step_leaves_out_has_no_scores_and_no_gradient(
     backprop(gradients)
 
 
-def test_a_language_model_is_trained_by_its_component_alone(tiny_decoder: str) -> None:
-    model = {"@architectures": "spacy_clinie.CausalLM.v1", "base": tiny_decoder, "device": "cpu"}
-    pipe: Any = spacy.blank("en").add_pipe("clinie_decoder_prompt", config={"model": model})
-    with pytest.raises(ClinieError, match="CIE335"):
-        pipe.model.begin_update(([], []))
-
-
-def test_settings_that_moved_are_refused_by_name(tiny_bert: str) -> None:
-    for setting in ("dropout", "head_rate", "layer_rate"):
-        settings = {"@architectures": "spacy_clinie.EncoderTagger.v1", **tiny_settings(tiny_bert), setting: 0.1}
-        with pytest.raises(ValueError, match=setting):
-            spacy.blank("en").add_pipe("clinie_ner_encoder", config={"model": settings})
-
-
 def test_scores_that_are_no_numbers_end_a_training(learner: tuple[Any, list[Example]]) -> None:
     """They must not look like what a step left out."""
     pipe, examples = learner
@@ -162,3 +151,63 @@ def test_scores_that_are_no_numbers_end_a_training(learner: tuple[Any, list[Exam
             weight.fill_(torch.nan)
     with pytest.raises(ClinieError, match="CIE450"):
         pipe.update(examples, drop=0.0)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_it_knows_by_heart_after_saving_what_it_learnt(kind: str, learnt: Learnt, tiny_bert: str) -> None:
+    folder, notes = learnt(kind)
+    nlp = spacy.load(folder)
+    copy = build(kind, tiny_bert).from_bytes(nlp.to_bytes())
+    for other in (nlp, copy):
+        examples = [Example(other.make_doc(note.text), doc_from_note(other.make_doc, note)[0]) for note in notes]
+        scores = other.evaluate(examples)
+        assert scores["relations_gold_f" if "rel" in MODELS[kind][0] else "concepts_f"] == 1.0
+    for text in (*(note.text for note in notes), "Took aspirin 25mg for headache.\nThen developed nausea."):
+        assert_same(nlp(text), copy(text))
+
+
+@pytest.mark.environment
+@pytest.mark.parametrize("kind", MODELS)
+def test_pipe_equals_call_also_on_odd_texts(kind: str, learnt: Learnt) -> None:
+    folder, notes = learnt(kind)
+    nlp = spacy.load(folder)
+    texts = [
+        notes[0].text,  # of which it is sure
+        "",
+        " ",
+        "\n",
+        "aspirin",
+        "Took aspirin 25mg for pain.",
+        "[SEP]",
+        "\r\n\t\u200b",
+        "é\u0301 🩺 aspirin",
+        "aspirin " * 300,
+    ]
+    for text, doc in zip(texts, nlp.pipe(texts, batch_size=4), strict=True):
+        assert doc.text == text
+        assert_same(nlp(text), doc)
+        for span in get_spans(doc):
+            assert 0 <= span.start < span.end <= len(doc)
+    assert sum(score > 0.9 for score in items(nlp(notes[0].text)).values()) >= 3
+
+
+@pytest.mark.parametrize("parallel", [None, "true"])
+def test_two_processes_do_not_hang_and_agree(
+    parallel: str | None,
+    learnt: Learnt,
+    tiny_bert: str,
+    make_examples: Examples,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Forks inherit torch's dead thread pool; see `models.forks`."""
+    nlp = spacy.load(learnt("crf")[0])
+    nlp.add_pipe("clinie_rel", config={"model": tiny_settings(tiny_bert, **MODELS["one_pass"][1])})
+    examples = make_examples(nlp)
+    nlp.get_pipe("clinie_rel").initialize(lambda: examples, nlp=nlp)
+    texts = [example.text for example in examples] + ["", "No rash."]
+    monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
+    if parallel:
+        monkeypatch.setenv("TOKENIZERS_PARALLELISM", parallel)
+    for alone, doc in zip(nlp.pipe(texts), nlp.pipe(texts, n_process=2, batch_size=2), strict=True):
+        assert_same(doc, alone)
+    assert os.environ.get("TOKENIZERS_PARALLELISM") == parallel

@@ -1,7 +1,5 @@
 """`clinie_decoder_prompt` with tiny random language models."""
 
-import shutil
-import warnings
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -14,19 +12,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy.language import Language
-from spacy.tokens import Span
 from spacy.training import Example
 from thinc.config import ConfigValidationError
 from transformers import AutoModelForCausalLM
 
 from spacy_clinie.doc.concepts import get_scores, get_spans, set_concepts
 from spacy_clinie.doc.interchange import note_from_doc
+from spacy_clinie.doc.relations import get_relations, set_relations
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.prompts.constraints import ListConstraint, Unconstrained
 from spacy_clinie.schema import Schema
 from tests.conftest import Examples
-from tests.decoders import FORMATS, HOSTILE, LORA, answers, build_for_concepts
-from tests.scripted import babble, module_of, recite, write
+from tests.decoders import FORMATS, HOSTILE, build_for_both, build_for_concepts
+from tests.encoders import assert_same
+from tests.scripted import babble, learn_by_heart, module_of, recite, write
 from tests.tiny import make_decoder
 
 
@@ -245,79 +244,10 @@ def test_unlikely_mentions_in_overlapping_windows_are_counted_once(tiny_decoder:
     assert counts[0] == counts[1] > 0
 
 
-def test_crossing_concepts_are_counted(tiny_decoder: str, make_examples: Examples) -> None:
-    nlp = build_for_concepts(tiny_decoder)
-    examples = make_examples(nlp)
-    nlp.initialize(lambda: examples)
-    doc = examples[0].reference
-    set_concepts(doc, [Span(doc, 0, 2, label="Drug"), Span(doc, 1, 3, label="Drug")])
-    with pytest.warns(UserWarning, match="CIE467.* 1 concepts"):
-        nlp.update(examples[:1], sgd=None)
-
-
-def test_concepts_that_a_mention_list_would_misplace_are_counted(tiny_decoder: str) -> None:
-    nlp = build_for_concepts(tiny_decoder, "n2c2_2018", format={"@misc": "spacy_clinie.MentionList.v1"})
-    nlp.initialize()
-    gold = nlp.make_doc("Denies rash. Later a rash and a rash.")
-    set_concepts(gold, [Span(gold, 5, 6, label="ADE"), Span(gold, 8, 9, label="ADE")])
-    with pytest.warns(UserWarning, match="CIE467.* 1 concepts"):
-        nlp.update([Example(nlp.make_doc(gold.text), gold)], sgd=None)
-
-
-def test_concepts_that_no_window_contains_are_counted(tiny_decoder: str) -> None:
-    nlp = build_for_concepts(tiny_decoder, "n2c2_2018", window=24, overlap=4)
-    nlp.initialize()
-    gold = nlp.make_doc("aspirin po bid and rash " * 10)
-    whole = [Span(gold, i, i + 1, label="Drug") for i in range(0, 50, 5)]
-    for more, expected in ([], 0), ([Span(gold, 3, 43, label="ADE"), Span(gold, 4, 44, label="ADE")], 2):
-        set_concepts(gold, [*whole, *more])
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            nlp.update([Example(nlp.make_doc(gold.text), gold)], sgd=None)
-        told = [str(one.message) for one in caught if "CIE478" in str(one.message)]
-        assert len(told) == (expected > 0)
-        assert all(f" {expected} concepts" in one for one in told)
-
-
 def test_settings_of_a_wrong_type_are_refused_by_name(tiny_decoder: str) -> None:
     assert build_for_concepts(tiny_decoder, "phee", format=None).get_pipe("clinie_decoder_prompt").labels  # type: ignore[attr-defined]
     with pytest.raises(ConfigValidationError, match="format"):
         build_for_concepts(tiny_decoder, "phee", format=3)
-
-
-def test_a_pipeline_loads_with_a_new_path_of_its_base(tiny_decoder: str, tmp_path: Path) -> None:
-    moved = shutil.copytree(tiny_decoder, tmp_path / "before")
-    nlp = build_for_concepts(str(moved), "n2c2_2018", model={"adapter": LORA})
-    nlp.initialize()
-    nlp.to_disk(tmp_path / "model")
-    moved.rename(tmp_path / "behind")
-    setting = "components.clinie_decoder_prompt.model.base"
-    with pytest.raises(ClinieError, match="CIE303"):
-        spacy.load(tmp_path / "model")
-    again = spacy.load(tmp_path / "model", config={setting: str(tmp_path / "behind")})
-    assert answers(again, [HOSTILE]) == answers(nlp, [HOSTILE])
-    other = make_decoder(tmp_path / "other", "mistral")
-    with pytest.raises(ClinieError, match="CIE306"):
-        spacy.load(tmp_path / "model", config={setting: other})
-
-
-def test_a_custom_template_is_saved_with_the_pipeline(tiny_decoder: str, tmp_path: Path) -> None:
-    def prompt(nlp: Language) -> str:
-        pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
-        return pipe.questions(nlp.make_doc("aspirin"))[0].prompt.text("W").strip()  # type: ignore[no-any-return]
-
-    file = tmp_path / "mine.jinja"
-    file.write_text("First {{ window }}")
-    nlp = build_for_concepts(tiny_decoder, "n2c2_2018", template=str(file))
-    nlp.initialize()
-    nlp.to_disk(tmp_path / "model")
-    file.write_text("Second {{ window }}")
-    # The template is read when the pipeline is initialized.
-    assert prompt(nlp) == prompt(spacy.load(tmp_path / "model")) == "First W"
-    nlp.initialize()
-    assert prompt(nlp) == "Second W"
-    file.unlink()
-    assert prompt(spacy.load(tmp_path / "model")) == "First W"
 
 
 def test_truncated_free_text_answers_are_counted(tiny_decoder: str) -> None:
@@ -359,3 +289,90 @@ def test_a_concept_next_to_a_mark_of_the_note(form: str, tiny_decoder: str) -> N
     assert constraint.done
     assert len(constraint.found) == 3 - left_out
     assert {words[one.start] for one in constraint.found} >= {"morphine"}
+
+
+def related(doc: spacy.tokens.Doc) -> set[tuple[str, str, str]]:
+    return {(rel.head.text, rel.label, rel.tail.text) for rel in get_relations(doc)}
+
+
+@pytest.mark.parametrize("each", [False, True], ids=["instruct", "mrc"])
+def test_the_right_answer_gives_the_gold_relations(each: bool, tiny_decoder: str, make_examples: Examples) -> None:
+    nlp = build_for_both(tiny_decoder, relations={"each": each})
+    examples = make_examples(nlp)
+    nlp.initialize(lambda: examples)
+    recite(nlp.get_pipe("clinie_decoder_prompt"), examples)
+    scores = nlp.evaluate(examples)
+    assert (scores["concepts_f"], scores["relations_f"]) == (1.0, 1.0)
+
+
+def test_both_tasks_can_be_learned_and_survive_saving(
+    tiny_decoder: str, make_examples: Examples, tmp_path: Path
+) -> None:
+    brief = {task: {"template": f"{task}_brief.v1"} for task in ("concepts", "relations")}
+    nlp = build_for_both(tiny_decoder, **brief)
+    examples = make_examples(nlp)[:2]
+    learn_by_heart(nlp, examples, rate=5e-3)
+    nlp.to_disk(tmp_path / "model")
+    again = spacy.load(tmp_path / "model")
+    for example in examples:
+        assert_same(again(example.text), nlp(example.text))
+
+
+def test_prompts_for_relations_that_are_too_long_are_counted(tiny_decoder: str, make_examples: Examples) -> None:
+    nlp = build_for_both(tiny_decoder, concepts=None)
+    nlp.initialize(lambda: make_examples(nlp))
+    pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
+    docs = [example.reference for example in make_examples(nlp)]
+    queries = pipe.relation_queries(docs, pipe.active_tokenizer.tokenize(docs), map(get_spans, docs))
+    lengths = [len(query.prompt_ids.prefix) + len(query.prompt_ids.rest) for query in queries]
+    pipe.model.shims[0].module.lm_tokenizer.context_length = min(lengths)
+    with pytest.warns(UserWarning, match="CIE331"):
+        list(pipe.pipe(docs, batch_size=1))
+    counts = [doc.user_data["clinie_rejected"] for doc in docs if "clinie_rejected" in doc.user_data]
+    assert counts == [{"unanswered": 1}] * len(queries)
+    assert pipe.rejected == {"unanswered": len(queries)}
+
+
+def test_relations_between_concepts_of_other_components(tiny_decoder: str, make_examples: Examples) -> None:
+    nlp = build_for_both(tiny_decoder, before=True, concepts=None)
+    examples = make_examples(nlp)
+    for example in examples:
+        kept = [span for span in get_spans(example.reference) if span.label_ != "Order"]
+        relations = [tuple(rel) for rel in get_relations(example.reference)]
+        example.reference.spans["clinie"] = kept
+        set_relations(example.reference, relations)
+    nlp.initialize(lambda: examples)
+    recite(nlp.get_pipe("clinie_decoder_prompt"), examples)
+    doc = nlp(examples[0].text)
+    assert related(doc) == {
+        ("25mg", "Strength-Drug", "aspirin"),
+        ("pain", "Reason-Drug", "aspirin"),
+        ("rash", "ADE-Drug", "aspirin"),
+    }
+    assert all(0 < (rel.score or 0) <= 1 for rel in get_relations(doc))
+    # Some of the ends can be entities of another component.
+    half = nlp.make_doc(examples[0].text)
+    spans = [span for span in get_spans(doc) if span.label_ != "Order"]
+    half.ents = [half.char_span(span.start_char, span.end_char, label=span.label_) for span in spans if len(span) == 1]
+    set_concepts(
+        half, [half.char_span(one.start_char, one.end_char, label=one.label_) for one in spans if len(one) > 1]
+    )
+    assert related(nlp.get_pipe("clinie_decoder_prompt")(half)) == related(doc)
+
+
+@pytest.mark.parametrize("each", [False, True], ids=["instruct", "mrc"])
+@pytest.mark.usefixtures("babbling")
+def test_no_answer_leaves_the_schema(each: bool, tiny_decoder: str, make_examples: Examples) -> None:
+    nlp = build_for_both(
+        tiny_decoder, before=True, concepts=None, label_schema="n2c2_2018", relations={"each": each, "window": 24}
+    )
+    nlp.initialize()
+    schema = Schema.load("n2c2_2018")
+    texts = [example.text * 5 for example in make_examples(nlp)] + ["", "\n", "aspirin", "aspirin 25mg" * 30]
+    found = 0
+    for doc, text in zip(nlp.pipe(texts), texts, strict=True):
+        assert doc.text == text
+        for rel in get_relations(doc):
+            found += 1
+            assert rel.label in schema.allowed(rel.head.label_, rel.tail.label_)
+    assert found

@@ -1,6 +1,5 @@
 """One encoder for several components."""
 
-import gc
 import json
 import pickle
 from pathlib import Path
@@ -12,8 +11,7 @@ import spacy
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
-from spacy.util import fix_random_seed
-from thinc.api import Config, Model
+from thinc.api import Model
 
 from spacy_clinie.doc.concepts import get_spans
 from spacy_clinie.doc.relations import get_relations
@@ -21,39 +19,7 @@ from spacy_clinie.errors import ClinieError
 from spacy_clinie.training.optimizer import adamw
 from tests.conftest import Examples, modules_of, tiny_settings
 from tests.scripted import learn_by_heart
-
-ENCODER = "clinie_encoder"
-HEADS = {
-    "clinie_ner_encoder": "spacy_clinie.Tok2VecTagger.v1",
-    "clinie_rel": "spacy_clinie.Tok2VecPairs.v1",
-}
-TEXT = "Took aspirin 25mg for pain.\nThen developed rash."
-
-
-def listener(**more: Any) -> dict[str, Any]:
-    return {"@architectures": "spacy_clinie.EncoderListener.v1", **more}
-
-
-def build(base: str, heads: Any = HEADS, **more: Any) -> Language:
-    """A pipeline whose components share an encoder; `more` is for the listeners, by name of their component."""
-    nlp = spacy.blank("en")
-    nlp.add_pipe(ENCODER, config={"model": tiny_settings(base, window=64, overlap=8)})
-    for name in heads:
-        model = {"@architectures": HEADS[name], "tok2vec": listener(**more.get(name, {}))}
-        nlp.add_pipe(name, config={"model": model})
-    return nlp
-
-
-def weights(nlp: Language, name: str = ENCODER) -> dict[str, np.ndarray]:
-    found = {}
-    for module in modules_of(nlp.get_pipe(name)):
-        found.update({key: weight.detach().numpy().copy() for key, weight in module.named_parameters()})
-    return found
-
-
-def changed(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> bool:
-    assert before.keys() == after.keys()
-    return any((after[key] != weight).any() for key, weight in before.items())
+from tests.sharing import ENCODER, HEADS, TEXT, build_shared, changed, listener, weights
 
 
 def said(nlp: Language, text: str = TEXT) -> list[Any]:
@@ -65,7 +31,7 @@ def said(nlp: Language, text: str = TEXT) -> list[Any]:
 @pytest.fixture
 def trained(tiny_bert: str, make_examples: Examples) -> Language:
     """Learnt by heart, through what it shares."""
-    nlp = build(tiny_bert)
+    nlp = build_shared(tiny_bert)
     learn_by_heart(nlp, make_examples(nlp))
     return nlp
 
@@ -106,61 +72,12 @@ def test_several_processes_say_the_same(trained: Language) -> None:
     assert found == [[str(span) for span in get_spans(trained(text))] for text in texts]
 
 
-@pytest.mark.parametrize("name", HEADS)
-def test_a_step_through_a_listener_is_that_of_an_encoder_of_its_own(
-    name: str, tiny_bert: str, make_examples: Examples
-) -> None:
-    own = spacy.blank("en")
-    encoder = {"@architectures": "spacy_clinie.Encoder.v1", **tiny_settings(tiny_bert, window=64, overlap=8)}
-    own.add_pipe(name, config={"model": {"@architectures": HEADS[name], "tok2vec": encoder}})
-    shared = build(tiny_bert, [name])
-    for nlp in (own, shared):
-        fix_random_seed(0)
-        examples = make_examples(nlp)
-        nlp.initialize(lambda examples=examples: examples)
-        sgd = adamw(1e-3)
-        for _ in range(2):
-            nlp.update(examples, sgd=sgd, drop=0.0)
-    expected, found = weights(own, name), weights(shared, name) | weights(shared)
-    assert expected.keys() == found.keys()
-    for key, weight in expected.items():
-        np.testing.assert_allclose(found[key], weight, atol=1e-6, err_msg=key)
-
-
-@pytest.mark.parametrize("late", [False, True], ids=["spacy train", "nlp.update"])
-def test_the_encoder_learns_from_all_and_as_much_as_each_may_teach_it(
-    late: bool, tiny_bert: str, make_examples: Examples
-) -> None:
-    """SGD with a rate of 1 subtracts the gradient."""
-    block = Config().from_str('[sgd]\n@optimizers = "SGD.v1"\nlearn_rate = 1.0\ngrad_clip = 0.0\nL2 = 0.0')
-    steps = {}
-    for tagger, rel in ((1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (1.0, 3.0)):
-        factors = {"clinie_ner_encoder": {"grad_factor": tagger}, "clinie_rel": {"grad_factor": rel}}
-        nlp = build(tiny_bert, **factors)
-        examples = make_examples(nlp)
-        fix_random_seed(0)
-        nlp.initialize(lambda examples=examples: examples)
-        before, sgd = weights(nlp), spacy.registry.resolve(block)["sgd"]
-        if late:
-            nlp.update(examples, sgd=sgd, drop=0.0)
-        else:
-            nlp.update(examples, sgd=False, drop=0.0)  # type: ignore[arg-type]
-            for _, pipe in nlp.pipeline:
-                pipe.finish_update(sgd)  # type: ignore[attr-defined]
-        steps[tagger, rel] = {key: weight - before[key] for key, weight in weights(nlp).items()}
-    assert any(step.any() for step in steps[1.0, 0.0].values())
-    for key in steps[1.0, 1.0]:
-        tagger, rel = steps[1.0, 0.0][key], steps[0.0, 1.0][key]
-        np.testing.assert_allclose(steps[1.0, 1.0][key], tagger + rel, atol=1e-5, err_msg=key)
-        np.testing.assert_allclose(steps[1.0, 3.0][key], tagger + 3 * rel, atol=1e-5, err_msg=key)
-
-
 @pytest.mark.parametrize("frozen", HEADS)
 def test_the_encoder_learns_where_a_component_that_listens_is_frozen(
     frozen: str, tiny_bert: str, make_examples: Examples
 ) -> None:
     """With spaCy's own `tok2vec`, the last component that listens sends the gradients of all."""
-    nlp = build(tiny_bert)
+    nlp = build_shared(tiny_bert)
     examples = make_examples(nlp)
     nlp.initialize(lambda: examples)
     sgd, before, others = adamw(1e-3), weights(nlp), weights(nlp, frozen)
@@ -179,7 +96,7 @@ def test_the_encoder_learns_where_a_component_that_listens_is_frozen(
 
 
 def test_a_component_learns_on_an_encoder_that_is_frozen(tiny_bert: str, make_examples: Examples) -> None:
-    nlp = build(tiny_bert)
+    nlp = build_shared(tiny_bert)
     examples = make_examples(nlp)
     nlp.initialize(lambda: examples)
     before, head = weights(nlp), weights(nlp, "clinie_rel")
@@ -253,24 +170,6 @@ def test_docs_that_no_encoder_has_read_are_refused(trained: Language) -> None:
         trained.get_pipe("clinie_ner_encoder").predict([other])  # type: ignore[attr-defined]
 
 
-def test_a_listener_wants_an_encoder_before_it(tiny_bert: str, make_examples: Examples) -> None:
-    nlp = spacy.blank("en")
-    model = {"@architectures": HEADS["clinie_ner_encoder"], "tok2vec": listener(upstream="other")}
-    nlp.add_pipe("clinie_ner_encoder", config={"model": model})
-    nlp.add_pipe(ENCODER, name="other", config={"model": tiny_settings(tiny_bert)})
-    with pytest.raises(ClinieError, match=r"CIE338.*'other'"):
-        nlp.initialize(lambda: make_examples(nlp))
-
-
-def test_another_batch_than_the_encoders_is_refused(tiny_bert: str, make_examples: Examples) -> None:
-    nlp = build(tiny_bert)
-    examples = make_examples(nlp)
-    nlp.initialize(lambda: examples)
-    nlp.get_pipe(ENCODER).update(examples)  # type: ignore[attr-defined]
-    with pytest.raises(ClinieError, match="CIE336"):
-        nlp.get_pipe("clinie_rel").update(examples[:1])  # type: ignore[attr-defined]
-
-
 def test_the_width_is_known_to_layers_of_thinc(trained: Language) -> None:
     model: Model = trained.get_pipe(ENCODER).model  # type: ignore[attr-defined]
     doc = trained(TEXT)
@@ -278,12 +177,6 @@ def test_the_width_is_known_to_layers_of_thinc(trained: Language) -> None:
     assert doc.tensor.shape[0] == len(doc) and doc.tensor.dtype == np.float32
     blanks = [token.i for token in doc if token.is_space]
     assert blanks and not doc.tensor[blanks].any()
-
-
-@pytest.mark.parametrize("value", [-0.5])
-def test_a_weight_below_zero_is_refused(value: float, tiny_bert: str) -> None:
-    with pytest.raises(ClinieError, match=r"CIE307.*grad_factor"):
-        build(tiny_bert, clinie_rel={"grad_factor": value})
 
 
 def test_tokens_may_be_merged_behind_the_encoder(trained: Language) -> None:
@@ -307,7 +200,7 @@ def steps(nlp: Language, examples: list[Example], sgd: Any, **more: Any) -> None
 
 
 def test_averages_may_be_used_where_a_component_that_listens_is_frozen(tiny_bert: str, make_examples: Examples) -> None:
-    nlp = build(tiny_bert)
+    nlp = build_shared(tiny_bert)
     examples = make_examples(nlp)
     nlp.initialize(lambda: examples)
     sgd = adamw(1e-3, use_averages=True)
@@ -320,7 +213,7 @@ def test_averages_may_be_used_where_a_component_that_listens_is_frozen(tiny_bert
 
 def test_gradients_of_all_parts_of_a_batch_are_in_its_step(tiny_bert: str, make_examples: Examples) -> None:
     """Nothing of the last part can be learnt."""
-    nlp = build(tiny_bert)
+    nlp = build_shared(tiny_bert)
     examples = make_examples(nlp)
     nlp.initialize(lambda: examples)
     bare = Example(nlp.make_doc(TEXT), nlp.make_doc(TEXT))
@@ -331,7 +224,7 @@ def test_gradients_of_all_parts_of_a_batch_are_in_its_step(tiny_bert: str, make_
 
 
 def test_what_nobody_annotated_is_not_learnt_as_nothing(tiny_bert: str, make_examples: Examples) -> None:
-    nlp = build(tiny_bert)
+    nlp = build_shared(tiny_bert)
     examples = make_examples(nlp)
     nlp.initialize(lambda: examples)
     before = {name: weights(nlp, name) for name in nlp.pipe_names}
@@ -347,7 +240,7 @@ def test_what_nobody_annotated_is_not_learnt_as_nothing(tiny_bert: str, make_exa
 
 
 def test_the_encoder_may_be_frozen_after_a_component_was(tiny_bert: str, make_examples: Examples) -> None:
-    nlp = build(tiny_bert)
+    nlp = build_shared(tiny_bert)
     examples, sgd = make_examples(nlp), adamw(1e-3)
     nlp.initialize(lambda: examples)
     nlp.update(examples, sgd=sgd, exclude=["clinie_rel"])
@@ -359,7 +252,7 @@ def test_the_encoder_may_be_frozen_after_a_component_was(tiny_bert: str, make_ex
 
 
 def test_empty_docs_leave_nothing_behind(tiny_bert: str, make_examples: Examples) -> None:
-    nlp = build(tiny_bert)
+    nlp = build_shared(tiny_bert)
     examples, sgd = make_examples(nlp), adamw(1e-3)
     nlp.initialize(lambda: examples)
     nlp.update([Example(nlp.make_doc(""), nlp.make_doc(""))], sgd=sgd)
@@ -387,32 +280,6 @@ def test_heads_of_others_get_no_gaps_where_a_step_leaves_tokens_out(
     losses = nlp.update(examples, sgd=adamw(1e-3))
     assert all(np.isfinite(loss) for loss in losses.values())
     assert np.isfinite(nlp(TEXT).cats["YES"])
-
-
-def test_a_copy_reads_with_its_own_weights(tiny_bert: str, make_examples: Examples) -> None:
-    """In bf16, copies of the weights are kept."""
-    nlp = spacy.blank("en")
-    nlp.add_pipe(ENCODER, config={"model": {**tiny_settings(tiny_bert), "precision": "bf16"}})
-    model = {"@architectures": HEADS["clinie_ner_encoder"], "tok2vec": listener()}
-    nlp.add_pipe("clinie_ner_encoder", config={"model": model})
-    examples, sgd = make_examples(nlp), adamw(0.05)
-    nlp.initialize(lambda: examples)
-    nlp.update(examples, sgd=sgd)
-    nlp(TEXT)
-    nlp.replace_listeners(ENCODER, "clinie_ner_encoder", ["model.tok2vec"])
-    nlp.update(examples, sgd=sgd)
-    module = modules_of(nlp.get_pipe("clinie_ner_encoder"))[-1]
-    found = module.predict([nlp.make_doc(TEXT)])[0]
-    module._cast = None
-    np.testing.assert_array_equal(module.predict([nlp.make_doc(TEXT)])[0], found)
-
-
-def test_a_removed_encoder_is_missed(tiny_bert: str, make_examples: Examples) -> None:
-    nlp = build(tiny_bert)
-    nlp.remove_pipe(ENCODER)
-    gc.collect()
-    with pytest.raises(ClinieError, match="CIE338"):
-        nlp.initialize(lambda: make_examples(nlp))
 
 
 def test_a_head_of_another_schema_is_told(trained: Language, tmp_path: Path) -> None:

@@ -9,15 +9,17 @@ import pytest
 import spacy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span
 from spacy.vocab import Vocab
 
 from spacy_clinie.doc.concepts import add_concepts, cover, get_scores, get_spans, set_concepts
 from spacy_clinie.doc.interchange import doc_from_note, note_from_doc, to_rel_component, to_spacy_llm
 from spacy_clinie.doc.note import Concept, Note, Relation
-from spacy_clinie.doc.relations import get_relations, set_relations
+from spacy_clinie.doc.relations import get_relations, register_extension, set_relations
 from spacy_clinie.doc.tokenizer import make_tokenizer
 from spacy_clinie.errors import ClinieError
+from tests.encoders import build
 
 TOKENIZERS: dict[str, Callable[[str], Doc]] = {
     "clinical": make_tokenizer(Vocab()),
@@ -304,8 +306,6 @@ def test_two_labels_on_one_span_keep_their_own_scores(nlp: spacy.Language) -> No
 
 
 def test_a_plain_rel_of_another_library_is_taken_over_and_stays_readable(nlp: spacy.Language) -> None:
-    from spacy_clinie.doc.relations import register_extension
-
     original = Doc.get_extension("rel")
     try:
         Doc.set_extension("rel", default=[], force=True)
@@ -374,3 +374,34 @@ def test_scores_do_not_move_to_other_concepts() -> None:
     add_concepts(doc, [(0, 1, "Drug", 0.9), (2, 3, "Reason", 0.2), (4, 5, "Reason", 0.8)])
     del doc.spans["clinie"][1]
     assert get_scores(doc) == [None, None]
+
+
+def test_tokens_that_are_merged_afterwards_double_no_concept(tiny_bert: str) -> None:
+    nlp = build("one_pass", tiny_bert)
+    nlp.remove_pipe("clinie_rel")
+    nlp.add_pipe("merge_entities")
+    text = "Took aspirin 25mg for pain.\nThen developed rash."
+    doc = nlp(f"{text} Nothing else.")
+    found = note_from_doc(doc, entities=True).concepts
+    assert [text[one.start : one.end] for one in found] == ["aspirin", "25mg", "pain", "rash"]
+    assert [span.text for span in get_spans(doc)] == ["aspirin", "25mg", "pain", "rash"]
+    doc = nlp("Took aspirin 25mg for rash")  # whose last concept lies behind the last token
+    assert [(span.text, span.label_, span.id_) for span in get_spans(doc)] == [
+        ("aspirin", "Drug", "C1"),
+        ("25mg", "Strength", "C2"),
+        ("rash", "ADE", "C3"),
+    ]
+    assert note_from_doc(doc, entities=True).concepts[-1].offsets == (22, 26)
+
+
+def test_a_new_concept_takes_nothing_from_one_that_is_gone(nlp: Language) -> None:
+    doc = nlp.make_doc("Took aspirin")
+    set_concepts(
+        doc, [Span(doc, 1, 2, "Drug", span_id="C1")], details={"C1": {"offsets": [6, 8], "fragments": [[6, 8]]}}
+    )
+    details = dict(doc.spans["clinie"].attrs["details"])
+    doc.spans["clinie"] = []
+    doc.spans["clinie"].attrs["details"] = details
+    add_concepts(doc, [(0, 1, "Verb", 0.9)])
+    (concept,) = note_from_doc(doc).concepts
+    assert (concept.start, concept.end, concept.fragments) == (0, 4, [])

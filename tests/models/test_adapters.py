@@ -1,6 +1,7 @@
 """Adapters of language models: training, saving, and putting them on their base."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from spacy.util import fix_random_seed
 from transformers import AutoModelForCausalLM
 
 from spacy_clinie.errors import ClinieError
+from spacy_clinie.models.adapters import add_adapter
+from spacy_clinie.models.pretrained import load_encoder
 from tests.conftest import Examples
-from tests.decoders import LORA, answers, build_for_concepts
+from tests.decoders import HOSTILE, LORA, answers, build_for_concepts
+from tests.encoders import build, train
 from tests.tiny import make_decoder
 
 
@@ -244,3 +248,48 @@ def test_saving_adapters_asks_no_hub(
     )
     nlp.to_disk(tmp_path / "model")
     assert not asked
+
+
+def test_adapters_refuse_another_base(tiny_bert: str, make_examples: Examples, tmp_path: Path) -> None:
+    import shutil
+
+    import torch
+    from transformers import AutoModel
+
+    base = tmp_path / "base"
+    shutil.copytree(tiny_bert, base)
+    nlp = build("lora", str(base))
+    train(nlp, make_examples(nlp), steps=1)
+    nlp.to_disk(tmp_path / "model")
+    assert sum(f.stat().st_size for f in (tmp_path / "model").rglob("*.safetensors")) < 100_000
+    model = AutoModel.from_pretrained(base)
+    with torch.no_grad():
+        next(model.parameters()).add_(1.0)
+    model.save_pretrained(base)
+    with pytest.raises(ClinieError, match="CIE306"):
+        spacy.load(tmp_path / "model")
+
+
+@pytest.mark.environment
+@pytest.mark.parametrize(
+    "settings", [{"rank": 8}, {"peft_type": "NO_SUCH"}, {"r": 0}, {"r": 4, "target_modules": ["no_such_layer"]}]
+)
+def test_lora_settings_that_peft_refuses_are_passed_on(settings: dict[str, Any], tiny_bert: str) -> None:
+    with pytest.raises(ClinieError, match="CIE305"):
+        add_adapter(load_encoder(tiny_bert), settings)
+
+
+def test_a_pipeline_loads_with_a_new_path_of_its_base(tiny_decoder: str, tmp_path: Path) -> None:
+    moved = shutil.copytree(tiny_decoder, tmp_path / "before")
+    nlp = build_for_concepts(str(moved), "n2c2_2018", model={"adapter": LORA})
+    nlp.initialize()
+    nlp.to_disk(tmp_path / "model")
+    moved.rename(tmp_path / "behind")
+    setting = "components.clinie_decoder_prompt.model.base"
+    with pytest.raises(ClinieError, match="CIE303"):
+        spacy.load(tmp_path / "model")
+    again = spacy.load(tmp_path / "model", config={setting: str(tmp_path / "behind")})
+    assert answers(again, [HOSTILE]) == answers(nlp, [HOSTILE])
+    other = make_decoder(tmp_path / "other", "mistral")
+    with pytest.raises(ClinieError, match="CIE306"):
+        spacy.load(tmp_path / "model", config={setting: other})

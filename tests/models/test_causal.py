@@ -19,7 +19,7 @@ from spacy_clinie.errors import ClinieError
 from spacy_clinie.models import kv_cache
 from spacy_clinie.prompts.constraints import PromptIds, Unconstrained
 from tests.conftest import Examples
-from tests.decoders import FORMATS, HOSTILE, LORA, answers, build_for_concepts
+from tests.decoders import FORMATS, HOSTILE, LORA, answers, build_for_concepts, watched_causal
 from tests.scripted import assert_as_likely, module_of, replay
 from tests.tiny import DECODERS, make_decoder
 
@@ -178,3 +178,15 @@ def test_virtual_tokens_are_counted_once_in_the_context_length(tiny_decoder: str
     with pytest.warns(UserWarning, match="CIE326"):
         module.generate([PromptIds((5,) * 100, [6] * 50)], [constraint])
     assert 300 - 64 - 150 - module.options["lookahead"] <= len(constraint.found) <= 300 - 64 - 150
+
+
+def test_prompts_are_drawn_from_each_prefix_in_turn(tiny_decoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, _, _ = watched_causal(tiny_decoder)
+    monkeypatch.setitem(module.options, "step_pieces", 25)
+    prompts = [PromptIds((5, 6, 7), [8, 9, 10, 11, 12, 13])] + [PromptIds((5, 6), [8, 9, 10, 11, 12, 13])] * 20
+    read: list[tuple[int, ...]] = []
+    loss = module._loss
+    monkeypatch.setattr(module, "_loss", lambda prefix, *more: read.append(prefix) or loss(prefix, *more))
+    for _ in range(10):
+        module.add_gradients(prompts, [[14, 15, 16, 17]] * 21)
+    assert sorted(read) == [(5, 6)] * 10 + [(5, 6, 7)] * 10

@@ -1,4 +1,4 @@
-"""What base models, adapters and their settings are refused for."""
+"""Pretrained models and tokenizers: what is loaded, and what is refused."""
 
 import json
 import shutil
@@ -10,12 +10,10 @@ import pytest
 import transformers
 
 from spacy_clinie.errors import ClinieError
-from spacy_clinie.models.adapters import add_adapter
-from spacy_clinie.models.pretrained import load_config, load_encoder, load_tokenizer
-
-pytestmark = pytest.mark.environment
+from spacy_clinie.models.pretrained import load_config, load_encoder, load_tokenizer, locate, pick_device
 
 
+@pytest.mark.environment
 @pytest.mark.parametrize("load", [load_encoder, load_tokenizer])
 def test_a_folder_without_a_model_is_named(load: Any, tmp_path: Path) -> None:
     with pytest.raises(ClinieError, match="CIE303") as error:
@@ -23,6 +21,7 @@ def test_a_folder_without_a_model_is_named(load: Any, tmp_path: Path) -> None:
     assert str(tmp_path) in str(error.value)
 
 
+@pytest.mark.environment
 def test_a_tokenizer_without_offsets_is_refused(tiny_bert: str, monkeypatch: pytest.MonkeyPatch) -> None:
     slow = SimpleNamespace(is_fast=False)
     monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", lambda *_, **__: slow)
@@ -30,14 +29,7 @@ def test_a_tokenizer_without_offsets_is_refused(tiny_bert: str, monkeypatch: pyt
         load_tokenizer(tiny_bert)
 
 
-@pytest.mark.parametrize(
-    "settings", [{"rank": 8}, {"peft_type": "NO_SUCH"}, {"r": 0}, {"r": 4, "target_modules": ["no_such_layer"]}]
-)
-def test_lora_settings_that_peft_refuses_are_passed_on(settings: dict[str, Any], tiny_bert: str) -> None:
-    with pytest.raises(ClinieError, match="CIE305"):
-        add_adapter(load_encoder(tiny_bert), settings)
-
-
+@pytest.mark.environment
 @pytest.mark.parametrize("load", [load_encoder, load_config])
 def test_a_model_of_a_later_transformers_is_refused(load: Any, tiny_bert: str, tmp_path: Path) -> None:
     """What transformers 5 calls `rope_parameters`, 4 replaces by a default, and predicts something else."""
@@ -49,6 +41,7 @@ def test_a_model_of_a_later_transformers_is_refused(load: Any, tiny_bert: str, t
         load(str(folder))
 
 
+@pytest.mark.environment
 def test_a_damaged_model_is_named(tiny_bert: str, tmp_path: Path) -> None:
     folder = tmp_path / "damaged"
     shutil.copytree(tiny_bert, folder)
@@ -57,6 +50,7 @@ def test_a_damaged_model_is_named(tiny_bert: str, tmp_path: Path) -> None:
         load_encoder(str(folder))
 
 
+@pytest.mark.environment
 @pytest.mark.parametrize(
     ("words", "read"),
     [
@@ -74,3 +68,12 @@ def test_a_vocabulary_with_capitals_is_read_with_them(words: tuple[str, ...], re
     assert tokenizer.tokenize("Hives pain") == read
     tokenizer.save_pretrained(tmp_path / "saved")
     assert load_tokenizer(str(tmp_path / "saved")).tokenize("Hives pain") == read
+
+
+def test_a_base_and_a_device_that_are_not_there_are_refused() -> None:
+    for name in ("no_such_package:model", "no.such.package:model", "..:model", "numpy:no_such_folder"):
+        with pytest.raises(ClinieError, match="CIE302"):
+            locate(name)
+    for device in ("gpu", "", "cuda:99"):
+        with pytest.raises(ClinieError, match="CIE312"):
+            pick_device(device)

@@ -1,5 +1,8 @@
 """From text to word pieces and back, for tokenizers of every make."""
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import numpy as np
 import pytest
 import spacy
@@ -10,15 +13,15 @@ from hypothesis import strategies as st
 from spacy.vocab import Vocab
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from spacy_clinie.doc.concepts import add_concepts
 from spacy_clinie.doc.tokenizer import make_tokenizer
-from spacy_clinie.errors import ClinieError
 from spacy_clinie.models.pretrained import load_tokenizer
 from spacy_clinie.models.wordpieces import Specials, by_budget, draw, make_pieces, sample_unanswered
-from tests.tiny import ARCHITECTURES, make_encoder
+from tests.conftest import modules_of, tiny_settings
+from tests.decoders import watched_causal
+from tests.tiny import make_encoder
 
 TOKENIZER = make_tokenizer(Vocab())
-# Their attention is local or relative to the place in the sequence.
-_NO_GUESTS = ("deberta-v2", "modernbert", "longformer")
 TEXT = st.text(st.sampled_from("ab1 .\n\té🩺\u200b-/") | st.characters(exclude_categories=("Cs",)), max_size=60)
 
 
@@ -102,45 +105,6 @@ def test_every_sequence_is_drawn_at_some_time_and_by_the_seed() -> None:
     assert drawn(0) == drawn(0) != drawn(1)
 
 
-@pytest.mark.parametrize("kind", ARCHITECTURES)
-def test_every_architecture_learns(kind: str, tmp_path, make_examples) -> None:
-    """Windows, special pieces, positions and segments differ; each must learn by heart, over several windows."""
-    from tests.conftest import tiny_settings
-    from tests.encoders import MODELS, train
-
-    encoder = make_encoder(tmp_path, kind)
-    relations = "marked_pairs" if kind in _NO_GUESTS else "one_pass"
-    for factory, settings_ in (MODELS["crf"], MODELS[relations], MODELS["mrc"]):
-        nlp = spacy.blank("en")
-        nlp.add_pipe(factory, config={"model": tiny_settings(encoder, **settings_)})
-        examples = make_examples(nlp)
-        losses = train(nlp, examples, steps=1)
-        later = train_more(nlp, examples, 120)
-        assert later[factory] < 0.5 * losses[factory]
-
-
-@pytest.mark.parametrize("kind", _NO_GUESTS)
-def test_encoders_that_cannot_read_all_pairs_at_once_are_refused(kind: str, tmp_path, make_examples) -> None:
-    from tests.conftest import tiny_settings
-    from tests.encoders import MODELS
-
-    nlp = spacy.blank("en")
-    factory, settings_ = MODELS["one_pass"]
-    nlp.add_pipe(factory, config={"model": tiny_settings(make_encoder(tmp_path, kind), **settings_)})
-    with pytest.raises(ClinieError, match=r"CIE314.*MarkedPairs"):
-        nlp.initialize(lambda: make_examples(nlp))
-
-
-def train_more(nlp, examples, steps):
-    from thinc.api import Adam
-
-    sgd = Adam(3e-3)
-    for _ in range(steps):
-        losses: dict[str, float] = {}
-        nlp.update(examples, sgd=sgd, losses=losses)
-    return losses
-
-
 def test_groups_are_drawn_from_in_turn_however_many_they_are() -> None:
     groups = ["concepts"] * 2 + ["relations"] * 30
     torch.manual_seed(0)
@@ -183,3 +147,57 @@ def test_where_a_text_is_cut_no_blank_is_put(
             assert word.lstrip() in ("", text[start:end])
 
     check()
+
+
+# Eight of it are a window each: what is drawn of them has the same loss as all of them.
+NOTE = "Took aspirin 25 mg by mouth for pain today . \n\n"
+
+
+@pytest.fixture(params=["tagger", "mrc", "causal"])
+def step(request: pytest.FixtureRequest) -> tuple[Any, Callable[[], float], list[int]]:
+    """A model, a step of its training, and the lengths of the sequences that it reads."""
+    if request.param == "causal":
+        return watched_causal(request.getfixturevalue("tiny_decoder"))
+    return watched_encoder(request.param, request.getfixturevalue("tiny_bert"))
+
+
+def watched_encoder(kind: str, base: str) -> tuple[Any, Callable[[], float], list[int]]:
+    architecture = {"tagger": "spacy_clinie.EncoderTagger.v1", "mrc": "spacy_clinie.EncoderMRC.v1"}[kind]
+    model = {"@architectures": architecture, **tiny_settings(base, window=64, overlap=4, batch_pieces=200)}
+    nlp = spacy.blank("en")
+    pipe: Any = nlp.add_pipe("clinie_ner_encoder", config={"model": model})
+    gold = nlp.make_doc(NOTE)
+    add_concepts(gold, [(1, 2, "Drug", 1.0)])
+    examples = [spacy.training.Example(nlp.make_doc(NOTE), gold) for _ in range(8)]
+    nlp.initialize(lambda: examples)
+    module = modules_of(pipe)[-1]
+    read: list[int] = []
+    encode = module.encode
+
+    def reads(sequences: Iterable[np.ndarray], **more: Any) -> torch.Tensor:
+        held = list(sequences)
+        read.extend(map(len, held))
+        return encode(held, **more)
+
+    module.encode = reads
+    return module, lambda: pipe.update(examples)[pipe.name], read
+
+
+def test_a_step_reads_step_pieces_and_has_the_loss_of_what_it_read(
+    step: tuple[Any, Callable[[], float], list[int]],
+) -> None:
+    module, learn, read = step
+    whole = learn()
+    length = read[0]
+    assert read == [length] * 8
+    module.options["step_pieces"] = 3 * length + 1
+    read.clear()
+    assert learn() == pytest.approx(whole, rel=0.01)
+    assert read == [length] * 3
+
+
+def test_a_step_reads_one_sequence_even_if_all_are_longer(step: tuple[Any, Callable[[], float], list[int]]) -> None:
+    module, learn, read = step
+    module.options["step_pieces"] = 1
+    learn()
+    assert len(read) == 1

@@ -1,5 +1,3 @@
-"""Examples in prompts."""
-
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +6,10 @@ import spacy
 from spacy.language import Language
 from spacy.training import Example
 
-from spacy_clinie.doc.concepts import SCHEMA_KEY, get_spans
+from spacy_clinie.doc.concepts import get_spans
 from spacy_clinie.doc.note import Concept, Note
-from spacy_clinie.errors import ClinieError, ClinieWarning
+from spacy_clinie.errors import ClinieError
 from spacy_clinie.formats import jsonl
-from spacy_clinie.schema import Schema
 from tests.conftest import Examples
 from tests.decoders import build_for_both
 from tests.scripted import babble, module_of, write
@@ -142,63 +139,3 @@ def test_drawing_from_nothing_is_an_error(tiny_decoder: str) -> None:
     nlp = build_for_both(tiny_decoder, examples={"@misc": DRAWN, "number": 3}, label_schema="n2c2_2018")
     with pytest.raises(ClinieError, match="CIE327"):
         nlp.initialize()
-
-
-def test_examples_of_another_schema_are_not_shown(tiny_decoder: str, notes: list[Note], tmp_path: Path) -> None:
-    jsonl.write(notes[:1], tmp_path / "examples.jsonl")
-    file = {"@misc": "spacy_clinie.ExampleFile.v1", "path": str(tmp_path / "examples.jsonl")}
-    types = ("Drug", "Strength", "Reason", "ADE", "Order")
-    schema = Schema.from_dict({"name": "mine", "concepts": {name: {} for name in types}})
-    (tmp_path / "mine.yml").write_text(schema.to_yaml())
-    nlp = build_for_both(tiny_decoder, examples=file, label_schema=str(tmp_path / "mine.yml"), relations=None)
-    named = nlp.make_doc("Took aspirin.")
-    named.user_data[SCHEMA_KEY] = str(tmp_path / "mine.yml")
-    nlp.initialize(lambda: [Example(named, named)])
-    pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
-    plain = nlp.make_doc("Took aspirin.")
-
-    def prompt(doc: Any) -> str:
-        return str(pipe.concept_queries([doc], pipe.active_tokenizer.tokenize([doc]))[0].prompt_text)
-
-    assert notes[0].text in prompt(plain)
-    assert notes[0].text in prompt(named)
-    with pytest.warns(ClinieWarning, match="CIE470"):
-        pipe.use(Schema.from_dict({"name": "other", "concepts": {"Planet": {}}}))
-    assert "Planet" in prompt(plain)
-    assert notes[0].text not in prompt(plain)
-    assert notes[0].text in prompt(named)
-
-
-def test_examples_are_shown_for_an_equal_schema_of_another_name(
-    tiny_decoder: str, notes: list[Note], tmp_path: Path
-) -> None:
-    jsonl.write(notes[:1], tmp_path / "examples.jsonl")
-    file = {"@misc": FILE, "path": str(tmp_path / "examples.jsonl")}
-    types = ("Drug", "Strength", "Reason", "ADE", "Order")
-    schema = Schema.from_dict({"name": "mine", "concepts": {name: {} for name in types}})
-    for name in ("mine.yml", "copy.yml"):
-        (tmp_path / name).write_text(schema.to_yaml())
-    nlp = build_for_both(tiny_decoder, examples=file, label_schema=str(tmp_path / "mine.yml"), relations=None)
-    nlp.initialize()
-    pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
-    doc = nlp.make_doc("Took aspirin.")
-    for name, shown in ((str(tmp_path / "copy.yml"), True), ("", True), ("i2b2_2010", False)):
-        doc.user_data[SCHEMA_KEY] = name
-        prompt = str(pipe.concept_queries([doc], pipe.active_tokenizer.tokenize([doc]))[0].prompt_text)
-        assert (notes[0].text in prompt) is shown
-
-
-def test_examples_with_types_that_a_schema_lacks_are_refused(
-    tiny_decoder: str, notes: list[Note], tmp_path: Path
-) -> None:
-    jsonl.write(notes[:1], tmp_path / "examples.jsonl")
-    file = {"@misc": FILE, "path": str(tmp_path / "examples.jsonl")}
-    types = ("Drug", "Strength", "Reason", "ADE", "Order")
-    (tmp_path / "mine.yml").write_text(
-        Schema.from_dict({"name": "mine", "concepts": {name: {} for name in types}}).to_yaml()
-    )
-    nlp = build_for_both(tiny_decoder, examples=file, label_schema=str(tmp_path / "mine.yml"), relations=None)
-    named = nlp.make_doc("Took aspirin.")
-    named.user_data[SCHEMA_KEY] = "i2b2_2010"
-    with pytest.raises(ClinieError, match=r"CIE460.*'i2b2_2010'.*Drug"):
-        nlp.initialize(lambda: [Example(named, named)])
