@@ -15,6 +15,7 @@ from spacy.util import fix_random_seed
 
 from spacy_clinie.doc.interchange import doc_from_note
 from spacy_clinie.doc.note import Concept, Note, Relation
+from spacy_clinie.formats import docbin
 from spacy_clinie.models.causal import CausalModule
 from tests.scripted import babble
 from tests.tiny import make_decoder, make_encoder
@@ -87,6 +88,18 @@ def make_examples(notes: list[Note]) -> Examples:
 
     def make(nlp: spacy.Language) -> list[Example]:
         return [Example(nlp.make_doc(note.text), doc_from_note(nlp.make_doc, note)[0]) for note in notes]
+
+    return make
+
+
+@pytest.fixture
+def write_corpus(tmp_path: Path) -> Callable[[str, int], Path]:
+    """Writes a corpus of so many notes."""
+
+    def make(name: str, number: int) -> Path:
+        notes = [Note(f"{name}-{i}", f"aspirin {i}", [Concept("C1", 0, 7, "Drug")]) for i in range(number)]
+        docbin.write(notes, tmp_path / f"{name}.spacy")
+        return tmp_path / f"{name}.spacy"
 
     return make
 

@@ -12,7 +12,7 @@ from spacy.training import Example
 from spacy_clinie.doc.concepts import add_concepts, get_scores, get_spans
 from spacy_clinie.doc.note import Note
 from spacy_clinie.doc.relations import get_relations
-from tests.conftest import tiny_settings
+from tests.conftest import Examples, tiny_settings
 
 Learnt = Callable[[str], tuple[Path, list[Note]]]
 # What batches of other shapes may do to a probability.
@@ -81,3 +81,11 @@ def items(doc: spacy.tokens.Doc) -> dict[tuple[Any, ...], float]:
     for rel in get_relations(doc):
         found[rel.head.start, rel.head.end, rel.label, rel.tail.start, rel.tail.end] = rel.score or 0
     return found
+
+
+def initialized_tagger(tiny_bert: str, make_examples: Examples) -> tuple[Language, list[Example]]:
+    nlp = spacy.blank("en")
+    nlp.add_pipe("clinie_ner_encoder", config={"model": tiny_settings(tiny_bert)})
+    examples = make_examples(nlp)
+    nlp.initialize(lambda: examples)
+    return nlp, examples

@@ -39,7 +39,7 @@ TRAINED = [pytest.param(path, id=path.stem, marks=_MARKS.get(path.stem, [])) for
 
 @pytest.mark.environment
 @pytest.mark.parametrize("path", TRAINED)
-def test_filled(path: Path, tmp_path: Path) -> None:
+def test_a_config_is_complete(path: Path, tmp_path: Path) -> None:
     fill_config(tmp_path / "filled.cfg", path, silent=True)
     # Versions of spaCy write the settings in different orders.
     filled = load_config(tmp_path / "filled.cfg", interpolate=False)

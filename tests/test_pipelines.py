@@ -3,16 +3,12 @@
 import json
 import shutil
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import spacy
 from spacy.language import Language
-from spacy.tokens import Doc
-from spacy.training import Example
 
 import spacy_clinie
 from spacy_clinie.annotate.runner import annotate
@@ -23,7 +19,7 @@ from spacy_clinie.errors import ClinieError, ClinieWarning
 from spacy_clinie.formats import jsonl
 from spacy_clinie.pipelines import bundled
 from spacy_clinie.schema import Schema
-from spacy_clinie.training.callbacks import before_init, before_to_disk
+from spacy_clinie.training.callbacks import before_to_disk
 from tests.decoders import build_for_concepts
 from tests.encoders import build
 
@@ -207,37 +203,6 @@ def test_bundled_pipelines_are_small_and_tell_nothing_of_where_they_were_made() 
         assert "{scores}" not in card
 
 
-def test_a_pipeline_without_words_keeps_labels_and_vectors(tmp_path: Path) -> None:
-    nlp = spacy.blank("en")
-    nlp.vocab.set_vector("ibuprofen", np.ones(4, dtype="f"))
-    tagger = nlp.add_pipe("tagger")
-    words = ["Mr", "Quux", "rests"]
-    doc = Doc(nlp.vocab, words, tags=["NOUN-X", "NAME-X", "VERB-X"])
-    nlp.initialize(lambda: [Example(Doc(nlp.vocab, words), doc)])
-    before_to_disk()(nlp).to_disk(tmp_path / "kept")
-    assert "Quux" in nlp.vocab.strings
-    again = spacy.load(tmp_path / "kept")
-    assert "Quux" not in again.vocab.strings
-    assert again.vocab.has_vector("ibuprofen")
-    scores = [pipeline.get_pipe("tagger").model.predict([pipeline("Mr Quux rests")])[0] for pipeline in (nlp, again)]
-    assert np.allclose(*scores)
-    assert set(tagger.labels) <= set(again.vocab.strings)
-
-
-def test_a_lemmatizer_that_was_trained_keeps_what_it_puts_in_place(tmp_path: Path) -> None:
-    nlp = spacy.blank("en")
-    nlp.add_pipe("trainable_lemmatizer", config={"min_tree_freq": 1})
-    words = ["Rashes", "quuxed"]
-    examples = [Example(Doc(nlp.vocab, words), Doc(nlp.vocab, words, lemmas=["rash", "quux"]))]
-    sgd = nlp.initialize(lambda: examples)
-    losses = [nlp.update(examples, sgd=sgd)["trainable_lemmatizer"] for _ in range(30)]
-    assert losses[-1] < 0.001  # it is sure of both words
-    before_to_disk()(nlp).to_disk(tmp_path / "kept")
-    again = spacy.load(tmp_path / "kept")
-    assert "quuxed" not in again.vocab.strings
-    assert [token.lemma_ for token in again(" ".join(words))] == ["rash", "quux"]
-
-
 @pytest.mark.parametrize("load", [spacy.load, spacy_clinie.load])
 @pytest.mark.parametrize(
     "name", ["head.safetensors", "schema.json", "tokenizer.json", "config.json", "model.safetensors"]
@@ -275,16 +240,6 @@ def test_a_pipeline_whose_weights_were_lost_is_told(lost: int, tiny_bert: str, t
         spacy_clinie.load(path)
 
 
-def test_what_brat_cannot_hold_is_told_before_the_work(tiny_decoder: str, tmp_path: Path) -> None:
-    relation = {"has dose": {"pairs": [["Drug", "Dose"]]}}
-    schema = Schema.from_dict({"name": "mine", "concepts": {"Drug": {}, "Dose": {}}, "relations": relation})
-    (tmp_path / "mine.yml").write_text(schema.to_yaml())
-    path = save(build_for_concepts(tiny_decoder, str(tmp_path / "mine.yml")), tmp_path / "model")
-    (tmp_path / "note.txt").write_text("Took aspirin.")
-    with pytest.raises(ClinieError, match="CIE445"):
-        annotate(path, tmp_path / "note.txt", tmp_path / "brat")
-
-
 def test_components_that_are_disabled_are_saved_and_used_like_the_others(tiny_decoder: str, tmp_path: Path) -> None:
     nlp = build_for_concepts(tiny_decoder, "i2b2_2010")
     nlp.add_pipe("tagger", first=True).add_label("UNHEARD_OF")  # type: ignore[attr-defined]
@@ -296,25 +251,3 @@ def test_components_that_are_disabled_are_saved_and_used_like_the_others(tiny_de
     again.enable_pipe("tagger")
     assert again("aspirin")[0].tag_ == "UNHEARD_OF"
     assert again.get_pipe("clinie_decoder_prompt").labels == ("Planet",)  # type: ignore[attr-defined]
-
-
-def test_a_knowledge_base_that_holds_words_of_notes_is_told() -> None:
-    nlp = spacy.blank("en")
-    nlp.add_pipe("entity_linker")
-    with pytest.warns(ClinieWarning, match="CIE475.*entity_linker"):
-        before_to_disk()(nlp)
-
-
-@pytest.mark.parametrize(
-    ("patience", "max_steps", "every", "ends_early"),
-    [(10, 20, 20, True), (10, 0, 11, True), (10, 10, 20, False), (10, 50, 10, False), (0, 0, 9, False)],
-)
-def test_training_that_would_end_before_its_second_evaluation_is_told(
-    patience: int, max_steps: int, every: int, ends_early: bool
-) -> None:
-    training = {"patience": patience, "max_steps": max_steps, "eval_frequency": every}
-    nlp = spacy.blank("en", config={"training": training})
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        before_init()(nlp)
-    assert [f"at step {patience}" in str(one.message) for one in told] == [True] * ends_early

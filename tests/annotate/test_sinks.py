@@ -14,6 +14,7 @@ from spacy_clinie.doc.relations import get_relations
 from spacy_clinie.doc.report import Report
 from spacy_clinie.errors import ClinieError, ClinieWarning
 from spacy_clinie.formats import brat, docbin
+from spacy_clinie.schema import Schema
 from tests.annotate.helpers import (
     TEXT,
     add_pattern,
@@ -24,6 +25,7 @@ from tests.annotate.helpers import (
     watch_engine,
     write_lines,
 )
+from tests.decoders import build_for_concepts
 
 
 def test_folder_with_files_is_refused(pipeline: Path, tmp_path: Path) -> None:
@@ -203,3 +205,15 @@ def test_attributes_that_cannot_be_stored_fail_their_note(tmp_path: Path, name: 
             attributes=[name],
         )
     Span.remove_extension("has_graph")
+
+
+def test_what_brat_cannot_hold_is_told_before_the_work(tiny_decoder: str, tmp_path: Path) -> None:
+    relation = {"has dose": {"pairs": [["Drug", "Dose"]]}}
+    schema = Schema.from_dict({"name": "mine", "concepts": {"Drug": {}, "Dose": {}}, "relations": relation})
+    (tmp_path / "mine.yml").write_text(schema.to_yaml())
+    nlp = build_for_concepts(tiny_decoder, str(tmp_path / "mine.yml"))
+    nlp.initialize()
+    nlp.to_disk(tmp_path / "model")
+    (tmp_path / "note.txt").write_text("Took aspirin.")
+    with pytest.raises(ClinieError, match="CIE445"):
+        annotate(tmp_path / "model", tmp_path / "note.txt", tmp_path / "brat")

@@ -14,7 +14,7 @@ NAMES = {
 }  # fmt: skip
 
 
-def test_names() -> None:
+def test_names_that_others_rely_on_are_there() -> None:
     assert not NAMES - set(CORPORA)
     assert set(FORMATS) >= {"brat", "i2b2", "radgraph-json", "jsonl", "phee-json", "pubtator", "bioc", "docbin"}
     assert not set(CORPORA) & set(FORMATS)

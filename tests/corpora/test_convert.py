@@ -37,7 +37,7 @@ def counts(report: Report, kind: str) -> dict[str, int]:
     return {remark.reason: remark.count for remark in report.remarks(kind)}
 
 
-def test_docs_and_report(tmp_path: Path) -> None:
+def test_a_corpus_becomes_docs_with_a_report_beside_them(tmp_path: Path) -> None:
     jsonl.write([NOTE], tmp_path / "in.jsonl")
     report = convert("jsonl", tmp_path / "in.jsonl", tmp_path / "sub" / "out.spacy")
     (doc,) = DocBin().from_disk(tmp_path / "sub" / "out.spacy").get_docs(spacy.blank("en").vocab)

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,40 +13,28 @@ from spacy.language import Language
 from spacy_clinie.corpora import readers
 from spacy_clinie.corpora.readers import corpus, mixed
 from spacy_clinie.doc.concepts import ID_KEY, SCHEMA_KEY
-from spacy_clinie.doc.note import Concept, Note
+from spacy_clinie.doc.note import Note
 from spacy_clinie.errors import ClinieError, ClinieWarning
 from spacy_clinie.formats import docbin
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Callable[[str, int], Path]:
-    """Writes a corpus of so many notes."""
-
-    def make(name: str, number: int) -> Path:
-        notes = [Note(f"{name}-{i}", f"aspirin {i}", [Concept("C1", 0, 7, "Drug")]) for i in range(number)]
-        docbin.write(notes, tmp_path / f"{name}.spacy")
-        return tmp_path / f"{name}.spacy"
-
-    return make
 
 
 def ids(reader: Any, nlp: Language) -> list[str]:
     return [example.reference.user_data[ID_KEY] for example in reader(nlp)]
 
 
-def test_a_corpus_names_its_schema_on_both_docs(nlp: Language, write: Callable[[str, int], Path]) -> None:
-    [example] = corpus(path=write("a", 1), label_schema="phee")(nlp)
+def test_a_corpus_names_its_schema_on_both_docs(nlp: Language, write_corpus: Callable[[str, int], Path]) -> None:
+    [example] = corpus(path=write_corpus("a", 1), label_schema="phee")(nlp)
     assert example.reference.user_data[SCHEMA_KEY] == example.predicted.user_data[SCHEMA_KEY] == "phee"
     assert [span.text for span in example.reference.spans["clinie"]] == ["aspirin"]
     assert "clinie" not in example.predicted.spans
-    [silent] = corpus(path=write("a", 1))(nlp)
+    [silent] = corpus(path=write_corpus("a", 1))(nlp)
     assert SCHEMA_KEY not in silent.reference.user_data
 
 
 def test_more_shots_contain_the_fewer_and_another_seed_draws_others(
-    nlp: Language, write: Callable[[str, int], Path]
+    nlp: Language, write_corpus: Callable[[str, int], Path]
 ) -> None:
-    path = write("a", 30)
+    path = write_corpus("a", 30)
     few, more = (ids(corpus(path=path, limit=limit), nlp) for limit in (5, 10))
     assert len(few) == 5
     assert set(few) < set(more)
@@ -56,8 +43,8 @@ def test_more_shots_contain_the_fewer_and_another_seed_draws_others(
     assert len(ids(corpus(path=path, limit=99), nlp)) == 30
 
 
-def test_weights_say_how_often_a_note_is_seen(nlp: Language, write: Callable[[str, int], Path]) -> None:
-    readers = {name: corpus(path=write(name, 10)) for name in ("half", "once", "often")}
+def test_weights_say_how_often_a_note_is_seen(nlp: Language, write_corpus: Callable[[str, int], Path]) -> None:
+    readers = {name: corpus(path=write_corpus(name, 10)) for name in ("half", "once", "often")}
     mix = mixed(corpora=readers, weights={"half": 0.5, "often": 2.5})
     seen = ids(mix, nlp)
     assert Counter(one.split("-")[0] for one in seen) == {"half": 5, "once": 10, "often": 25}
@@ -68,34 +55,17 @@ def test_weights_say_how_often_a_note_is_seen(nlp: Language, write: Callable[[st
 
 
 @pytest.mark.parametrize("weights", [{"other": 1.0}, {"a": 0.0}, {"a": float("nan")}, {"a": float("inf")}])
-def test_senseless_weights_are_refused(weights: dict[str, float], write: Callable[[str, int], Path]) -> None:
+def test_senseless_weights_are_refused(weights: dict[str, float], write_corpus: Callable[[str, int], Path]) -> None:
     with pytest.raises(ClinieError, match="CIE468"):
-        mixed(corpora={"a": corpus(path=write("a", 1))}, weights=weights)
+        mixed(corpora={"a": corpus(path=write_corpus("a", 1))}, weights=weights)
 
 
-def test_a_config_mixes_corpora(write: Callable[[str, int], Path]) -> None:
-    block = {"@readers": "spacy_clinie.Corpus.v1", "path": str(write("a", 3)), "label_schema": "phee"}
+def test_a_config_mixes_corpora(write_corpus: Callable[[str, int], Path]) -> None:
+    block = {"@readers": "spacy_clinie.Corpus.v1", "path": str(write_corpus("a", 3)), "label_schema": "phee"}
     reader = {"@readers": "spacy_clinie.Mixed.v1", "corpora": {"a": block, "b": {**block, "label_schema": "chia"}}}
     resolved = registry.resolve({"train": reader})["train"]
     names = [example.predicted.user_data[SCHEMA_KEY] for example in resolved(spacy.blank("en"))]
     assert sorted(names) == ["chia"] * 3 + ["phee"] * 3
-
-
-def test_batches_of_one_schema_hold_everything_in_turns(write: Callable[[str, int], Path]) -> None:
-    nlp = spacy.blank("en")
-    schemas = {"a": "phee", "b": "chia", "c": None}
-    examples = list(
-        mixed(corpora={name: corpus(path=write(name, 20), label_schema=schemas[name]) for name in schemas})(nlp)
-    )
-    inner = {"@batchers": "spacy.batch_by_sequence.v1", "size": 3}
-    config = {"batcher": {"@batchers": "spacy_clinie.BatchBySchema.v1", "batcher": inner}}
-    batches = list(registry.resolve(config)["batcher"](examples))
-    named = [[example.reference.user_data.get(SCHEMA_KEY) for example in batch] for batch in batches]
-    assert all(len(set(names)) == 1 for names in named)
-    assert sorted(len(names) for names in named) == [2] * 3 + [3] * 18
-    assert sorted(map(id, (one for batch in batches for one in batch))) == sorted(map(id, examples))
-    turns = [names[0] for names in named]
-    assert sum(one != other for one, other in pairwise(turns)) > 2
 
 
 def test_what_is_tested_on_elsewhere_is_not_trained_on(nlp: Language, tmp_path: Path) -> None:
@@ -143,7 +113,7 @@ def test_a_short_text_that_is_tested_on_is_found_in_a_longer_one(nlp: Language, 
 
 
 def test_files_that_are_missing_or_damaged_are_errors(
-    nlp: Language, write: Callable[[str, int], Path], tmp_path: Path
+    nlp: Language, write_corpus: Callable[[str, int], Path], tmp_path: Path
 ) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad.spacy").write_bytes(b"no DocBin")
@@ -152,25 +122,25 @@ def test_files_that_are_missing_or_damaged_are_errors(
         (tmp_path / "empty", "CIE201"),
         (tmp_path / "bad.spacy", "439"),
     ):
-        for settings in ({"path": path}, {"path": write("a", 1), "apart_from": path}):
+        for settings in ({"path": path}, {"path": write_corpus("a", 1), "apart_from": path}):
             with pytest.raises(ClinieError, match=code):
                 list(corpus(**settings)(nlp))
     with pytest.raises(ClinieError, match="CIE307"):
-        corpus(path=write("a", 1), limit=-1)
+        corpus(path=write_corpus("a", 1), limit=-1)
 
 
-def test_a_mix_leaves_no_corpus_out_and_wants_readers(nlp: Language, write: Callable[[str, int], Path]) -> None:
-    readers = {"a": corpus(path=write("a", 10)), "b": corpus(path=write("b", 1))}
+def test_a_mix_leaves_no_corpus_out_and_wants_readers(nlp: Language, write_corpus: Callable[[str, int], Path]) -> None:
+    readers = {"a": corpus(path=write_corpus("a", 10)), "b": corpus(path=write_corpus("b", 1))}
     assert len(ids(mixed(corpora=readers, weights={"a": 0.01, "b": 0.5}), nlp)) == 2
     with pytest.raises(ClinieError, match="CIE473"):
         mixed(corpora={"a": "a.spacy"})
 
 
 def test_a_schema_file_is_named_in_full(
-    nlp: Language, write: Callable[[str, int], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    nlp: Language, write_corpus: Callable[[str, int], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "mine.yml").write_text("name: mine\nconcepts:\n  Drug: {}\n")
-    path = write("a", 1)
+    path = write_corpus("a", 1)
     monkeypatch.chdir(tmp_path)
     [example] = corpus(path=path, label_schema="mine.yml")(nlp)
     assert example.predicted.user_data[SCHEMA_KEY] == str(tmp_path / "mine.yml")

@@ -31,7 +31,7 @@ TOKENIZER = make_tokenizer(Vocab())
         ("a_b--c\r\n(d)", ["a", "_", "b", "-", "-", "c", "\r", "\n", "(", "d", ")"]),
     ],
 )
-def test_cuts(text: str, tokens: list[str]) -> None:
+def test_tokens_are_cut_where_a_concept_may_end(text: str, tokens: list[str]) -> None:
     assert [token.text for token in TOKENIZER(text)] == tokens
 
 

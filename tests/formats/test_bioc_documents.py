@@ -104,3 +104,15 @@ def test_the_line_of_a_remark_on_json_is_the_number_of_the_document(tmp_path: Pa
         "passage that is not an object": ["a.json:3"],
         "document that is not valid BioC": ["a.json:4"],
     }
+
+
+def test_a_relation_keeps_a_score_of_zero(tmp_path: Path) -> None:
+    marks = [
+        {"id": key, "infons": {"type": "X"}, "text": "", "locations": [{"offset": 0, "length": 4}]} for key in "ab"
+    ]
+    nodes = [{"refid": key, "role": ""} for key in "ab"]
+    links = [{"id": "R1", "infons": {"type": "Y", "score": 0}, "nodes": nodes}]
+    content = {"infons": {"kind": "z"}, "documents": [json_document(annotations=marks, relations=links)]}
+    (note,), report = read_json(tmp_path, content)
+    assert note.relations == [Relation("a", "b", "Y", 0.0)]
+    assert [remark.reason for remark in report.remarks("left_out")] == ["infon of a collection: kind"]

@@ -1,9 +1,17 @@
+"""Files of brat: which are read and how they find each other, what a line means, and what is written."""
+
+import os
+import warnings
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from spacy_clinie.doc.note import Concept, Note, Relation
 from spacy_clinie.doc.report import Report
+from spacy_clinie.errors import ClinieError, ClinieWarning
 from spacy_clinie.formats import brat
 from spacy_clinie.formats.source import SourcedNote
 
@@ -246,7 +254,7 @@ def test_relations_of_an_event_without_trigger_are_counted(tmp_path: Path) -> No
     }
 
 
-def test_repetitions(tmp_path: Path) -> None:
+def test_what_is_said_twice_is_kept_or_counted(tmp_path: Path) -> None:
     annotation = (
         "T1\tX 0 4\tTook\nT2\tX 5 15\tLisinopril\n"
         "R1\tof Arg1:T1 Arg2:T2\nR2\tof Arg1:T1 Arg2:T2\nR2\tby Arg1:T1 Arg2:T2\n"
@@ -373,3 +381,221 @@ def test_what_is_left_of_a_broken_line_is_no_annotation(tmp_path: Path) -> None:
     assert [concept.label for concept in note.concepts] == ["Drug", "Dose"]
     assert [one.label for one in note.relations] == ["of"]
     assert remarks(report, "dropped") == {"unknown kind of line": ["a.ann:2", "a.ann:3"]}
+
+
+def test_folders_splits_and_ids(tmp_path: Path) -> None:
+    for name in ("Train/x/1", "test_data/1", "development/2", "3"):
+        put(tmp_path, name, "text", "T1\tX 0 4\ttext\n")
+    put(tmp_path, "README", "about")
+    put(tmp_path, "._3", b"\x00\x05")
+    found, report = read(tmp_path)
+    assert [(sourced.note.id, sourced.split) for sourced in found] == [
+        ("3", None),
+        ("Train/x/1", "train"),
+        ("2", "dev"),
+        ("test_data/1", "test"),
+    ]
+    assert remarks(report, "mended") == {"duplicate note id, the folder was added": ["1.txt", "1.txt"]}
+    assert remarks(report, "left_out") == {
+        "file about the corpus, not a note": ["README.txt"],
+        "hidden file": ["._3.txt"],
+    }
+
+
+def test_files_that_do_not_pair_or_cannot_be_read(tmp_path: Path) -> None:
+    put(tmp_path, "empty-annotation", TEXT, "")
+    put(tmp_path, "no-annotation", TEXT)
+    put(tmp_path, "empty", "", "T1\tX 0 1\tx\n")
+    put(tmp_path, "latin", "caf\xe9".encode("latin-1"), "")
+    put(tmp_path, "latin-annotation", "caf\xe9", "T1\tX 0 3\tcaf\nT2\tX 0 4\tcaf\xe9\n".encode("latin-1"))
+    (tmp_path / "no-text.ann").write_text("T1\tX 0 1\tx\n")
+    found, report = read(tmp_path)
+    assert [sourced.note.id for sourced in found] == ["empty-annotation", "empty", "no-annotation"]
+    assert remarks(report, "dropped") == {
+        "file is not UTF-8": ["latin-annotation.ann:2", "latin.txt:1"],
+        "annotation file without a text": ["no-text.ann"],
+        "offset past the end of the text": ["empty.ann:1"],
+    }
+    assert remarks(report, "mended") == {
+        "note without an annotation file": ["no-annotation.txt"],
+        "note without text, kept": ["empty.txt"],
+    }
+
+
+def test_a_path_without_annotated_notes_is_a_coded_error(tmp_path: Path) -> None:
+    for path, code in ((tmp_path / "nowhere", "CIE200"), (tmp_path, "CIE201")):
+        with pytest.raises(ClinieError) as error:
+            read(path)
+        assert error.value.code == code
+    put(tmp_path, "a", TEXT)
+    with pytest.raises(ClinieError) as error:
+        read(tmp_path)
+    assert error.value.code == "CIE205"
+
+
+def test_a_single_file_is_read_without_its_neighbours(tmp_path: Path) -> None:
+    put(tmp_path, "a", TEXT, "T1\tX 0 4\tTook\n")
+    put(tmp_path, "b", TEXT, "T1\tX 0 4\tTook\n")
+    found, _ = read(tmp_path / "b.txt")
+    assert [sourced.note.id for sourced in found] == ["b"]
+
+
+def test_suffixes_in_capitals_are_known(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.TXT").write_text(TEXT)
+        (tmp_path / f"{name}.Ann").write_text("T1\tX 0 4\tTook\n")
+    found, report = read(tmp_path)
+    assert [(sourced.note.id, len(sourced.note.concepts)) for sourced in found] == [("a", 1), ("b", 1)]
+    assert report.problems == 0
+    (sourced,), _ = read(tmp_path / "b.TXT")
+    assert (sourced.note.id, len(sourced.note.concepts)) == ("b", 1)
+    put(tmp_path, "a", TEXT, "")
+    found, report = read(tmp_path)
+    assert [sourced.note.id for sourced in found] == ["a", "b"]
+    assert {remark.reason: remark.count for remark in report.remarks("dropped")} == {
+        "two file names that differ only in case, the first was read": 2
+    }
+
+
+def test_names_that_are_not_utf8_stay_apart(tmp_path: Path) -> None:
+    for name in map(os.fsdecode, (b"\xe8", b"\xe9")):
+        put(tmp_path, name, "", "")
+    assert [sourced.note.id for sourced in read(tmp_path)[0]] == ["%E8", "%E9"]
+
+
+def test_a_folder_of_which_nothing_can_be_read_is_an_error(tmp_path: Path) -> None:
+    put(tmp_path, "a", b"Caf\xe9", "")
+    with pytest.raises(ClinieError, match="CIE250"):
+        read(tmp_path)
+
+
+def test_annotations_in_another_folder_than_their_texts(tmp_path: Path) -> None:
+    for name in ("one", "two", "three"):
+        put(tmp_path / "text", name, TEXT)
+    put(tmp_path / "text" / "deeper", "two", TEXT)
+    for name in ("one", "two"):
+        (tmp_path / "annotations").mkdir(exist_ok=True)
+        (tmp_path / "annotations" / f"{name}.ann").write_text("T1\tDrug 5 15\tLisinopril\n")
+    found, report = read(tmp_path)
+    assert {sourced.note.id: len(sourced.note.concepts) for sourced in found} == {
+        "one": 1,
+        "text/two": 0,
+        "text/deeper/two": 0,
+        "three": 0,
+    }
+    assert remarks(report, "mended")["annotation file in another folder than its text"] == ["one.ann"]
+    assert remarks(report, "dropped") == {"annotation file without a text": ["two.ann"]}
+
+
+def test_utf16_without_a_mark_is_no_text(tmp_path: Path) -> None:
+    put(tmp_path, "a", TEXT.encode("utf-16-le"), "T1\tDrug 5 15\tLisinopril\n")
+    put(tmp_path, "b", "Took\0 Lisinopril.", "")
+    found, report = read(tmp_path)
+    assert [sourced.note.text for sourced in found] == ["Took\0 Lisinopril."]
+    assert [one.split(":")[0] for one in remarks(report, "dropped")] == ["file is not UTF-8 but probably UTF-16"]
+
+
+def test_a_concept_across_lines_is_written_as_one_fragment(tmp_path: Path) -> None:
+    note = Note("n", "sore\r\nthroat", [Concept("T1", 0, 12, "A")])
+    brat.write([note], tmp_path)
+    assert (tmp_path / "n.txt").read_bytes() == b"sore\r\nthroat"
+    assert (tmp_path / "n.ann").read_bytes() == b"T1\tA 0 12\tsore  throat\n"
+    (sourced,), report = read(tmp_path)
+    assert sourced.note == note
+    assert report.problems == 0
+
+
+def test_writing_replaces_ids_that_are_not_brats(tmp_path: Path) -> None:
+    concepts = [Concept("x", 0, 4, "A"), Concept("T1", 5, 15, "B"), Concept("7", 16, 19, "C", score=0.5)]
+    brat.write([Note("n", TEXT, concepts, [Relation("7", "x", "of", 0.5)])], tmp_path)
+    (sourced,), _ = read(tmp_path)
+    assert sourced.note.concepts == [Concept("T2", 0, 4, "A"), Concept("T1", 5, 15, "B"), Concept("T3", 16, 19, "C")]
+    assert sourced.note.relations == [Relation("T3", "T2", "of")]
+
+
+@pytest.mark.parametrize(
+    ("note", "code"),
+    [
+        (Note("a", "text", [Concept("T1", 0, 4, "two words")]), "CIE206"),
+        (Note("a", "text", [Concept("T1", 0, 4, "X", attributes={"k": "two\nlines"})]), "CIE206"),
+        (Note("a", "text", [Concept("T1", 0, 4, "X", attributes={"k": ""})]), "CIE206"),
+        (Note("a", "text", [Concept("T1", 0, 4, "X")], [Relation("T1", "T1", "")]), "CIE206"),
+        (Note("a", "text", [Concept("T1", 0, 9, "X")]), "CIE004"),
+        (Note("a", "te\ud800t", []), "CIE202"),
+        (Note("../a", "text", []), "CIE203"),
+        (Note("", "text", []), "CIE203"),
+    ],
+)
+def test_what_brat_cannot_hold_is_refused_before_anything_is_written(tmp_path: Path, note: Note, code: str) -> None:
+    with pytest.raises(ClinieError) as error:
+        brat.write([note], tmp_path / "out")
+    assert error.value.code == code
+    assert "te" not in str(error.value).replace("text", "").split()
+    assert not (tmp_path / "out").exists()
+
+
+def test_notes_that_are_empty_or_called_like_files_about_a_corpus_are_read_back(tmp_path: Path) -> None:
+    notes = [Note("License", TEXT), Note("empty", ""), Note("readme", TEXT, [Concept("T1", 0, 4, "X")])]
+    brat.write(notes, tmp_path)
+    found, report = read(tmp_path)
+    assert [sourced.note for sourced in found] == notes
+    assert remarks(report, "left_out") == {}
+
+
+def test_ids_with_a_slash_stay_apart_and_shortened_ones_are_told(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        brat.write([Note("a/1", TEXT), Note("b/1", TEXT), Note("2", TEXT)], tmp_path / "both")
+    assert [sourced.note.id for sourced in read(tmp_path / "both")[0]] == ["2", "a/1", "b/1"]
+    with pytest.warns(ClinieWarning, match=r"CIE207\] 1 note ids.*'a/1'.*'1'"):
+        brat.write([Note("a/1", TEXT), Note("2", TEXT)], tmp_path / "one")
+    assert [sourced.note.id for sourced in read(tmp_path / "one")[0]] == ["2", "1"]
+
+
+def test_two_notes_with_one_id_are_not_written(tmp_path: Path) -> None:
+    with pytest.raises(ClinieError) as error:
+        brat.write([Note("a", "x"), Note("a", "y")], tmp_path)
+    assert error.value.code == "CIE204"
+
+
+words = st.text(st.characters(blacklist_categories=("Cs", "Zs", "Zl", "Zp", "Cc")), min_size=1, max_size=5)
+
+values = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\r\n"), min_size=1, max_size=8)
+values = values.filter(lambda value: value == value.strip(" \t"))
+
+
+@st.composite
+def notes(draw: st.DrawFn) -> Note:
+    """Any text without lone surrogates, line ends of every kind among it; any spans, fragments and relations."""
+    odd = st.sampled_from("\n\r\t \x0b\x0c\x1c\x85\u2028\ufeff\x00;\U0001f600")
+    text = draw(st.text(st.one_of(odd, st.characters(blacklist_categories=("Cs",))), min_size=1, max_size=30))
+    span = st.tuples(st.integers(0, len(text)), st.integers(0, len(text))).filter(lambda s: s[0] != s[1])
+    concepts = []
+    for number in range(draw(st.integers(0, 4))):
+        pieces = sorted((min(s), max(s)) for s in draw(st.lists(span, min_size=1, max_size=3)))
+        concepts.append(
+            Concept(
+                f"T{number + 1}",
+                pieces[0][0],
+                max(end for _, end in pieces),
+                draw(words),
+                fragments=pieces if len(pieces) > 1 else [],
+                attributes=draw(st.dictionaries(words, values, max_size=2)),
+            )
+        )
+    relations = []
+    if concepts:
+        ends = st.sampled_from([concept.id for concept in concepts])
+        triples = draw(st.lists(st.tuples(ends, ends, words), max_size=4, unique=True))
+        relations = [Relation(*triple) for triple in triples]
+    return Note("note", text, concepts, relations)
+
+
+@settings(max_examples=150, deadline=None)
+@given(notes())
+def test_what_is_written_is_read_back(note: Note) -> None:
+    with TemporaryDirectory() as folder:
+        brat.write([note], Path(folder))
+        (sourced,), report = read(Path(folder))
+    assert sourced.note == note
+    assert report.problems == 0

@@ -93,7 +93,7 @@ def test_quotes_and_bars_in_the_quoted_text(tmp_path: Path) -> None:
         ("TWO THREE", "1:0 1:1"),
     ],
 )
-def test_tokens(tmp_path: Path, text: str, place: str) -> None:
+def test_tokens_are_found_whatever_blanks_separate_them(tmp_path: Path, text: str, place: str) -> None:
     note, report = read_one(tmp_path, txt=text, con=f'c="two three" {place}||t="test"\n')
     found = text[note.concepts[0].start : note.concepts[0].end]
     assert found.lower().split() == ["two", "three"] and found == found.strip()
@@ -209,7 +209,7 @@ def test_a_folder_for_each_note_with_files_of_one_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("official", [True, False])
-def test_one_file(tmp_path: Path, official: bool) -> None:
+def test_a_single_file_is_read_without_its_neighbours(tmp_path: Path, official: bool) -> None:
     rel = 'c="aspirin" 3:2 3:2||r="PIP"||c="aspirin" 3:2 3:2\n'
     put(tmp_path, "a", txt=TEXT, con=CON, rel=rel)
     put(tmp_path, "b", txt=TEXT, con="")
@@ -251,7 +251,7 @@ def test_files_that_do_not_pair_or_cannot_be_read(tmp_path: Path) -> None:
     assert remarks(report, "mended")["note without an annotation file"] == ["no-annotation.txt", "b.txt", "b.txt"]
 
 
-def test_nothing_to_read(tmp_path: Path) -> None:
+def test_a_path_without_annotated_notes_is_a_coded_error(tmp_path: Path) -> None:
     for path, code in ((tmp_path / "nowhere", "CIE200"), (tmp_path, "CIE201")):
         with pytest.raises(ClinieError) as error:
             read(path)
@@ -262,7 +262,7 @@ def test_nothing_to_read(tmp_path: Path) -> None:
     assert error.value.code == "CIE205"
 
 
-def test_writing(tmp_path: Path) -> None:
+def test_a_note_is_written_as_four_files(tmp_path: Path) -> None:
     note = Note(
         "beth/a",
         TEXT,
@@ -293,7 +293,7 @@ def test_writing(tmp_path: Path) -> None:
         (Note("/a", "25mg bid"), "CIE203"),
     ],
 )
-def test_what_the_format_cannot_hold(tmp_path: Path, note: Note, code: str) -> None:
+def test_what_the_format_cannot_hold_is_refused(tmp_path: Path, note: Note, code: str) -> None:
     with pytest.raises(ClinieError) as error:
         i2b2.write([note], tmp_path / "out")
     assert error.value.code == code
@@ -301,7 +301,7 @@ def test_what_the_format_cannot_hold(tmp_path: Path, note: Note, code: str) -> N
     assert not (tmp_path / "out").exists()
 
 
-def test_two_notes_to_write_with_one_id(tmp_path: Path) -> None:
+def test_two_notes_with_one_id_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(ClinieError) as error:
         i2b2.write([Note("a", "x"), Note("a", "y")], tmp_path)
     assert error.value.code == "CIE204"

@@ -169,7 +169,7 @@ def test_a_file_that_is_not_utf8_is_counted(tmp_path):
     assert report.problems == 1
 
 
-def test_nothing_to_read(tmp_path):
+def test_a_path_without_notes_is_a_coded_error(tmp_path):
     with pytest.raises(ClinieError, match="CIE201"):
         list(marked_text.read(tmp_path))
     with pytest.raises(ClinieError, match="CIE200"):
@@ -179,7 +179,7 @@ def test_nothing_to_read(tmp_path):
 # --- the notes of the package
 
 
-def test_splits_and_genres():
+def test_every_split_has_notes_of_every_genre():
     assert Counter(sourced.split for sourced in NOTES) == {"train": 48, "dev": 12, "test": 12}
     assert len({sourced.note.id for sourced in NOTES}) == len({sourced.note.text for sourced in NOTES}) == len(NOTES)
     genres = {split: {s.note.id.rsplit("-", 1)[0] for s in NOTES if s.split == split} for split in SPLITS}
@@ -218,7 +218,7 @@ def test_schema_fits_without_a_remark():
     "name, concepts, relations",
     [("i2b2_2010", {"problem", "treatment", "test"}, I2B2), ("n2c2_2018", ATTRIBUTES | {"Drug"}, N2C2)],
 )
-def test_layers(name, concepts, relations):
+def test_a_layer_keeps_the_types_of_its_task(name, concepts, relations):
     schema, report = marked_text.layer(name), Report()
     for sourced in NOTES:
         report.add(schema.apply(sourced.note, report, sourced.file, sourced.lines))

@@ -231,7 +231,7 @@ def test_fields_that_nothing_is_read_from_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["", 0])
-def test_ids(tmp_path: Path, key: Any) -> None:
+def test_a_sentence_without_an_id_gets_one(tmp_path: Path, key: Any) -> None:
     (note,), report = read(tmp_path, sentence(event(Effect=RASH), id=key))
     assert note.id == ("train-1" if key == "" else "0")
     assert report.problems == (key == "")

@@ -45,7 +45,7 @@ def texts(note: Note) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_a_document(tmp_path: Path, end: str) -> None:
+def test_a_document_has_concepts_and_relations(tmp_path: Path, end: str) -> None:
     (note,), report = read(tmp_path, *HEAD, ZYXOMAB, GOUT, "1\tCID\tD1\tD2", "", end=end)
     assert note == Note(
         "1",

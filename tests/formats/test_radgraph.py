@@ -89,7 +89,7 @@ def test_the_first_of_two_labellers_is_read(tmp_path: Path) -> None:
         ("one two\x85three", 1, 2),
     ],
 )
-def test_tokens(tmp_path: Path, text: str, start: int, end: int) -> None:
+def test_tokens_are_found_whatever_blanks_separate_them(tmp_path: Path, text: str, start: int, end: int) -> None:
     put(tmp_path / "x.json", {"a": {"text": text, "entities": {"1": entity("two three", "X", start, end)}}})
     (sourced,), report = read(tmp_path)
     assert text[slice(*sourced.note.concepts[0].offsets)].split() == ["two", "three"]
@@ -197,7 +197,7 @@ def test_two_notes_with_one_id_and_splits_by_file(tmp_path: Path) -> None:
     assert [remark.count for remark in report.remarks("mended")] == [1]
 
 
-def test_nothing_to_read(tmp_path: Path) -> None:
+def test_a_path_without_notes_is_a_coded_error(tmp_path: Path) -> None:
     put(tmp_path / "bad" / "x.json", {"a": "b"})
     (tmp_path / "empty").mkdir()
     for path, code in ((tmp_path / "nowhere", "CIE200"), (tmp_path / "empty", "CIE201"), (tmp_path / "bad", "CIE250")):
@@ -206,7 +206,7 @@ def test_nothing_to_read(tmp_path: Path) -> None:
         assert error.value.code == code
 
 
-def test_writing(tmp_path: Path) -> None:
+def test_notes_are_written_as_one_file(tmp_path: Path) -> None:
     concepts = [Concept("1", 22, 30, "OBS-DP", 0.5), Concept("x", 11, 21, "ANAT-DP")]
     radgraph.write([Note("a", TEXT, concepts, [Relation("1", "x", "located_at")])], tmp_path)
     assert json.loads((tmp_path / "radgraph.json").read_text()) == {
@@ -232,7 +232,7 @@ def test_writing(tmp_path: Path) -> None:
         ([Note("a", "25mg"), Note("a", "bid")], "CIE204"),
     ],
 )
-def test_what_the_format_cannot_hold(tmp_path: Path, notes: list[Note], code: str) -> None:
+def test_what_the_format_cannot_hold_is_refused(tmp_path: Path, notes: list[Note], code: str) -> None:
     with pytest.raises(ClinieError) as error:
         radgraph.write(notes, tmp_path / "out")
     assert error.value.code == code

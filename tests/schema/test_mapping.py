@@ -1,41 +1,15 @@
 """Notes are put into the types of a schema, and schemas are drafted from notes."""
 
 from copy import deepcopy
-from pathlib import Path
 
-import pytest
-
-from spacy_clinie.doc.note import Concept, Note, Relation
+from spacy_clinie.doc.note import Concept, Relation
 from spacy_clinie.doc.report import Report
-from spacy_clinie.errors import ClinieError
 from spacy_clinie.schema import Schema
-from tests.schema.test_schema import MINE
-
-
-@pytest.fixture
-def schema(tmp_path: Path) -> Schema:
-    (tmp_path / "mine.yml").write_text(MINE, encoding="utf-8")
-    return Schema.load(tmp_path / "mine.yml")
-
-
-def note(concepts: str, relations: str = "") -> Note:
-    """A note from `id type start end` and `head label tail`, separated by semicolons."""
-    found = [item.split() for item in concepts.split(";")]
-    linked = [item.split() for item in relations.split(";") if item]
-    return Note(
-        "n1",
-        "x" * 100,
-        [Concept(name, int(start), int(end), label) for name, label, start, end in found],
-        [Relation(head, tail, label) for head, label, tail in linked],
-    )
+from tests.schema.conftest import note, shape
 
 
 def remarks(report: Report, kind: str) -> dict[str, int]:
     return {remark.reason: remark.count for remark in report.remarks(kind)}
-
-
-def shape(note: Note) -> tuple[list[tuple[str, str]], list[tuple[str, str, str]]]:
-    return [(c.id, c.label) for c in note.concepts], [(r.head, r.label, r.tail) for r in note.relations]
 
 
 def test_apply_renames_and_keeps_everything_else(schema):
@@ -215,7 +189,7 @@ def test_apply_without_relation_types():
     assert report.problems == 0
 
 
-def test_coarse_maccrobat():
+def test_the_coarse_schema_of_maccrobat_merges_its_types():
     schema, report = Schema.load("maccrobat2020-coarse"), Report()
     before = note(
         "a Sign_symptom 0 4; b Disease_disorder 5 9; c Medication 10 14; d Lab_value 20 24",
@@ -224,28 +198,3 @@ def test_coarse_maccrobat():
     after = schema.apply(before, report, "n1.ann")
     assert shape(after) == ([("a", "problem"), ("b", "problem"), ("c", "treatment")], [("b", "CAUSE", "a")])
     assert report.problems == 0
-
-
-def test_draft(tmp_path: Path):
-    notes = [note("a Drug 0 4; b ADE 5 9; c ADE 10 14", "b ADE-Drug a; c ADE-Drug a; c NEAR b; b NEAR a")] * 602
-    notes.append(note("a Route 0 4; b ADE 5 9", "a NEAR b; a NEAR b"))
-    schema = Schema.draft(notes, "first")
-    assert schema.name == "first" and "603 documents" in schema.description
-    assert list(schema.concepts) == ["ADE", "Drug", "Route"]
-    assert schema.concepts["ADE"].description == "ADE: 1,205 in the draft corpus."
-    assert list(schema.relations) == ["NEAR", "ADE-Drug"]
-    assert schema.relations["ADE-Drug"].description == "ADE-Drug: 1,204 in the draft corpus."
-    assert schema.relations["NEAR"].pairs == (("ADE", "ADE"), ("ADE", "Drug"), ("Route", "ADE"))
-    file = tmp_path / "draft.yml"
-    file.write_text(schema.to_yaml(), encoding="utf-8")
-    assert Schema.load(file) == schema
-    report = Report()
-    assert shape(schema.apply(notes[0], report, "n1.ann")) == shape(notes[0])
-    assert report.problems == 0
-
-
-def test_draft_of_nothing():
-    with pytest.raises(ClinieError, match=r"CIE110.*1 notes"):
-        Schema.draft([Note("n1", "text")], "first")
-    with pytest.raises(ClinieError, match="CIE006"):
-        Schema.draft([note("a Drug 0 4", "a NEAR gone")], "first")

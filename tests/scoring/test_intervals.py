@@ -15,11 +15,6 @@ def flips(size, share, seed):
     return np.random.default_rng(seed).random(size) < share
 
 
-def test_rates_by_hand():
-    assert rates(np.array([3, 1, 3])).tolist() == pytest.approx([0.75, 0.5, 0.6])
-    assert rates(np.array([[0, 0, 0], [0, 2, 0], [0, 0, 2], [2, 0, 0]])).tolist() == [[0.0] * 3] * 3 + [[1.0] * 3]
-
-
 def test_resample_draws_whole_documents():
     columns = np.array([[1, 10], [1, 20], [1, 40], [1, 80]])
     sums = resample(columns, seed=0, resamples=400)

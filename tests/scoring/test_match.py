@@ -45,7 +45,7 @@ groups = st.one_of(
 )
 
 
-def test_items():
+def test_items_are_types_with_offsets():
     note = Note(
         "n",
         "rash after aspirin",
@@ -95,7 +95,7 @@ def test_strict_takes_type_and_both_offsets():
         ),
     ],
 )
-def test_lenient(gold, predicted, expected):
+def test_lenient_takes_type_and_overlap(gold, predicted, expected):
     assert len(match(gold, predicted, "lenient")) == expected
     assert len(match(predicted, gold, "lenient")) == expected
 

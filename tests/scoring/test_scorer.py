@@ -127,7 +127,7 @@ def test_relations_missing_from_the_reference_only(nlp):
     assert make_relation_scorer()([example])["relations_f"] is None
 
 
-def test_other_text(nlp):
+def test_predictions_on_another_text_are_refused(nlp):
     example = Example(make_doc(nlp, GOLD), make_doc(nlp, GOLD, text=TEXT + "\n"))
     with pytest.raises(ClinieError, match="CIE400") as error:
         score_concepts([example])

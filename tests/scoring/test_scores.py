@@ -46,7 +46,7 @@ def sections(result):
     return [result[kind][mode] for kind in ("concepts", "relations") for mode in ("strict", "lenient")]
 
 
-def test_by_hand():
+def test_scores_are_those_worked_out_by_hand():
     gold = [
         make_note("a", [(0, 5, "Drug"), (8, 12, "ADE"), (20, 25, "Drug")], [(1, 0, "ADE-Drug"), (1, 2, "ADE-Drug")]),
         make_note("b", [(0, 4, "Drug")]),
@@ -250,7 +250,7 @@ def test_gold_against_itself(gold):
 
 @settings(deadline=None, max_examples=50)
 @given(notes_of_a_corpus(), notes_of_a_corpus())
-def test_invariants(gold, predicted):
+def test_lenient_scores_are_no_lower_and_types_add_up(gold, predicted):
     result = quietly(gold, predicted, resamples=0)
     for kind in ("concepts", "relations"):
         strict, lenient = result[kind]["strict"], result[kind]["lenient"]

@@ -14,7 +14,7 @@ def row(table, name):
     return next(line.split() for line in table.splitlines() if line.startswith(name))
 
 
-def test_figures():
+def test_every_score_is_in_the_table():
     gold = [make_note("a", (0, 5, "Drug"), (8, 12, "ADE")), make_note("b", (0, 5, "Drug"))]
     predicted = [make_note("a", (0, 5, "Drug"), (8, 11, "ADE")), make_note("b", (0, 5, "Drug"))]
     gold[0].relations.append(Relation("T1", "T0", "ADE-Drug"))

@@ -1,22 +1,18 @@
-"""What `[training.optimizer]` and `[training] dropout` say, weights do."""
+"""What `[training.optimizer]` says, weights do."""
 
-from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
 import pytest
 import spacy
 import torch
-from spacy.language import Language
-from spacy.training import Example
 from thinc.api import SGD, Adam, Config, Model, Optimizer, RAdam, warmup_linear
 
 from spacy_clinie.errors import ClinieError
-from spacy_clinie.models.pretrained import pick_device
 from spacy_clinie.models.shim import TorchShim
 from spacy_clinie.training.optimizer import adamw
-from tests.conftest import Examples, modules_of, tiny_settings
-from tests.tiny import ARCHITECTURES, make_encoder
+from tests.conftest import Examples, modules_of
+from tests.encoders import initialized_tagger
 
 
 class Stack(torch.nn.Module):
@@ -237,17 +233,9 @@ def test_values_out_of_range_are_refused_by_name_when_the_config_is_read(setting
         spacy.registry.resolve(block)
 
 
-def build(tiny_bert: str, make_examples: Examples) -> tuple[Language, list[Example]]:
-    nlp = spacy.blank("en")
-    nlp.add_pipe("clinie_ner_encoder", config={"model": tiny_settings(tiny_bert)})
-    examples = make_examples(nlp)
-    nlp.initialize(lambda: examples)
-    return nlp, examples
-
-
 def test_the_optimizer_of_a_config_decides(tiny_bert: str, make_examples: Examples) -> None:
     """SGD in a config: from pipeline to weights."""
-    nlp, examples = build(tiny_bert, make_examples)
+    nlp, examples = initialized_tagger(tiny_bert, make_examples)
     block = Config().from_str('[optimizer]\n@optimizers = "SGD.v1"\nlearn_rate = 0.1\ngrad_clip = 0.0\nL2 = 0.0')
     sgd: Optimizer = spacy.registry.resolve(block)["optimizer"]
     head, encoder = modules_of(nlp.get_pipe("clinie_ner_encoder"))
@@ -288,65 +276,3 @@ def test_one_optimizer_trains_layers_of_thinc_and_ours_together(optimizer: str, 
         assert abs(layer.get_param("W") - after).max() > 0
         assert sgd.averages[nlp.get_pipe("clinie_ner_encoder").model.shims[0].id, "head.output.weight"] is not None
     np.testing.assert_array_equal(layer.get_param("W"), after)
-
-
-@pytest.mark.parametrize("kind", ARCHITECTURES)
-def test_dropout_of_a_config_reaches_every_layer(kind: str, tmp_path: Path, make_examples: Examples) -> None:
-    """With none, training computes the same twice; of a base that has dropout, much of what is computed is dropped."""
-    base = make_encoder(tmp_path, kind, dropout=0.1)
-    nlp, examples = build(base, make_examples)
-    pipe = nlp.get_pipe("clinie_ner_encoder")
-    module = modules_of(pipe)[-1]
-
-    def loss(drop: float) -> float:
-        return pipe.update(examples, drop=drop)[pipe.name]
-
-    assert loss(0.0) == loss(0.0)
-    assert loss(0.5) != loss(0.5)
-    module.train()
-    ids = [np.arange(3, 40)]
-
-    def encode(drop: float) -> torch.Tensor:
-        pipe.model.layers[0].shims[0].set_dropout(drop)
-        with torch.no_grad():
-            return module.encode(ids)
-
-    assert (encode(0.0) == encode(0.0)).all()
-    assert (encode(0.5) != encode(0.5)).any()
-    assert loss(0.0) == loss(0.0)
-
-
-def test_dropout_that_is_switched_off_and_that_of_adapters_stay(tiny_bert: str, make_examples: Examples) -> None:
-    settings = tiny_settings(tiny_bert, lora={"r": 2, "target_modules": ["query"], "lora_dropout": 0.25})
-    nlp = spacy.blank("en")
-    pipe: Any = nlp.add_pipe("clinie_ner_encoder", config={"model": settings})
-    examples = make_examples(nlp)
-    nlp.initialize(lambda: examples)
-    pipe.update(examples, drop=0.5)
-    head, encoder = modules_of(pipe)
-    assert head.head.drop.p == 0.5
-    rates = {n: one.p for n, one in encoder.named_modules() if isinstance(one, torch.nn.Dropout)}
-    adapters = {name for name in rates if "lora_dropout" in name}
-    assert adapters and all(rates[name] == 0.25 for name in adapters)
-    assert rates.keys() - adapters and all(rates[name] == 0.0 for name in rates.keys() - adapters)
-
-
-def test_the_device_is_the_one_that_spacy_chose_or_else_that_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`--gpu-id 1` makes 1 the current device of torch, too; without CuPy, spaCy refuses to choose."""
-    assert pick_device("auto").type == "cpu" or torch.cuda.is_available()
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("torch.cuda.current_device", lambda: 1)
-    assert str(pick_device("auto")) == "cuda:1"
-    assert str(pick_device("cpu")) == "cpu"
-    monkeypatch.setattr("thinc.util.gpu_is_available", lambda: True)
-    assert str(pick_device("auto")) == "cpu"  # CuPy is there, and spaCy says "Using CPU"
-    monkeypatch.setattr("thinc.util.get_torch_default_device", lambda: torch.device("cuda:1"))
-    assert str(pick_device("auto")) == "cuda:1"
-
-
-def test_spacy_refuses_to_choose_a_gpu_without_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What docs/training.md says of `--gpu-id`: should spaCy once do without CuPy, it can say more."""
-    monkeypatch.setattr("thinc.util.has_cupy", False)
-    monkeypatch.setattr("platform.system", lambda: "Linux")
-    with pytest.raises(ValueError, match="CuPy is not installed"):
-        spacy.require_gpu(0)
