@@ -1,4 +1,4 @@
-"""The rooms of the package, and who may import whom (docs/architecture.md)."""
+"""The rooms of the package, who may import whom (docs/architecture.md), and tests that mirror them."""
 
 import ast
 import re
@@ -11,6 +11,20 @@ PACKAGE = Path(spacy_clinie.__file__).parent
 PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
 # Registers the Doc extension and offers the few names that users import; `__main__` starts the command line.
 ENTRANCES = {"__init__", "__main__"}
+TESTS = Path(__file__).parent
+# Test files that hold a promise of many modules, and which one.
+OF_MANY_MODULES = {
+    "components/test_contract.py": "what every component and its model owe a pipeline",
+    "components/test_pickle.py": "every pipeline can be pickled and copied",
+    "components/test_smollm2.py": "a real language model works as the tiny ones do, where it is installed",
+    "study/test_run_ray.py": "a study runs on Ray; skipped as a whole where that is not installed",
+    "test_architecture.py": "the modules keep to their rooms",
+    "test_configs.py": "every config trains",
+    "test_medspacy.py": "medspaCy reads our concepts, where it is installed",
+    "test_package.py": "entry points, the version, and what an import costs",
+    "test_readme.py": "what README shows does what it says",
+    "test_wheel.py": "a wheel works without the source tree",
+}
 
 
 def room_of(file: Path) -> str:
@@ -57,3 +71,11 @@ def test_rooms_import_only_from_rooms_above_them() -> None:
 def test_no_two_modules_have_one_name() -> None:
     names = [file.stem for file in PACKAGE.rglob("*.py") if file.stem != "__init__"]
     assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
+def test_every_test_file_has_the_name_of_a_module_or_a_promise_of_many() -> None:
+    files = [file.relative_to(TESTS) for file in TESTS.rglob("test_*.py")]
+    of_no_module = {
+        file.as_posix() for file in files if not (PACKAGE / file.with_name(file.name.removeprefix("test_"))).is_file()
+    }
+    assert of_no_module == set(OF_MANY_MODULES)

@@ -1,4 +1,4 @@
-"""A study from its corpora to its manifests: finished folds are kept, interrupted ones are run again."""
+"""A study from its corpora to its manifests: what is run, kept, run again and reported."""
 
 import json
 import os
@@ -24,16 +24,10 @@ from spacy_clinie.study.fold import fold_config
 from spacy_clinie.study.plan import Fold
 from spacy_clinie.study.presets import PRESETS, find_preset
 from spacy_clinie.study.profiles import PROFILES
-from spacy_clinie.study.random_models import write_random_model
 from spacy_clinie.study.run import run_study
 from spacy_clinie.study.workspace import Workspace
 from tests.conftest import weights_of
-
-SMOKE = PROFILES["smoke"]
-
-
-def manifests(study: Path) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text()) for path in sorted(study.glob("folds/*/manifest.json"))]
+from tests.study.conftest import SMOKE, manifests, own_corpus
 
 
 def test_every_fold_has_a_complete_manifest(study: Path) -> None:
@@ -194,25 +188,6 @@ def test_named_arm_or_base_without_folds_is_an_error(study: Any, settings: dict[
     assert not (tmp_path / f"{study}.json").exists()
 
 
-def test_bases_with_the_same_name_are_refused(tmp_path: Path) -> None:
-    preset = find_preset("tiny-encoder")
-    for seed, name in enumerate(("a", "b")):
-        write_random_model(tmp_path / name / "best", preset.kind, preset.shape, ["took aspirin"], seed)
-    settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "use": ["synthetic-drugs"]}
-    settings |= {"arms": ["encoder-tagger"], "echo": lambda _: None}
-    with patch("spacy_clinie.study.run._run_folds", return_value={}):
-        run_study("single", tmp_path / "study", **settings, bases=[f"minilm={tmp_path / 'a' / 'best'}"])
-        with pytest.raises(ClinieError, match="CIE489"):
-            run_study("single", tmp_path / "study", **settings, bases=[f"minilm={tmp_path / 'b' / 'best'}"])
-        (fold,) = json.loads((tmp_path / "study" / "single.json").read_text())["folds"]
-        assert "/a/" in fold["fold"]["base"]
-        # Of the first, nothing was done yet. It is not forgotten.
-        run_study("single", tmp_path / "study", **settings, bases=["tiny-encoder"], command="second")
-    plan = json.loads((tmp_path / "study" / "single.json").read_text())
-    assert len(plan["folds"]) == 2
-    assert plan["commands"] == ["", "second"]
-
-
 @pytest.mark.parametrize(
     ("changed", "code"),
     [
@@ -231,14 +206,6 @@ def test_unknown_names_are_refused(changed: dict[str, Any], code: str, tmp_path:
         run_study("single", tmp_path / "study", **{"profile": "smoke", "corpora": tmp_path, **changed})
 
 
-def test_a_hub_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr("spacy_clinie.models.pretrained.load_config", asked.append)
-    workspace = Workspace(tmp_path, SMOKE)
-    assert workspace._fingerprint("some/model") == workspace._fingerprint("some/model")
-    assert asked == ["some/model"]
-
-
 def test_number_of_threads_set_by_the_user_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     run.Process.share_cores(2)
@@ -248,17 +215,6 @@ def test_number_of_threads_set_by_the_user_is_kept(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     run.Process.share_cores(2)
     assert os.environ["OMP_NUM_THREADS"] == "2"
-
-
-def test_second_command_in_a_folder_is_refused(tmp_path: Path) -> None:
-    workspace = Workspace(tmp_path / "study", SMOKE)
-    settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path}
-    with patch("spacy_clinie.study.run._run_folds", return_value={}):
-        with workspace.locked(), pytest.raises(ClinieError, match="CIE498"):
-            run_study("single", tmp_path / "study", **settings)
-        assert not (tmp_path / "study" / "single.json").exists()
-        run_study("single", tmp_path / "study", **settings)
-    assert (tmp_path / "study" / "single.json").is_file()
 
 
 def test_failed_fold_is_reported_and_the_others_continue(tmp_path: Path) -> None:
@@ -354,3 +310,137 @@ def _descendants(pid: int) -> list[int]:
 def _lives(pid: int) -> bool:
     state = subprocess.run(["ps", "-o", "state=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
     return state.strip() not in ("", "Z")
+
+
+def test_corpus_of_the_user_without_relations(tmp_path: Path) -> None:
+    # A config would take a dot for a section within a section.
+    own_corpus(tmp_path / "corpora" / "mine.2024")
+    counts = run_study(
+        "single",
+        tmp_path / "study",
+        profile="smoke",
+        corpora=tmp_path / "corpora",
+        use=["mine.2024"],
+        arms=["encoder-tagger", "decoder-lora"],
+    )
+    assert (counts["folds"], counts["finished"]) == (2, 2)
+    for one in manifests(tmp_path / "study"):
+        assert one["data"]["test"]["documents"] == 1
+        if one["fold"]["arm"] == "decoder-lora":
+            assert one["results"]["relations"]["strict"]["micro"]["support"] == 0
+        else:
+            assert "relations" not in one["results"]
+
+
+def test_missing_corpora_are_named_and_can_be_skipped(tmp_path: Path) -> None:
+    use = ["n2c2_2018", "phee", "synthetic-drugs"]
+    settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "use": use}
+    with pytest.raises(ClinieError, match=r"(?s)CIE491.*n2c2_2018: under a data use agreement.*phee: .*github"):
+        run_study("loo", tmp_path / "study", **settings)
+    assert not (tmp_path / "study").exists()
+    with patch("spacy_clinie.study.run._run_folds", return_value={}):
+        run_study("single", tmp_path / "study", **settings, skip_missing=True)
+    plan = json.loads((tmp_path / "study" / "single.json").read_text())
+    assert [one["corpus"] for one in plan["missing"]] == ["n2c2_2018", "phee"]
+    assert {one["fold"]["corpus"] for one in plan["folds"]} == {"synthetic-drugs"}
+
+
+@pytest.mark.parametrize("files", [[], ["train.json"]])
+def test_incomplete_corpora_can_be_skipped(tmp_path: Path, files: list[str]) -> None:
+    (tmp_path / "phee").mkdir()
+    for name in files:
+        (tmp_path / "phee" / name).write_text("[]")
+    settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "echo": lambda _: None}
+    with pytest.raises(ClinieError, match="CIE250" if files else "CIE491"):
+        run_study("single", tmp_path / "study", **settings, use=["phee", "synthetic-drugs"])
+    with pytest.raises(ClinieError, match=r"(?s)CIE491.*phee"):
+        run_study("single", tmp_path / "study", **settings, use=["phee"], skip_missing=True)
+    with patch("spacy_clinie.study.run._run_folds", return_value={}):
+        run_study("single", tmp_path / "study", **settings, use=["phee", "synthetic-drugs"], skip_missing=True)
+    (missing,) = json.loads((tmp_path / "study" / "single.json").read_text())["missing"]
+    assert missing["corpus"] == "phee"
+    assert ("CIE250" if files else "github") in missing["how"]
+
+
+def test_too_many_shots_are_reported(tmp_path: Path) -> None:
+    messages: list[str] = []
+    with (
+        patch("spacy_clinie.study.run._run_folds", return_value={}),
+        patch.dict(PROFILES, {"smoke": replace(SMOKE, shots=(1, 99))}),
+    ):
+        run_study("loo", tmp_path, profile="smoke", corpora=tmp_path, echo=messages.append)
+    plan = json.loads((tmp_path / "loo.json").read_text())
+    assert {one["fold"]["shots"] for one in plan["folds"]} == {None, 1}
+    assert len([line for line in messages if "no folds of 99 shots" in line]) == len(SMOKE.corpora)
+
+
+def test_shared_text_and_small_tests_are_reported(tmp_path: Path) -> None:
+    header = "Dictated but not read. The author takes no responsibility for errors of this kind."
+    for split, numbers in {"train": range(4), "dev": range(4, 6), "test": range(6, 9)}.items():
+        folder = tmp_path / "alike" / split
+        folder.mkdir(parents=True)
+        for number in numbers:
+            text = f"{header} Took aspirin {number}." if number else "Took aspirin."
+            at = text.index("aspirin")
+            (folder / f"{number}.txt").write_text(text)
+            (folder / f"{number}.ann").write_text(f"T1\tDrug {at} {at + 7}\taspirin\n")
+    (tmp_path / "alike" / "schema.yml").write_text("name: alike\nconcepts:\n  Drug: {}\n")
+    settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "use": ["alike"], "arms": ["encoder-tagger"]}
+    messages: list[str] = []
+    with patch("spacy_clinie.study.run._run_folds", return_value={}):
+        run_study("single", tmp_path / "study", **settings, echo=messages.append)
+        assert "alike: 3 of 4 training documents share text with a test document: not trained on" in messages
+        assert "alike: tested on 3 of 3 documents: too few to compare arms" in messages
+        for file in (tmp_path / "alike" / "train").glob("0.*"):
+            file.unlink()
+        with pytest.raises(ClinieError, match=r"CIE499.*alike.*12 words"):
+            run_study("single", tmp_path / "study", **settings, echo=messages.append)
+
+
+def test_documents_that_share_only_headers_are_used_and_reported(tmp_path: Path) -> None:
+    folder = own_corpus(tmp_path / "mine")
+    for file in folder.glob("*.txt"):
+        file.write_text(file.read_text() + " " + " ".join(f"seen{number}" for number in range(12)))
+    settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "use": ["mine"], "arms": ["encoder-tagger"]}
+    messages: list[str] = []
+    all_of_it = {"smoke": replace(SMOKE, train_words=None)}
+    with patch("spacy_clinie.study.run._run_folds", return_value={}), patch.dict(PROFILES, all_of_it):
+        run_study("single", tmp_path / "study", **settings, echo=messages.append)
+    assert "mine: 10 of 10 training documents share only headers with test documents: trained on" in messages
+    (data,) = json.loads((tmp_path / "study" / "single.json").read_text())["data"]
+    assert (data["shared"], data["headers"]) == (0, 10)
+
+
+def test_lost_annotations_are_reported_without_their_types(tmp_path: Path) -> None:
+    folder = own_corpus(tmp_path / "mine")
+    for file in (folder / "n1.ann", folder / "n2.ann", folder / "n3.ann"):
+        file.write_text(file.read_text().replace("Drug", f"Mary_Smith_{file.stem}"))
+    settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "use": ["mine"], "arms": ["encoder-tagger"]}
+    messages: list[str] = []
+    with patch("spacy_clinie.study.run._run_folds", return_value={}):
+        run_study("single", tmp_path / "study", **settings, echo=messages.append)
+        assert (
+            "mine: 3 things could not be converted, such as annotations of unknown types; see its report.json"
+            in messages
+        )
+        plan = (tmp_path / "study" / "single.json").read_text()
+        assert json.loads(plan)["data"][0]["lost"] == {"concept type that is not in the schema": 3}
+        assert "Mary" not in plan
+        (folder / "schema.yml").write_text("name: mine\nconcepts:\n  Medication: {}\n")
+        with pytest.raises(ClinieError, match=r"CIE496.*no concepts for train"):
+            run_study("single", tmp_path / "study", **settings)
+
+
+def test_finished_folds_that_are_run_again_are_reported(study: Path, tmp_path: Path) -> None:
+    shutil.copytree(study, tmp_path / "study")
+    messages: list[str] = []
+    settings: dict[str, Any] = {"profile": "smoke", "corpora": tmp_path, "echo": messages.append}
+    with patch("spacy_clinie.study.run._run_folds", return_value={}):
+        with patch.object(Workspace, "_fingerprint", lambda *_: "other weights"):
+            run_study("single", tmp_path / "study", **settings)
+        finished = len(json.loads((study / "single.json").read_text())["folds"])
+        line = f"{finished} finished folds of earlier commands are done again, because what they depend on has changed"
+        assert line in messages
+        messages.clear()
+        run_study("single", tmp_path / "study", **settings)  # all is as it was, and there
+    assert not any("done again" in line for line in messages)
