@@ -17,7 +17,7 @@ from spacy_clinie.doc.interchange import doc_from_note
 from spacy_clinie.doc.note import Concept, Note, Relation
 from spacy_clinie.formats import docbin
 from spacy_clinie.models.causal import CausalModule
-from tests.scripted import babble
+from tests.scripted import babble, learn_by_heart
 from tests.tiny import make_decoder, make_encoder
 
 SmallDisk = Callable[[int], AbstractContextManager[None]]
@@ -102,6 +102,16 @@ def write_corpus(tmp_path: Path) -> Callable[[str, int], Path]:
         return tmp_path / f"{name}.spacy"
 
     return make
+
+
+@pytest.fixture
+def trained(tiny_bert: str, make_examples: Examples) -> spacy.Language:
+    """A pipeline whose components share an encoder, learnt by heart through what they share."""
+    from tests.sharing import build_shared
+
+    nlp = build_shared(tiny_bert)
+    learn_by_heart(nlp, make_examples(nlp))
+    return nlp
 
 
 def tiny_settings(encoder: str, **more: Any) -> dict[str, Any]:

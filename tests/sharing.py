@@ -6,6 +6,8 @@ import numpy as np
 import spacy
 from spacy.language import Language
 
+from spacy_clinie.doc.concepts import get_spans
+from spacy_clinie.doc.relations import get_relations
 from tests.conftest import modules_of, tiny_settings
 
 ENCODER = "clinie_encoder"
@@ -40,3 +42,9 @@ def weights(nlp: Language, name: str = ENCODER) -> dict[str, np.ndarray]:
 def changed(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> bool:
     assert before.keys() == after.keys()
     return any((after[key] != weight).any() for key, weight in before.items())
+
+
+def said(nlp: Language, text: str = TEXT) -> list[Any]:
+    doc = nlp(text)
+    concepts = [(span.start, span.end, span.label_) for span in get_spans(doc)]
+    return [concepts, [(rel.head.start, rel.tail.start, rel.label) for rel in get_relations(doc)]]

@@ -269,7 +269,7 @@ def test_warnings_are_plain_and_those_of_others_are_not_quoted(notes: Path, monk
 
 
 @pytest.mark.parametrize("kind", ["spacy", "jsonl", "brat"])
-def test_evaluate(tmp_path: Path, notes: Path, kind: str) -> None:
+def test_evaluate_prints_scores_as_a_table_or_as_json(tmp_path: Path, notes: Path, kind: str) -> None:
     write = {"spacy": docbin.write, "jsonl": jsonl.write, "brat": brat.write}[kind]
     predicted = tmp_path / ("predicted" if kind == "brat" else f"predicted.{kind}")
     write([Note("n1", TEXT, NOTE.concepts[:1]), Note("n2", TEXT)], predicted)
@@ -305,7 +305,7 @@ def pipeline(tmp_path: Path) -> Path:
     return tmp_path / "pipeline"
 
 
-def test_annotate(tmp_path: Path, notes: Path, pipeline: Path) -> None:
+def test_annotate_writes_what_was_found(tmp_path: Path, notes: Path, pipeline: Path) -> None:
     status, output = run("annotate", pipeline, notes, tmp_path / "out.jsonl", "--strict")
     assert (status, "2 notes, 2 concepts, 0 relations" in output) == (0, True), output
     found = [sourced.note for sourced in jsonl.read(tmp_path / "out.jsonl", Report())]
@@ -426,7 +426,7 @@ def test_a_bundled_schema_can_be_shown_and_used(tmp_path: Path) -> None:
     assert Schema.load(tmp_path / "copy.yml").to_dict() == Schema.load("n2c2_2018").to_dict()
 
 
-def test_a_real_corpus(corpora: Path, tmp_path: Path) -> None:
+def test_an_open_corpus_is_converted_from_the_folder_of_all(corpora: Path, tmp_path: Path) -> None:
     status, output = run("convert", "mtsamples_sdoh", corpora, tmp_path / "out.spacy", "--split", "test")
     assert status == 0
     assert " ".join(output.splitlines()[0].split()) == "Documents 37"

@@ -67,7 +67,7 @@ def test_unreadable_lines_and_files_are_listed(pipeline: Path, tmp_path: Path) -
         annotate(pipeline, notes, tmp_path / "out2.jsonl", strict=True)
 
 
-def test_docbin_as_input(pipeline: Path, tmp_path: Path) -> None:
+def test_a_docbin_is_read_by_ids_and_texts_and_a_damaged_one_is_refused(pipeline: Path, tmp_path: Path) -> None:
     nlp = spacy.blank("de")
     named, _ = doc_from_note(nlp, Note("n1", TEXT, [Concept("C1", 0, 3, "Wrong")]))
     plain = nlp("Aspirin  again")

@@ -1,9 +1,11 @@
 """Components are saved as folders of files, and loaded."""
 
+import json
 from pathlib import Path
 
 import pytest
 import spacy
+from spacy.language import Language
 
 from spacy_clinie.doc.concepts import get_spans
 from spacy_clinie.errors import ClinieError
@@ -36,3 +38,13 @@ def test_a_saved_component_without_one_of_its_files_is_refused(tiny_bert: str, t
         break_it()
         with pytest.raises(ClinieError, match=r"CIE477.*schema\.json.*clinie_ner_encoder"):
             spacy.load(tmp_path / "model")
+
+
+def test_a_head_of_another_schema_is_told(trained: Language, tmp_path: Path) -> None:
+    trained.to_disk(tmp_path / "model")
+    file = tmp_path / "model" / "clinie_ner_encoder" / "model" / "torch" / "schema.json"
+    schema = json.loads(file.read_text())
+    schema["concepts"].popitem()
+    file.write_text(json.dumps(schema))
+    with pytest.raises(ClinieError, match="CIE477"):
+        spacy.load(tmp_path / "model")

@@ -1,39 +1,20 @@
 """One encoder for several components."""
 
-import json
 import pickle
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import spacy
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
-from thinc.api import Model
 
 from spacy_clinie.doc.concepts import get_spans
-from spacy_clinie.doc.relations import get_relations
-from spacy_clinie.errors import ClinieError
 from spacy_clinie.training.optimizer import adamw
 from tests.conftest import Examples, modules_of, tiny_settings
 from tests.scripted import learn_by_heart
-from tests.sharing import ENCODER, HEADS, TEXT, build_shared, changed, listener, weights
-
-
-def said(nlp: Language, text: str = TEXT) -> list[Any]:
-    doc = nlp(text)
-    concepts = [(span.start, span.end, span.label_) for span in get_spans(doc)]
-    return [concepts, [(rel.head.start, rel.tail.start, rel.label) for rel in get_relations(doc)]]
-
-
-@pytest.fixture
-def trained(tiny_bert: str, make_examples: Examples) -> Language:
-    """Learnt by heart, through what it shares."""
-    nlp = build_shared(tiny_bert)
-    learn_by_heart(nlp, make_examples(nlp))
-    return nlp
+from tests.sharing import ENCODER, HEADS, TEXT, build_shared, changed, listener, said, weights
 
 
 @pytest.mark.environment
@@ -122,19 +103,6 @@ def test_a_component_is_added_to_a_trained_encoder(trained: Language, make_examp
     assert said(nlp)[0] == expected
 
 
-@pytest.mark.environment
-def test_a_listener_becomes_an_encoder(trained: Language, tmp_path: Path) -> None:
-    expected = said(trained)
-    for name in HEADS:
-        trained.replace_listeners(ENCODER, name, ["model.tok2vec"])
-    trained.remove_pipe(ENCODER)
-    assert said(trained) == expected
-    trained.to_disk(tmp_path / "model")
-    assert said(spacy.load(tmp_path / "model")) == expected
-    shims = [shim for name in HEADS for node in trained.get_pipe(name).model.walk() for shim in node.shims]  # type: ignore[attr-defined]
-    assert len({shim.id for shim in shims}) == len(shims) == 4  # or an optimizer would take two for one
-
-
 def test_listeners_of_others_are_left_to_them_unless_they_name_the_encoder(
     tiny_bert: str, make_examples: Examples
 ) -> None:
@@ -159,24 +127,6 @@ def test_listeners_of_others_are_left_to_them_unless_they_name_the_encoder(
     before = weights(nlp)
     nlp.update(examples, sgd=adamw(1e-3))
     assert changed(before, weights(nlp))
-
-
-def test_docs_that_no_encoder_has_read_are_refused(trained: Language) -> None:
-    with trained.select_pipes(disable=ENCODER), pytest.raises(ClinieError, match="CIE337"):
-        trained(TEXT)
-    other = Doc(trained.vocab, words=["a", "b"])
-    other.tensor = np.zeros((2, 5), dtype="f")
-    with pytest.raises(ClinieError, match=r"CIE337.*\(2, 5\)"):
-        trained.get_pipe("clinie_ner_encoder").predict([other])  # type: ignore[attr-defined]
-
-
-def test_the_width_is_known_to_layers_of_thinc(trained: Language) -> None:
-    model: Model = trained.get_pipe(ENCODER).model  # type: ignore[attr-defined]
-    doc = trained(TEXT)
-    assert model.get_dim("nO") == doc.tensor.shape[1] == 32
-    assert doc.tensor.shape[0] == len(doc) and doc.tensor.dtype == np.float32
-    blanks = [token.i for token in doc if token.is_space]
-    assert blanks and not doc.tensor[blanks].any()
 
 
 def test_tokens_may_be_merged_behind_the_encoder(trained: Language) -> None:
@@ -257,36 +207,3 @@ def test_empty_docs_leave_nothing_behind(tiny_bert: str, make_examples: Examples
     nlp.initialize(lambda: examples)
     nlp.update([Example(nlp.make_doc(""), nlp.make_doc(""))], sgd=sgd)
     nlp.update(examples, sgd=sgd, exclude=[ENCODER], annotates=[ENCODER])
-
-
-@pytest.mark.parametrize("own", [False, True], ids=["shared", "own"])
-def test_heads_of_others_get_no_gaps_where_a_step_leaves_tokens_out(
-    own: bool, tiny_bert: str, make_examples: Examples
-) -> None:
-    nlp = spacy.blank("en")
-    settings = tiny_settings(tiny_bert, window=16, overlap=2, step_pieces=32)
-    layer = {"@architectures": "spacy.Tok2VecListener.v1", "width": 32, "upstream": ENCODER}
-    if own:
-        layer = {"@architectures": "spacy_clinie.Encoder.v1", **settings}
-    else:
-        nlp.add_pipe(ENCODER, config={"model": settings})
-    reduce = {"use_reduce_first": False, "use_reduce_last": False, "use_reduce_max": False, "use_reduce_mean": True}
-    model = {"@architectures": "spacy.TextCatReduce.v1", "exclusive_classes": True, "tok2vec": layer, **reduce}
-    nlp.add_pipe("textcat", config={"model": model})
-    examples = make_examples(nlp)
-    for example in examples:
-        example.reference.cats = {"YES": 1.0, "NO": 0.0}
-    nlp.initialize(lambda: examples)
-    losses = nlp.update(examples, sgd=adamw(1e-3))
-    assert all(np.isfinite(loss) for loss in losses.values())
-    assert np.isfinite(nlp(TEXT).cats["YES"])
-
-
-def test_a_head_of_another_schema_is_told(trained: Language, tmp_path: Path) -> None:
-    trained.to_disk(tmp_path / "model")
-    file = tmp_path / "model" / "clinie_ner_encoder" / "model" / "torch" / "schema.json"
-    schema = json.loads(file.read_text())
-    schema["concepts"].popitem()
-    file.write_text(json.dumps(schema))
-    with pytest.raises(ClinieError, match="CIE477"):
-        spacy.load(tmp_path / "model")

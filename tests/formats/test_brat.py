@@ -42,7 +42,7 @@ def remarks(report: Report, kind: str) -> dict[str, list[str]]:
     return {remark.reason: remark.examples for remark in report.remarks(kind)}
 
 
-def test_concepts_relations_and_attributes(tmp_path: Path) -> None:
+def test_a_note_has_concepts_relations_and_attributes(tmp_path: Path) -> None:
     annotation = (
         "T1\tDrug 5 15\tLisinopril\n"
         "T2\tDose 16 19\t5mg\n"
@@ -130,7 +130,7 @@ def test_tabs_blanks_line_ends_and_byte_order_mark_make_no_difference(tmp_path: 
     assert report.problems == 0
 
 
-def test_carriage_returns_count(tmp_path: Path) -> None:
+def test_carriage_returns_count_as_characters(tmp_path: Path) -> None:
     note, report = read_one(
         tmp_path, "a\r\nb \U0001f600 c\u2028d", "T1\tX 3 4\tb\nT2\tX 0 4\ta b\nT3\tX 7 10\tc\u2028d\n"
     )

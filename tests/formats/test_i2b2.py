@@ -177,7 +177,7 @@ def test_types_stay_as_they_are_written(tmp_path: Path) -> None:
     assert again.note.concepts == note.concepts
 
 
-def test_the_official_layout(tmp_path: Path) -> None:
+def test_the_official_layout_is_read(tmp_path: Path) -> None:
     """One record name in two hospitals; the test texts in another folder than their reference standard."""
     training = tmp_path / "concept_assertion_relation_training_data"
     put(training / "beth", "record-1", txt="pain\n", con='c="pain" 1:0 1:0||t="problem"\n')

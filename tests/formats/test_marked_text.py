@@ -84,7 +84,7 @@ def test_a_reason_that_is_written_and_follows_is_one():
     assert len(parsed("{nilol|Drug TrAP>} {itch|problem Reason<}")[2]) == 2
 
 
-def test_nested_mentions():
+def test_mentions_may_be_nested():
     note, concepts, _ = parsed("has {{nilol|Drug} allergy|problem} now")
     assert note.text == "has nilol allergy now"
     assert concepts == [("nilol allergy", "problem"), ("nilol", "treatment"), ("nilol", "Drug")]
@@ -138,7 +138,7 @@ words = plain.filter(lambda text: text and text == text.strip())
 
 
 @given(plain, words, plain)
-def test_offsets_of_any_text(before, mention, after):
+def test_offsets_are_right_in_any_text(before, mention, after):
     note, _ = marked_text.parse(f"{before}{{{mention}|test}}{after}", "snippet", SCHEMA)
     assert note.text == before + mention + after
     (concept,) = note.concepts
@@ -280,7 +280,7 @@ def test_an_arrow_does_not_stop_within_a_list_of_findings(sourced):
 
 
 @each_note
-def test_names_are_used(sourced):
+def test_every_name_is_used_by_an_arrow_and_every_arrow_has_its_name(sourced):
     items = " ".join(re.findall(r"\|([^{}|]*)\}", sourced.file.read_text(encoding="utf-8")))
     targets = {name for names in re.findall(r">([\w,]+)", items) for name in names.split(",")}
     assert set(re.findall(r"#(\w+)", items)) == targets

@@ -34,7 +34,7 @@ def remarks(report: Report, kind: str) -> dict[str, list[str]]:
     return {remark.reason: remark.examples for remark in report.remarks(kind)}
 
 
-def test_entities_and_relations(tmp_path: Path) -> None:
+def test_a_record_has_entities_and_relations(tmp_path: Path) -> None:
     entities = {
         "1": entity("Small", "OBS-DP", 2, 2, ["modify", "3"]),
         "2": entity("left", "ANAT-DP", 3, 3),

@@ -107,7 +107,7 @@ def test_many_equal_ids_are_not_counted_anew_each_time() -> None:
         (3, 2, "concept that ends before it starts"),
     ],
 )
-def test_offsets(start: int, end: int, problem: str | None) -> None:
+def test_offsets_outside_of_a_text_or_of_nothing_have_a_problem(start: int, end: int, problem: str | None) -> None:
     assert offsets_problem(start, end, 5) == problem
 
 

@@ -1,17 +1,19 @@
 """A head that reads the vectors of a shared encoder."""
 
 import gc
+from pathlib import Path
 
 import numpy as np
 import pytest
 import spacy
+from spacy.language import Language
 from spacy.util import fix_random_seed
 from thinc.api import Config
 
 from spacy_clinie.errors import ClinieError
 from spacy_clinie.training.optimizer import adamw
 from tests.conftest import Examples, tiny_settings
-from tests.sharing import ENCODER, HEADS, build_shared, listener, weights
+from tests.sharing import ENCODER, HEADS, build_shared, listener, said, weights
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -87,3 +89,16 @@ def test_a_removed_encoder_is_missed(tiny_bert: str, make_examples: Examples) ->
     gc.collect()
     with pytest.raises(ClinieError, match="CIE338"):
         nlp.initialize(lambda: make_examples(nlp))
+
+
+@pytest.mark.environment
+def test_a_listener_becomes_an_encoder(trained: Language, tmp_path: Path) -> None:
+    expected = said(trained)
+    for name in HEADS:
+        trained.replace_listeners(ENCODER, name, ["model.tok2vec"])
+    trained.remove_pipe(ENCODER)
+    assert said(trained) == expected
+    trained.to_disk(tmp_path / "model")
+    assert said(spacy.load(tmp_path / "model")) == expected
+    shims = [shim for name in HEADS for node in trained.get_pipe(name).model.walk() for shim in node.shims]  # type: ignore[attr-defined]
+    assert len({shim.id for shim in shims}) == len(shims) == 4  # or an optimizer would take two for one

@@ -62,7 +62,7 @@ def test_two_sides_without_a_common_note_are_no_score(tmp_path):
         evaluate(gold, store(predicted, "jsonl", tmp_path / "predicted"))
 
 
-def test_suffixes_in_capitals(tmp_path):
+def test_suffixes_in_capitals_are_known(tmp_path):
     jsonl.write(make_notes(0), tmp_path / "GOLD.JSONL")
     docbin.write(make_notes(0), tmp_path / "PREDICTED.SPACY")
     assert evaluate(tmp_path / "GOLD.JSONL", tmp_path / "PREDICTED.SPACY")["missing_documents"] == 0

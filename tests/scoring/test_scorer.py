@@ -43,7 +43,7 @@ def keys(prefix):
     return {f"{prefix}_{key}" for key in ("p", "r", "f", "per_type", "lenient_p", "lenient_r", "lenient_f")}
 
 
-def test_concepts_by_hand(example):
+def test_scores_of_concepts_are_those_worked_out_by_hand(example):
     scores = make_concept_scorer()([example], nlp=None)
     assert set(scores) == keys("concepts") | {f"spans_clinie_{key}" for key in ("p", "r", "f", "per_type")}
     assert [scores[f"concepts_{key}"] for key in "prf"] == pytest.approx([2 / 4, 2 / 3, 4 / 7])
@@ -55,7 +55,7 @@ def test_concepts_by_hand(example):
     assert scores["spans_clinie_f"] == scores["concepts_f"]
 
 
-def test_relations_by_hand(example):
+def test_scores_of_relations_are_those_worked_out_by_hand(example):
     scores = make_relation_scorer()([example], nlp=None)
     assert set(scores) == keys("relations")
     assert [scores[f"relations_{key}"] for key in "prf"] == pytest.approx([1 / 3, 1 / 2, 2 / 5])
@@ -93,7 +93,7 @@ def test_entities_of_other_components_are_scored(nlp):
     assert score_concepts([Example(predicted, make_doc(nlp, GOLD))])["concepts_r"] == 1 / 3
 
 
-def test_nothing_predicted(nlp):
+def test_scores_are_zero_where_nothing_is_predicted(nlp):
     example = Example(nlp.make_doc(TEXT), make_doc(nlp, GOLD, GOLD_RELATIONS))
     assert [score_concepts([example])[f"concepts_{key}"] for key in "prf"] == [0, 0, 0]
     assert [make_relation_scorer()([example])[f"relations_{key}"] for key in "prf"] == [0, 0, 0]

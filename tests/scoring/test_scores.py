@@ -137,7 +137,7 @@ def test_no_warning_when_the_documents_agree():
         score([make_note("a")], [make_note("a")])
 
 
-def test_nothing_to_score():
+def test_notes_without_annotations_have_scores_of_zero():
     for notes in ([], [make_note("a"), make_note("b")]):
         for part in sections(score(notes, notes)):
             assert fields(part["micro"], "p", "r", "f1", "tp", "fp", "fn", "support") == [0.0] * 3 + [0] * 4
@@ -164,7 +164,7 @@ def test_nothing_predicted_and_nothing_in_gold():
         ("CIE006", [make_note("a", [(0, 5, "Drug")], [(0, 1, "r")])], [make_note("a")]),
     ],
 )
-def test_bad_input(code, gold, predicted):
+def test_notes_that_cannot_be_scored_are_refused_without_quoting_them(code, gold, predicted):
     with pytest.raises(ClinieError, match=code) as error:
         score(gold, predicted)
     assert "xx" not in str(error.value)
@@ -241,7 +241,7 @@ def test_result_is_json():
 
 @settings(deadline=None, max_examples=50)
 @given(notes_of_a_corpus())
-def test_gold_against_itself(gold):
+def test_gold_against_itself_has_full_scores(gold):
     for part in sections(score(gold, gold, resamples=5)):
         assert part["micro"]["fp"] == part["micro"]["fn"] == 0
         for row in (part["micro"], part["macro_documents"], part["macro_types"], *part["per_type"].values()):

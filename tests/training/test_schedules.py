@@ -16,5 +16,5 @@ def test_up_in_a_line_down_along_a_cosine_and_zero_for_ever() -> None:
     assert sorted(rates[4:], reverse=True) == rates[4:]
 
 
-def test_no_warm_up() -> None:
+def test_without_warm_up_the_rate_begins_at_its_height() -> None:
     assert list(islice(warmup_cosine(1.0, 0, 2), 3)) == pytest.approx([1.0, 0.5, 0.0])

@@ -7,7 +7,7 @@ from pandas import DataFrame
 from spacy_clinie.study.report.layout import Cell, Table, bounds, counted, signed, size
 
 
-def test_formats_of_numbers() -> None:
+def test_numbers_are_written_with_their_units_and_signs() -> None:
     assert [signed(value) for value in (0.0126, -0.0126, 0.0, -0.0001)] == ["+0.013", "−0.013", "0.000", "0.000"]
     assert [size(count) for count in (12, 1500, 999_000, 3.4e9)] == ["12 B", "1.5 kB", "999 kB", "3.4 GB"]
     assert [bounds(0.1, 0.25), bounds(math.nan, math.nan)] == ["0.100–0.250", ""]
