@@ -2,7 +2,6 @@ import json
 import os
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +13,18 @@ from typer.testing import CliRunner
 
 from spacy_clinie import cli
 from spacy_clinie.corpora.catalogue import CORPORA, FORMATS
-from spacy_clinie.doc.note import Concept, Note, Relation
+from spacy_clinie.doc.note import Concept, Note
 from spacy_clinie.doc.report import Report
-from spacy_clinie.errors import ClinieWarning, warn
 from spacy_clinie.formats import brat, docbin, jsonl
 from spacy_clinie.pipelines import bundled
 from spacy_clinie.schema import Schema
+from tests.commands import NOTE, SECRET, TEXT, run, write_notes
 from tests.conftest import SmallDisk
-
-# Stands in every text of these tests, and must never be seen in what is printed.
-SECRET = "zyxomab"
-TEXT = f"Rash after {SECRET}."
-NOTE = Note("n1", TEXT, [Concept("T1", 0, 4, "ADE"), Concept("T2", 11, 18, "Drug")], [Relation("T1", "T2", "ADE-Drug")])
-
-
-def run(*arguments: Any) -> tuple[int, str]:
-    """RETURNS (tuple[int, str]): Exit status, and all that was printed."""
-    result = CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
-    assert SECRET not in result.output
-    assert "Traceback" not in result.output
-    # Anything but the exit that a command asks for would be an exception that came through.
-    assert result.exception is None or isinstance(result.exception, SystemExit)
-    return result.exit_code, result.output
 
 
 @pytest.fixture
 def notes(tmp_path: Path) -> Path:
-    jsonl.write([NOTE, Note("n2", TEXT)], tmp_path / "notes.jsonl")
-    return tmp_path / "notes.jsonl"
+    return write_notes(tmp_path / "notes.jsonl")
 
 
 COMMANDS = ["convert", "evaluate", "annotate", "download", "schema show", "schema draft"]
@@ -236,36 +219,6 @@ def test_wrong_arguments_are_coded_errors(
     monkeypatch.chdir(tmp_path)
     status, output = run(*[argument.format(notes=notes) for argument in arguments])
     assert (status, output.startswith(f"[{code}]")) == (1, True), output
-
-
-def test_an_unforeseen_error_shows_its_place_and_not_its_message(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object, **__: object) -> None:
-        raise KeyError(SECRET)
-
-    monkeypatch.setattr("spacy_clinie.scoring.evaluate.evaluate", broken)
-    status, output = run("evaluate", notes, notes)
-    assert status == 1
-    assert output.startswith("[CIE501] KeyError")
-    assert "test_cli.py" in output
-    assert "in broken" in output
-
-
-def test_warnings_are_plain_and_those_of_others_are_not_quoted(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from spacy_clinie.scoring.evaluate import evaluate
-
-    def warning(*paths: Path, **more: Any) -> dict[str, Any]:
-        warn("CIE253", file="a.jsonl", count=1)
-        warnings.warn(f"[W030] {SECRET}", UserWarning, stacklevel=1)
-        return evaluate(*paths, **more)
-
-    monkeypatch.setattr("spacy_clinie.scoring.evaluate.evaluate", warning)
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        status, output = run("evaluate", notes, notes)
-    assert status == 0
-    assert "UserWarning [W030] at " in output
-    assert "\n[CIE253] 1 scores in a.jsonl" in f"\n{output}"
-    assert ClinieWarning.__name__ not in output
 
 
 @pytest.mark.parametrize("kind", ["spacy", "jsonl", "brat"])

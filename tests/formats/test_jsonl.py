@@ -171,13 +171,6 @@ def test_a_file_without_notes_is_an_error(tmp_path: Path, content: bytes) -> Non
         read(tmp_path, content)
 
 
-def test_a_program_may_still_ask_for_an_error() -> None:
-    with pytest.raises(ClinieError, match=r"CIE005.*start is missing"):
-        Note.from_dict(record(concepts=[{"label": "zyxomab"}]))
-    with pytest.raises(ClinieError, match=r"CIE005.*tail is missing"):
-        Note.from_dict(record(relations=[{"head": "a"}]))
-
-
 def test_what_others_take_for_line_ends_is_escaped(tmp_path: Path) -> None:
     file = tmp_path / "out.jsonl"
     notes = [Note("n1", "a\u2028b\x85c\u2029d\x0be\x1cf\r\ng"), Note("n2", "é\ud800")]
