@@ -31,7 +31,7 @@ def work(run: Run) -> Row:
     gold = sample(notes[run.split], run.settings.get("scored", 150))
     wording, age = run.system.split(", ")
     template = f"relations_{wording}.v1" if age == "now" else str(BEFORE / f"relations_{wording}_before.jinja")
-    prompt = {"@misc": "spacy_clinie.RelationPrompt.v1", "template": template, "each": wording == "mrc"}
+    prompt = {"@misc": "spacy_clinie.RelationPrompt.v1", "template": template, "per_type": wording == "mrc"}
     prompt["max_distance"] = DISTANCE[run.corpus]
     model = {"@architectures": "spacy_clinie.CausalLM.v1", "base": "smollm2", "adapter": LORA}
     model["precision"] = run.precision

@@ -344,7 +344,7 @@ MESSAGES = {
     ),
     "CIE460": (
         "The examples of {component} have types that the schema {schema!r} lacks: {types}. Examples from a file are "
-        "shown with every schema that Docs name. Use others, or DrawnExamples, which takes examples for each schema "
+        "shown with every schema that Docs name. Use others, or SampledExamples, which takes examples for each schema "
         "from its own Docs."
     ),
     "CIE463": (
@@ -371,8 +371,8 @@ MESSAGES = {
     "CIE473": "{name!r} of a mix is not a reader. Give it a block with @readers, such as spacy_clinie.Corpus.v1.",
     "CIE467": (
         "{component} skips {count} concepts of this batch, because the answer format cannot hold them. Marks cannot "
-        "hold a concept that crosses another, is nested too deeply (rare with each = true, one question per type), or "
-        "starts or ends at a « or » of the note. A list (MentionList) can name only the first place of repeated words."
+        "hold a concept that crosses another, is nested too deeply (rare with per_type = true), or starts or ends "
+        "at a « or » of the note. A list (MentionList) can name only the first place of repeated words."
     ),
     "CIE478": (
         "{component} skips {count} concepts of this batch, because no window of the prompts contains them in full. Use "

@@ -24,7 +24,7 @@ def export(config: Path, target: Path, overrides: dict[str, Any]) -> int:
     overrides (dict[str, Any]): Values for the config, by dotted name.
     RETURNS (int): The number of lines.
     RAISES (ClinieError): CIE329 if the config has no such component; CIE330 if the config or its training data
-        cannot be read; or what `DecoderPrompt.settle` raises.
+        cannot be read; or what `DecoderPrompt.initialize_labels` raises.
     """
     check_output_path(config, target)
     try:
@@ -46,7 +46,7 @@ def export(config: Path, target: Path, overrides: dict[str, Any]) -> int:
     lines = 0
     with atomic_write(target) as temporary, temporary.open("w", encoding="utf-8") as out:
         for component in components:
-            component.settle(examples, given.get(component.name, {}).get("labels"))
+            component.initialize_labels(examples, given.get(component.name, {}).get("labels"))
             component.lm_tokenizer = LMTokenizer.load(_base(nlp, component))
             for record in component.instructions(examples):
                 out.write(json.dumps(record, ensure_ascii=False) + "\n")

@@ -78,7 +78,7 @@ class PromptingComponent(ClinieComponent):
     def labels(self) -> tuple[str, ...]:
         return tuple(self.schema.concepts) if self.schema else ()
 
-    def settle(self, examples: list[Example], labels: Optional[dict[str, Any]] = None) -> None:
+    def initialize_labels(self, examples: list[Example], labels: Optional[dict[str, Any]] = None) -> None:
         """Decide on the schema and the examples, without the model.
 
         examples (list[Example]): Training examples.
@@ -86,7 +86,7 @@ class PromptingComponent(ClinieComponent):
         RAISES (ClinieError): What `ClinieComponent.initialize` raises; CIE327 if there are no examples to show; CIE460
             if they have types that the schema does not have.
         """
-        super().settle(examples, labels)
+        super().initialize_labels(examples, labels)
         self._keep_templates({name: source_of(task.template) for name, task in self._tasks()})
         self.shown_examples = {}
         if not self.examples:

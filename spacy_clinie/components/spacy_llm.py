@@ -108,7 +108,7 @@ class _Task:
         )
         self._component.schema = Schema.load(label_schema)
         self._component.lm_tokenizer = DOC_TOKENIZER
-        self._component.settle([])
+        self._component.initialize_labels([])
 
     @property
     def labels(self) -> Tuple[str, ...]:  # noqa: UP006
@@ -160,7 +160,7 @@ class ConceptTask(_Task):
 
     label_schema (Union[str, Path]): Name or file of the schema.
     format (Optional[Format]): The answer format; None for `InlineMarks`.
-    each (bool): Ask one question for each concept type, and not one for all.
+    per_type (bool): Ask one question for each concept type, and not one for all.
     template (Optional[str]): A bundled template, or the path of a custom one; None for the default, see
         `prompts.concept_prompt.concept_prompt`.
     window (int): Tokens of a window, as spaCy counts them.
@@ -174,14 +174,14 @@ class ConceptTask(_Task):
         *,
         label_schema: Union[str, Path],
         format: Optional[Format] = None,
-        each: bool = False,
+        per_type: bool = False,
         template: Optional[str] = None,
         window: int = 192,
         overlap: int = 32,
         examples: Optional[Examples] = None,
     ) -> None:
         task = concept_prompt(
-            format=format, each=each, template=template, window=window, overlap=overlap, grounded=False
+            format=format, per_type=per_type, template=template, window=window, overlap=overlap, grounded=False
         )
         super().__init__(label_schema, task, None, examples)
 
@@ -201,7 +201,7 @@ class RelationTask(_Task):
     as `spacy_clinie.Relations.v1`.
 
     label_schema (Union[str, Path]): Name or file of the schema.
-    each (bool): Ask one question for each head and relation type, and not one for all.
+    per_type (bool): Ask one question for each head and relation type, and not one for all.
     template (Optional[str]): A bundled template, or the path of a custom one; None for the default, see
         `prompts.relation_prompt.relation_prompt`.
     window (int): Tokens of a window, as spaCy counts them, without the marks.
@@ -214,13 +214,13 @@ class RelationTask(_Task):
         self,
         *,
         label_schema: Union[str, Path],
-        each: bool = False,
+        per_type: bool = False,
         template: Optional[str] = None,
         window: int = 256,
         max_distance: Optional[int] = 1,
         examples: Optional[Examples] = None,
     ) -> None:
-        task = relation_prompt(each=each, template=template, window=window, max_distance=max_distance)
+        task = relation_prompt(per_type=per_type, template=template, window=window, max_distance=max_distance)
         super().__init__(label_schema, None, task, examples)
 
     def _queries(self, doc: Doc) -> list[Any]:

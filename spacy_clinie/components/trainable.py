@@ -155,10 +155,10 @@ class ClinieComponent(FolderComponent):
         validate_get_examples(get_examples, f"{type(self).__name__}.initialize")
         examples = list(get_examples())
         self._looked_up = set()
-        self.settle(examples, labels)
+        self.initialize_labels(examples, labels)
         self.model.initialize(X=[example.predicted for example in examples[:10]])
 
-    def settle(self, examples: list[Example], labels: Optional[dict[str, Any]] = None) -> None:
+    def initialize_labels(self, examples: list[Example], labels: Optional[dict[str, Any]] = None) -> None:
         """Settle the schema, without the model.
 
         examples (list[Example]): Training examples.

@@ -82,7 +82,7 @@ class ConceptPrompt:
 
     template: str
     format: Format
-    each: bool
+    per_type: bool
     window: int
     overlap: int
     grounded: bool
@@ -99,7 +99,7 @@ class ConceptPrompt:
         RAISES (ClinieError): CIE320 to CIE322 for the template, CIE332 for a type that an answer cannot name.
         """
         names = list(schema.concepts)
-        groups = [(i,) for i in range(len(names))] if self.each else [tuple(range(len(names)))]
+        groups = [(i,) for i in range(len(names))] if self.per_type else [tuple(range(len(names)))]
         questions = []
         for kinds in groups:
             labels = [names[kind] for kind in kinds]
@@ -276,7 +276,7 @@ def _check_labels(labels: Sequence[str], written: Sequence[Sequence[int]], marks
 def concept_prompt(
     *,
     format: Optional[Format] = None,
-    each: bool = False,
+    per_type: bool = False,
     template: Optional[str] = None,
     window: int = 192,
     overlap: int = 32,
@@ -287,10 +287,10 @@ def concept_prompt(
 
     format (Optional[Format]): The answer format; None for `InlineMarks`. On single sentences `MentionList` is as good
         and faster; on longer windows it needs more training (docs/benchmarks.md).
-    each (bool): Ask one question for each concept type, as in machine reading comprehension, and not one for all.
+    per_type (bool): Ask one question for each concept type, as in machine reading comprehension, and not one for all.
     template (Optional[str]): A bundled template, or the path of a custom one. None for `concepts_mrc.v1` or
-        `concepts_instruct.v1`, by `each`. `concepts_brief.v1` names the types without describing them: a shorter prompt
-        for a model that is fine-tuned on them.
+        `concepts_instruct.v1`, by `per_type`. `concepts_brief.v1` names the types without describing them: a shorter
+        prompt for a model that is fine-tuned on them.
     window (int): Tokens of a window, as the model counts them.
     overlap (int): Tokens that two windows share if one ends inside a sentence.
     grounded (bool): Constrain answers to labels of the schema and words of the window at their positions. Otherwise
@@ -307,5 +307,5 @@ def concept_prompt(
             raise ClinieError("CIE307", setting=setting, value=value, choices=f"at least {least}")
     if not 0 <= threshold <= 1:
         raise ClinieError("CIE307", setting="threshold", value=threshold, choices="between 0 and 1")
-    chosen = template or ("concepts_mrc.v1" if each else "concepts_instruct.v1")
-    return ConceptPrompt(chosen, format or InlineMarks(), each, window, overlap, grounded, threshold)
+    chosen = template or ("concepts_mrc.v1" if per_type else "concepts_instruct.v1")
+    return ConceptPrompt(chosen, format or InlineMarks(), per_type, window, overlap, grounded, threshold)

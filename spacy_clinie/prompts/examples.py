@@ -49,9 +49,9 @@ class ExampleFile:
         return notes
 
 
-class DrawnExamples:
+class SampledExamples:
     """Random sentences of the training data that have concepts. Sentences with a type that was not shown before come
-    first. Registered as `spacy_clinie.DrawnExamples.v1`.
+    first. Registered as `spacy_clinie.SampledExamples.v1`.
 
     number (int): How many sentences.
     seed (int): Seed of the random choice.

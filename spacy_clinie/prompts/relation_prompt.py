@@ -101,7 +101,7 @@ class RelationPrompt:
     """How relations are asked for; see `relation_prompt`."""
 
     template: str
-    each: bool
+    per_type: bool
     window: int
     max_distance: Optional[int]
     source: Optional[str] = None
@@ -123,7 +123,7 @@ class RelationPrompt:
         numbered = [one for note in examples if (one := _NumberedExample(note, schema)).relations]
         order = sorted(window.pairs, key=lambda pair: (numbers[pair.head], numbers[pair.tail]))
         triples = [Triple(pair.head, pair.tail, kind) for pair in order for kind in pair.kinds]
-        if not self.each:
+        if not self.per_type:
             options = [
                 [
                     *codec.encode(str(numbers[triple.head]), after_text=True),
@@ -236,17 +236,17 @@ def _question(relation: RelationType, words: str, number: int) -> str:
 
 def relation_prompt(
     *,
-    each: bool = False,
+    per_type: bool = False,
     template: Optional[str] = None,
     window: int = 256,
     max_distance: Optional[int] = 1,
 ) -> RelationPrompt:
     """How relations are asked for. Registered as `spacy_clinie.RelationPrompt.v1`.
 
-    each (bool): Ask one question for each head and relation type, as in machine reading comprehension, and not one for
-        all.
+    per_type (bool): Ask one question for each head and relation type, as in machine reading comprehension, and not one
+        for all.
     template (Optional[str]): A bundled template, or the path of a custom one. None for `relations_mrc.v1` or
-        `relations_instruct.v1`, by `each`. `relations_brief.v1` names the types without describing them.
+        `relations_instruct.v1`, by `per_type`. `relations_brief.v1` names the types without describing them.
     window (int): Tokens of a window, as the model counts them, without the marks.
     max_distance (Optional[int]): Most sentences from head to tail: 0 for the same sentence, None for no limit.
     RETURNS (RelationPrompt): The task.
@@ -256,5 +256,5 @@ def relation_prompt(
         raise ClinieError("CIE307", setting="window", value=window, choices="at least 1")
     if max_distance is not None and max_distance < 0:
         raise ClinieError("CIE307", setting="max_distance", value=max_distance, choices="at least 0, or null")
-    chosen = template or ("relations_mrc.v1" if each else "relations_instruct.v1")
-    return RelationPrompt(chosen, each, window, max_distance)
+    chosen = template or ("relations_mrc.v1" if per_type else "relations_instruct.v1")
+    return RelationPrompt(chosen, per_type, window, max_distance)

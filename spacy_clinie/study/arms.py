@@ -87,7 +87,12 @@ def arm_config(arm: str, preset: Preset, base: str, profile: Profile, *, relatio
             component["model"]["base"] = base
             for asked, prompt in _PROMPTS.items():
                 template = f"{asked}_brief.v1" if preset.brief else None
-                component[asked] = {"@misc": prompt, "window": preset.window, "each": preset.each, "template": template}
+                component[asked] = {
+                    "@misc": prompt,
+                    "window": preset.window,
+                    "per_type": preset.per_type,
+                    "template": template,
+                }
         component["model"].update(settings)
     # A decoder without training on relations can still be asked for them; an encoder would have no labels.
     if not relations:

@@ -20,7 +20,7 @@ class Preset:
     shape (Mapping[str, Any]): Arguments of transformers' `AutoConfig.for_model`, for random weights.
     arms (Mapping[str, Mapping[str, Any]]): Settings by arm, instead of those of the arms: `rate` (the learning rate)
         and `head_factor` of the optimizer, and any settings of the models.
-    each (bool): Whether a decoder gets a prompt for each type.
+    per_type (bool): Whether a decoder gets a prompt for each type.
     brief (bool): Whether the prompts of a decoder name the types without their descriptions.
     """
 
@@ -30,7 +30,7 @@ class Preset:
     window: int
     shape: Mapping[str, Any]
     arms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    each: bool = False
+    per_type: bool = False
     brief: bool = False
 
     @property
@@ -75,7 +75,7 @@ def _decoder(name: str, base: str, window: int, attention: list[str], shape: Map
     """LoRA on queries, keys and values (its alpha was not published), and a prompt for each type."""
     lora = {"r": 256, "lora_alpha": 256, "lora_dropout": 0.2, "target_modules": attention}
     arms: Any = {"decoder-lora": {"rate": 1e-4, "adapter": lora}, "decoder-full": {"rate": 1e-5}}
-    return Preset(name, "decoder", base, window, shape, arms, each=True)
+    return Preset(name, "decoder", base, window, shape, arms, per_type=True)
 
 
 def _llama(name: str, base: str, *shape: int) -> Preset:

@@ -30,11 +30,11 @@ from tests.tiny import make_decoder
 
 
 @pytest.mark.parametrize("form", FORMATS)
-@pytest.mark.parametrize("each", [False, True], ids=["instruct", "mrc"])
+@pytest.mark.parametrize("per_type", [False, True], ids=["instruct", "mrc"])
 def test_the_right_answer_gives_the_gold_concepts_also_after_loading(
-    form: str, each: bool, tiny_decoder: str, make_examples: Examples, tmp_path: Path
+    form: str, per_type: bool, tiny_decoder: str, make_examples: Examples, tmp_path: Path
 ) -> None:
-    nlp = build_for_concepts(tiny_decoder, format={"@misc": form}, each=each)
+    nlp = build_for_concepts(tiny_decoder, format={"@misc": form}, per_type=per_type)
     examples = make_examples(nlp)
     nlp.initialize(lambda: examples)
     nlp.to_disk(tmp_path / "model")
@@ -76,7 +76,7 @@ class NeverEnding(ListConstraint):
 
 def test_a_score_is_the_probability_among_all_tokens(tiny_decoder: str) -> None:
     """With one label, which is not written, a mention is its words and a mark. A plain forward pass scores both."""
-    nlp = build_for_concepts(tiny_decoder, format={"@misc": "spacy_clinie.MentionList.v1"}, each=True)
+    nlp = build_for_concepts(tiny_decoder, format={"@misc": "spacy_clinie.MentionList.v1"}, per_type=True)
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
     pipe.schema = Schema.from_dict({"name": "one", "concepts": {"Drug": {}}})
     nlp.initialize()
@@ -102,8 +102,10 @@ _texts = st.lists(st.sampled_from(_words), max_size=30).map("".join)
 def pipelines(tiny_decoder: str) -> list[Language]:
     made = []
     for form in FORMATS:
-        for each in (False, True):
-            nlp = build_for_concepts(tiny_decoder, "i2b2_2010", format={"@misc": form}, each=each, window=16, overlap=4)
+        for per_type in (False, True):
+            nlp = build_for_concepts(
+                tiny_decoder, "i2b2_2010", format={"@misc": form}, per_type=per_type, window=16, overlap=4
+            )
             nlp.initialize()
             made.append(nlp)
     return made
@@ -295,9 +297,9 @@ def related(doc: spacy.tokens.Doc) -> set[tuple[str, str, str]]:
     return {(rel.head.text, rel.label, rel.tail.text) for rel in get_relations(doc)}
 
 
-@pytest.mark.parametrize("each", [False, True], ids=["instruct", "mrc"])
-def test_the_right_answer_gives_the_gold_relations(each: bool, tiny_decoder: str, make_examples: Examples) -> None:
-    nlp = build_for_both(tiny_decoder, relations={"each": each})
+@pytest.mark.parametrize("per_type", [False, True], ids=["instruct", "mrc"])
+def test_the_right_answer_gives_the_gold_relations(per_type: bool, tiny_decoder: str, make_examples: Examples) -> None:
+    nlp = build_for_both(tiny_decoder, relations={"per_type": per_type})
     examples = make_examples(nlp)
     nlp.initialize(lambda: examples)
     recite(nlp.get_pipe("clinie_decoder_prompt"), examples)
@@ -360,11 +362,15 @@ def test_relations_between_concepts_of_other_components(tiny_decoder: str, make_
     assert related(nlp.get_pipe("clinie_decoder_prompt")(half)) == related(doc)
 
 
-@pytest.mark.parametrize("each", [False, True], ids=["instruct", "mrc"])
+@pytest.mark.parametrize("per_type", [False, True], ids=["instruct", "mrc"])
 @pytest.mark.usefixtures("babbling")
-def test_no_answer_leaves_the_schema(each: bool, tiny_decoder: str, make_examples: Examples) -> None:
+def test_no_answer_leaves_the_schema(per_type: bool, tiny_decoder: str, make_examples: Examples) -> None:
     nlp = build_for_both(
-        tiny_decoder, before=True, concepts=None, label_schema="n2c2_2018", relations={"each": each, "window": 24}
+        tiny_decoder,
+        before=True,
+        concepts=None,
+        label_schema="n2c2_2018",
+        relations={"per_type": per_type, "window": 24},
     )
     nlp.initialize()
     schema = Schema.load("n2c2_2018")

@@ -51,7 +51,7 @@ def test_relations_that_a_language_model_cannot_learn_are_counted(tmp_path: Path
 
 
 def test_control_tokens_in_a_head_are_encoded_as_text(tiny_decoder: str) -> None:
-    nlp = build_for_both(tiny_decoder, label_schema="n2c2_2018", relations={"each": True})
+    nlp = build_for_both(tiny_decoder, label_schema="n2c2_2018", relations={"per_type": True})
     nlp.initialize()
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
     head = "<|im_end|> rash {{ window }}"

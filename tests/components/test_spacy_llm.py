@@ -105,21 +105,21 @@ def test_mentions_that_the_note_does_not_contain_are_rejected_and_counted(answer
     assert sum(doc.user_data["clinie_rejected"].values()) >= 3
 
 
-@pytest.mark.parametrize("each", [False, True], ids=["instruct", "mrc"])
-def test_relations_are_named_by_numbers(answer_with: Any, each: bool) -> None:
+@pytest.mark.parametrize("per_type", [False, True], ids=["instruct", "mrc"])
+def test_relations_are_named_by_numbers(answer_with: Any, per_type: bool) -> None:
     asked: list[str] = []
 
     def answer(prompt: str) -> str:
         if "»1 " not in prompt:
             return marked(prompt)
         asked.append(prompt)
-        if not each:
+        if not per_type:
             return "- 2 Strength-Drug 1\n* 3 Reason-Drug 1.\n5 ADE-Drug 4\n1 Reason-Drug 3\nthat is all"
         drug = {"25mg": "1", "pain": "1", "rash": "4"}
         head = re.findall(r"Question: .*«(.+?)»\d", prompt)[-1]
         return f"{drug[head]}\n"
 
-    nlp = build(answer_with(answer), {}, {"each": each})
+    nlp = build(answer_with(answer), {}, {"per_type": per_type})
     [doc] = nlp.pipe([TEXT])
     found = {(rel.head.text, rel.label, rel.tail.text, rel.tail.start_char, rel.score) for rel in get_relations(doc)}
     assert found == {
@@ -128,7 +128,7 @@ def test_relations_are_named_by_numbers(answer_with: Any, each: bool) -> None:
         ("rash", "ADE-Drug", "aspirin", TEXT.rindex("aspirin"), None),
     }
     assert all("Took« aspirin»1 Drug»« 25mg»2 Strength»" in prompt for prompt in asked)
-    assert doc.user_data.get("clinie_rejected") == (None if each else {"relation": 2})
+    assert doc.user_data.get("clinie_rejected") == (None if per_type else {"relation": 2})
 
 
 def test_relation_types_are_those_of_the_schema_that_a_doc_names(answer_with: Any) -> None:
@@ -148,7 +148,7 @@ def test_examples_of_a_file_are_shown_and_drawn_ones_refused(answer_with: Any, t
     nlp(TEXT)
     assert "Text:\nOn warfarin\nAnswer:\nOn« warfarin»Drug»" in asked[0]
     with pytest.raises(ClinieError, match="CIE327"):
-        build(answer_with(str), {"examples": {"@misc": "spacy_clinie.DrawnExamples.v1", "number": 3}}, None)
+        build(answer_with(str), {"examples": {"@misc": "spacy_clinie.SampledExamples.v1", "number": 3}}, None)
 
 
 def test_types_that_an_answer_cannot_name_are_refused(answer_with: Any, tmp_path: Path) -> None:

@@ -381,9 +381,9 @@ def test_questions_are_asked_about_types_that_were_never_learnt(tiny_bert: str, 
     assert found(nlp, "Took aspirin.", named["harm"]) == set(SCHEMA_TYPES["harm"])
 
 
-@pytest.mark.parametrize("each", [False, True], ids=["instruct", "mrc"])
+@pytest.mark.parametrize("per_type", [False, True], ids=["instruct", "mrc"])
 def test_one_adapter_reads_by_the_schema_that_a_doc_names(
-    each: bool,
+    per_type: bool,
     tiny_decoder: str,
     notes: list[Note],
     named: dict[str, str],
@@ -391,7 +391,7 @@ def test_one_adapter_reads_by_the_schema_that_a_doc_names(
 ) -> None:
     nlp = spacy.blank("en", config={"nlp": {"tokenizer": {"@tokenizers": "spacy_clinie.ClinicalTokenizer.v1"}}})
     model: dict[str, Any] = {"base": tiny_decoder, "device": "cpu", "precision": "fp32"}
-    settings = {"model": model, "concepts": {"each": each}, "label_schema": named["drugs"]}
+    settings = {"model": model, "concepts": {"per_type": per_type}, "label_schema": named["drugs"]}
     nlp.add_pipe("clinie_decoder_prompt", config=settings)
     examples = mix(nlp, notes, named)
     own = [Example(one.predicted, one.reference.copy()) for one in examples[:1]]

@@ -33,7 +33,7 @@ def test_types_that_an_answer_cannot_name_are_refused(names: tuple[str, str], fo
 
 def test_one_question_for_each_type(codec: Codec) -> None:
     schema = Schema.load("phee")
-    questions = concept_prompt(each=True).questions(schema, codec, [])
+    questions = concept_prompt(per_type=True).questions(schema, codec, [])
     assert [question.kinds for question in questions] == [(i,) for i in range(len(schema.concepts))]
     texts = [codec.tokenizer.backend_tokenizer.decode(list(question.prefix)) for question in questions]
     for text, concept in zip(texts, schema.concepts.values(), strict=True):

@@ -14,7 +14,7 @@ from tests.conftest import Examples
 from tests.decoders import build_for_both
 from tests.scripted import babble, module_of, write
 
-FILE, DRAWN = "spacy_clinie.ExampleFile.v1", "spacy_clinie.DrawnExamples.v1"
+FILE, SAMPLED = "spacy_clinie.ExampleFile.v1", "spacy_clinie.SampledExamples.v1"
 
 
 def prompts(nlp: Language, examples: list[Example]) -> list[str]:
@@ -25,7 +25,7 @@ def prompts(nlp: Language, examples: list[Example]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("each", "shown"),
+    ("per_type", "shown"),
     [
         (
             False,
@@ -45,7 +45,7 @@ def prompts(nlp: Language, examples: list[Example]) -> list[str]:
     ids=["instruct", "mrc"],
 )
 def test_notes_of_a_file_are_shown_with_their_answers(
-    each: bool, shown: list[str], tiny_decoder: str, notes: list[Note], make_examples: Examples, tmp_path: Path
+    per_type: bool, shown: list[str], tiny_decoder: str, notes: list[Note], make_examples: Examples, tmp_path: Path
 ) -> None:
     words = {"aspirin": "Drug", "25mg": "Strength", "pain": "Reason"}
     text = "She took aspirin 25mg for pain"
@@ -55,7 +55,7 @@ def test_notes_of_a_file_are_shown_with_their_answers(
     ]
     jsonl.write([Note("example", text, concepts, notes[0].relations[:2])], tmp_path / "examples.jsonl")
     file = {"@misc": FILE, "path": str(tmp_path / "examples.jsonl")}
-    nlp = build_for_both(tiny_decoder, examples=file, concepts={"each": each}, relations={"each": each})
+    nlp = build_for_both(tiny_decoder, examples=file, concepts={"per_type": per_type}, relations={"per_type": per_type})
     examples = make_examples(nlp)
     nlp.initialize(lambda: examples)
     text = "\n\n".join(prompts(nlp, examples))
@@ -64,13 +64,15 @@ def test_notes_of_a_file_are_shown_with_their_answers(
     (tmp_path / "examples.jsonl").unlink()
     nlp.to_disk(tmp_path / "model")
     assert prompts(spacy.load(tmp_path / "model"), examples) == prompts(nlp, examples)
-    other = build_for_both(tiny_decoder, examples=file, concepts={"each": each}, relations={"each": each})
+    other = build_for_both(
+        tiny_decoder, examples=file, concepts={"per_type": per_type}, relations={"per_type": per_type}
+    )
     assert prompts(other.from_bytes(nlp.to_bytes()), examples) == prompts(nlp, examples)
 
 
-def test_drawn_examples_show_every_type_and_depend_on_the_seed(tiny_decoder: str, make_examples: Examples) -> None:
+def test_sampled_examples_show_every_type_and_depend_on_the_seed(tiny_decoder: str, make_examples: Examples) -> None:
     def shown(number: int, seed: int) -> list[Note]:
-        nlp = build_for_both(tiny_decoder, examples={"@misc": DRAWN, "number": number, "seed": seed})
+        nlp = build_for_both(tiny_decoder, examples={"@misc": SAMPLED, "number": number, "seed": seed})
         examples = [*make_examples(nlp), Example(nlp.make_doc(""), nlp.make_doc(""))]
         nlp.initialize(lambda: examples)
         return nlp.get_pipe("clinie_decoder_prompt").shown_examples[""]  # type: ignore[attr-defined]
@@ -96,7 +98,7 @@ def test_mentions_of_examples_are_not_found_in_other_texts(
 ) -> None:
     """Not even if the model repeats the answer of an example."""
     concepts = {"grounded": grounded, "format": {"@misc": "spacy_clinie.MentionList.v1"}}
-    nlp = build_for_both(tiny_decoder, examples={"@misc": DRAWN, "number": 6}, concepts=concepts, relations=None)
+    nlp = build_for_both(tiny_decoder, examples={"@misc": SAMPLED, "number": 6}, concepts=concepts, relations=None)
     examples = make_examples(nlp)
     nlp.initialize(lambda: examples)
     pipe: Any = nlp.get_pipe("clinie_decoder_prompt")
@@ -135,7 +137,7 @@ def test_invalid_examples_are_refused(lines: str, message: str, tiny_decoder: st
         nlp.initialize()
 
 
-def test_drawing_from_nothing_is_an_error(tiny_decoder: str) -> None:
-    nlp = build_for_both(tiny_decoder, examples={"@misc": DRAWN, "number": 3}, label_schema="n2c2_2018")
+def test_sampling_from_nothing_is_an_error(tiny_decoder: str) -> None:
+    nlp = build_for_both(tiny_decoder, examples={"@misc": SAMPLED, "number": 3}, label_schema="n2c2_2018")
     with pytest.raises(ClinieError, match="CIE327"):
         nlp.initialize()

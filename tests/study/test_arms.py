@@ -27,13 +27,13 @@ def test_published_adapters_and_prompts_reach_the_config() -> None:
         component = arm_config("decoder-lora", find_preset(name), "x", CPU)["components"]["clinie_decoder_prompt"]
         published = {"r": 256, "lora_alpha": 256, "lora_dropout": 0.2, "target_modules": attention}
         assert component["model"]["adapter"] == published
-        assert component["concepts"]["each"] and component["relations"]["each"]
+        assert component["concepts"]["per_type"] and component["relations"]["per_type"]
         assert component["concepts"]["template"] is component["relations"]["template"] is None
         whole = arm_config("decoder-full", find_preset(name), "x", CPU)["components"]["clinie_decoder_prompt"]
         assert whole["model"]["adapter"] is None
     own = arm_config("decoder-lora", PRESETS["smollm2"], "x", CPU)["components"]["clinie_decoder_prompt"]
     assert own["model"]["adapter"]["target_modules"] == "all-linear"
-    assert not own["concepts"]["each"]
+    assert not own["concepts"]["per_type"]
     assert [own[asked]["template"] for asked in ("concepts", "relations")] == [
         "concepts_brief.v1",
         "relations_brief.v1",
