@@ -54,7 +54,7 @@ def train_together(notes: list[Any], schema: Any, run: Run) -> Any:
         model = {"@architectures": architecture, "tok2vec": listener}
         nlp.add_pipe(name, config={"model": model, **more, **run.settings.get(name, {})}).schema = schema
     rate, passes = run.settings.get("rate", SHARED), run.settings.get("passes", 4)
-    train(nlp, notes, run.seed, rate, passes, averages=run.settings.get("averages", True))
+    train(nlp, notes, run.seed, rate, passes, averages=run.settings.get("averages", False))
     return nlp
 
 

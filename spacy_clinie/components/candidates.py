@@ -1,7 +1,7 @@
 """Which pairs of concepts may be related."""
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from itertools import islice, product
+from itertools import islice
 from typing import Optional
 
 import numpy as np
@@ -34,17 +34,9 @@ def candidates(
     """
     most = MOST_CANDIDATES if most is None else most
     kinds = {kind: i for i, kind in enumerate(schema.concepts)}
-    symmetric = np.array([relation.symmetric for relation in schema.relations.values()], dtype=bool)
-    # Of types of head and tail, and whether the head is named first.
-    allowed = {}
-    for head, tail in product(kinds, kinds):
-        names = schema.allowed(head, tail)
-        row = np.array([label in names for label in schema.relations], dtype=bool)
-        for head_first in (True, False):
-            if (own := row & (head_first | ~symmetric)).any():
-                allowed[head, tail, head_first] = own
     pairs = []
-    if len(spans) > 1 and allowed:
+    if len(spans) > 1 and schema.relations:
+        allowed = _allowed(schema)
         near = _near(spans, kinds, allowed, sentence_starts(doc), max_distance)
         pairs = list(islice(near, most + 1))
     if len(pairs) > most:
@@ -111,6 +103,20 @@ def warn_of_no_candidates(component: str, gold: Iterable[tuple[Doc, Schema]], ma
         warn("CIE466", component=component, count=loose)
     if far:
         warn("CIE472", component=component, count=far, distance=max_distance)
+
+
+def _allowed(schema: Schema) -> dict[tuple[str, str, bool], np.ndarray]:
+    """Which relation types are allowed, shape (relations,), by the types of head and tail and whether the head is named
+    first. Without those that allow none."""
+    symmetric = np.array([relation.symmetric for relation in schema.relations.values()], dtype=bool)
+    allowed = {}
+    for head, tail in {pair for relation in schema.relations.values() for pair in relation.pairs}:
+        names = schema.allowed(head, tail)
+        row = np.array([label in names for label in schema.relations], dtype=bool)
+        for head_first in (True, False):
+            if (own := row & (head_first | ~symmetric)).any():
+                allowed[head, tail, head_first] = own
+    return allowed
 
 
 def _kinds(head: Span, tail: Span) -> tuple[str, str, bool]:

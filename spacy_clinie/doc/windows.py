@@ -78,6 +78,5 @@ def sentence_starts(doc: Doc) -> list[int]:
         return []
     places = [match.end() for match in SENTENCE_END.finditer(doc.text)]
     starts = np.searchsorted(doc.to_array("IDX").astype(np.int64), places)
-    if doc.has_annotation("SENT_START"):
-        starts = np.append(starts, np.flatnonzero(doc.to_array("SENT_START") == 1))
+    starts = np.append(starts, np.flatnonzero(doc.to_array("SENT_START") == 1))
     return np.unique(np.append(starts[starts < len(doc)], 0)).tolist()

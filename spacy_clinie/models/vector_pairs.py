@@ -1,6 +1,6 @@
 """Relations over vectors of tokens: every candidate pair reads them through a few layers of attention of its own."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 import numpy as np
@@ -19,6 +19,9 @@ LAYERS, WINDOW = 2, 256
 BUDGET = 4096
 # How far a token is from a concept, in tokens: at most so many.
 _NEAR = (0, 1, 2, 4, 8, 16, 32)
+# Factor of what a place adds to a score. Adam moves a weight by about the learning rate in each step: without the
+# factor, no training of usual length could tell near tokens from far ones.
+_PLACE = 10.0
 
 
 class PairLayer(nn.Module):
@@ -60,7 +63,7 @@ class PairLayer(nn.Module):
         """
         query = self._split(self.query(self.before(pairs)))
         key, value = map(self._split, self.memory(tokens).chunk(2, -1))
-        bias = self.bias(places).permute(0, 3, 1, 2) + mask[:, None, None]
+        bias = _PLACE * self.bias(places).permute(0, 3, 1, 2) + mask[:, None, None]
         read = nn.functional.scaled_dot_product_attention(query, key, value, bias)
         pairs = pairs + self.drop(self.output(read.transpose(1, 2).flatten(2)))
         return pairs + self.drop(self.back(nn.functional.gelu(self.forth(self.between(pairs)))))
@@ -122,6 +125,7 @@ class VectorPairs(VectorHead):
     """A `PairHead` over the vectors of tokens."""
 
     one_each = False
+    head: PairHead
 
     def __init__(self, width: int, schema: dict[str, Any], options: dict[str, Any]) -> None:
         super().__init__(width, schema, options)
@@ -130,8 +134,12 @@ class VectorPairs(VectorHead):
         self.head = PairHead(width, len(self.kinds), len(self.relations)).to(self.device)
 
     def layers(self) -> list[tuple[list[nn.Parameter], Optional[int]]]:
-        """All parameters, as those of an encoder's last layer: at the higher rate of a head, attention learns badly."""
-        return [(list(self.parameters()), 0)]
+        """Embeddings and the output layer as a head; the others as an encoder's last layer: attention learns badly at
+        the higher rate of a head."""
+        tables = [module for module in self.modules() if isinstance(module, nn.Embedding)]
+        fast = [one for module in (self.head.output, *tables) for one in module.parameters()]
+        known = {id(one) for one in fast}
+        return [([one for one in self.parameters() if id(one) not in known], 0), (fast, None)]
 
     def parts(
         self, items: Sequence[PairInput], vectors: Sequence[torch.Tensor]
@@ -146,12 +154,15 @@ class VectorPairs(VectorHead):
         """
         known = [in_types(item, self.kinds, self.relations) for item in items]
         own = [item for item, _ in known]
-        ranges = [Ranges.of_tokens(item) for item in own]
         outputs = [np.full((len(item.pairs), 1 + len(columns)), np.nan, dtype=np.float32) for item, columns in known]
-        # Tokens that were read, and those with a vector.
-        read = [~np.isnan(rows.detach().cpu().numpy()).any(-1) for rows in vectors]
+        ranges: dict[int, Ranges] = {}
+        read: dict[int, np.ndarray] = {}  # whether each token was read
         excerpts = []
-        for number, (item, places, there) in enumerate(zip(own, ranges, read, strict=True)):
+        for number, (item, rows) in enumerate(zip(own, vectors, strict=True)):
+            if not item.pairs:
+                continue
+            places = ranges[number] = Ranges.of_tokens(item)
+            there = read[number] = ~np.isnan(rows.detach().cpu().numpy()).any(-1)
             asked = [
                 i
                 for i in np.flatnonzero(item.allowed.any(1))
@@ -181,9 +192,9 @@ class VectorPairs(VectorHead):
         self,
         batch: list[Excerpt],
         items: Sequence[PairInput],
-        ranges: Sequence[Ranges],
+        ranges: Mapping[int, Ranges],
         vectors: Sequence[torch.Tensor],
-        read: Sequence[np.ndarray],
+        read: Mapping[int, np.ndarray],
     ) -> torch.Tensor:
         longest, most = max(len(one.pieces) for one in batch), max(len(one.pairs) for one in batch)
         tokens = torch.zeros(len(batch), longest, self.width, device=self.device)
