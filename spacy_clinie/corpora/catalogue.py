@@ -7,7 +7,7 @@ from pathlib import Path
 from ..doc.note import Note
 from ..doc.report import Report
 from ..errors import ClinieError
-from ..formats import bioc, brat, docbin, i2b2, jsonl, marked_text, phee, pubtator, radgraph
+from ..formats import bioc, brat, clinical_notes, docbin, i2b2, jsonl, marked_text, phee, pubtator, radgraph
 from ..formats.source import SourcedNote
 
 AGREEMENT = "under a data use agreement: get it from its provider"
@@ -97,6 +97,7 @@ FORMATS = {
             "pubtator", "title, abstract and tab-separated mentions", pubtator.read, pubtator.write, pubtator.SUFFIXES
         ),
         Format("bioc", "BioC as .xml or .json", bioc.read, bioc.write, bioc.SUFFIXES),
+        Format("clinical-notes", "texts of the collections that `clinical_notes` annotates", clinical_notes.read),
         Format("marked-text", ".txt files with inline annotation", marked_text.read),
     )
 }
@@ -107,6 +108,14 @@ _RANKED = "80 % / 10 % / 10 %, ranked by the hash of the id"
 CORPORA = {
     known.name: known
     for known in (
+        Corpus(
+            name="clinical_notes",
+            description="Open clinical notes, annotated in this package: problems, treatments, tests and drugs.",
+            format="clinical-notes",
+            schema="clinical_notes",
+            split=_OWN_SPLIT,
+            licence="CC BY 4.0, texts and annotation",
+        ),
         Corpus(
             name="maccrobat2020",
             description="200 case reports with 41 concept types and 7 relation types.",

@@ -110,7 +110,7 @@ def _json_rows(file: Path, report: Report) -> Iterator[tuple[int, Any]]:
     try:
         yield 1, load_json(text or "null", file, report)
     except (ValueError, RecursionError):
-        report.drop("file is not valid JSON", file)
+        report.leave_out("file that is none of the collections", file)
 
 
 def _identified(row: Any) -> Optional[tuple[str, str, str]]:
