@@ -19,7 +19,6 @@ from typing import Any
 
 READINGS = Path(__file__).parent / "readings"
 PACKAGE = Path(__file__).parents[1] / "spacy_clinie" / "corpora" / "clinical_notes"
-SPLITS = {"dev": "dev", "test": "test"}
 LAYERS = ("concepts", "drugs", "links", "relations")
 RANK = "rdv"
 
@@ -33,6 +32,12 @@ def load() -> dict[str, dict[str, dict[str, Any]]]:
             record = json.loads(line)
             found[record["id"]][reader] = {**record, "batch": batch}
     return found
+
+
+def split_of(record: dict[str, Any]) -> str:
+    """`train`, `dev` or `test`: batches of dev and test are named after them."""
+    kind = record["batch"].rstrip("0123456789")
+    return kind if kind in ("dev", "test") else "train"
 
 
 def facts(record: dict[str, Any]) -> dict[str, set[tuple[Any, ...]]]:
@@ -68,7 +73,7 @@ def agreement() -> None:
     both, errors, looked = Counter[str](), Counter[tuple[str, str]](), Counter[str]()
     for readings in load().values():
         first = [reader for reader in sorted(readings) if reader[0] == "r"]
-        part = {"dev": "dev", "test": "test"}.get(readings[first[0]]["batch"][:-2], "train") if first else ""
+        part = split_of(readings[first[0]])
         if len(first) == 2:
             left, right = (facts(readings[reader]) for reader in first)
             both[part] += 1
@@ -80,10 +85,10 @@ def agreement() -> None:
                         shared = left["concepts"] & right["concepts"]
                         ours, theirs = ({one for one in side if one[0] in shared} for side in (ours, theirs))
                     key = (layer, kind)
-                    counts[*key, part, "same"] += len(ours & theirs)
-                    counts[*key, part, "all"] += len(ours) + len(theirs)
+                    counts[(*key, part, "same")] += len(ours & theirs)
+                    counts[(*key, part, "all")] += len(ours) + len(theirs)
                     if layer in ("concepts", "drugs"):
-                        counts[*key, part, "overlapping"] += overlapping(ours, theirs)
+                        counts[(*key, part, "overlapping")] += overlapping(ours, theirs)
         for reader in sorted(readings):
             if reader[0] == "v":
                 before = facts(readings[max((r for r in readings if r[0] != "v"), key=lambda r: RANK.index(r[0]))])
@@ -96,13 +101,18 @@ def agreement() -> None:
     parts = [part for part in ("train", "dev", "test") if both[part]]
     print("| layer | type | " + " | ".join(f"{part}, {both[part]} notes" for part in parts) + " |")
     print("|---|---|" + "---|" * len(parts))
-    kinds = sorted({key[:2] for key in counts}, key=lambda key: (LAYERS.index("drugs") if key[0] == "assertion" else 0, key))
-    rows = [(layer, None) for layer in ("concepts", "assertion", "drugs", "links", "relations")] + kinds
-    for layer, kind in rows:
+    kinds = sorted(
+        {key[:2] for key in counts}, key=lambda key: (LAYERS.index("drugs") if key[0] == "assertion" else 0, key)
+    )
+    for layer, kind in [(layer, None) for layer in ("concepts", "assertion", "drugs", "links", "relations")] + kinds:
         cells = []
         for part in parts:
             same, every, near = (
-                sum(n for key, n in counts.items() if key[0] == layer and kind in (None, key[1]) and key[2:] == (part, what))
+                sum(
+                    n
+                    for key, n in counts.items()
+                    if key[0] == layer and kind in (None, key[1]) and key[2:] == (part, what)
+                )
                 for what in ("same", "all", "overlapping")
             )
             near_cell = f" ({2 * near / every:.3f})" if every and layer in ("concepts", "drugs") else ""
@@ -121,8 +131,10 @@ def build() -> None:
         best = max(readings, key=lambda reader: (RANK.index(reader[0]), reader))
         record = readings[best]
         split = {"dev": "dev", "test": "test"}.get(record["batch"].rstrip("0123456789"), "train")
-        kept = {"id": name, "sha1": record["sha1"], "readers": sorted(readings)} | {layer: record[layer] for layer in LAYERS}
-        lines[split].append(json.dumps(kept, separators=(",", ":")))
+        kept = {"id": name, "sha1": record["sha1"], "readers": sorted(readings)} | {
+            layer: record[layer] for layer in LAYERS
+        }
+        lines[split_of(record)].append(json.dumps(kept, separators=(",", ":")))
     PACKAGE.mkdir(exist_ok=True)
     for split, own in lines.items():
         (PACKAGE / f"{split}.jsonl").write_text("".join(f"{line}\n" for line in own), encoding="utf-8")
@@ -142,5 +154,11 @@ def add(folder: str, reader: str, *batches: str) -> None:
 
 
 if __name__ == "__main__":
-    command, *arguments = sys.argv[1:] or [""]
-    {"agreement": agreement, "build": build, "add": add}[command](*arguments)
+    if sys.argv[1:2] == ["add"]:
+        add(*sys.argv[2:])
+    elif sys.argv[1:2] == ["build"]:
+        build()
+    elif sys.argv[1:2] == ["agreement"]:
+        agreement()
+    else:
+        sys.exit(__doc__)

@@ -26,12 +26,11 @@ ANNOTATION = Path(__file__).parents[1] / "corpora" / "clinical_notes"
 
 
 class _Text(NamedTuple):
-    """A text of a public collection, where it lies, and the section that it is."""
+    """A text of a public collection, and where it lies."""
 
     text: str
     file: Path
-    line: Optional[int]
-    section: str = ""
+    line: int
 
 
 def read(path: Path, report: Report) -> Iterator[SourcedNote]:
@@ -72,7 +71,7 @@ def _read(path: Path, report: Report) -> Iterator[SourcedNote]:
 def _note(record: dict[str, Any], text: str) -> Note:
     note = Note(record["id"], text)
     for number, (start, end, label, *assertion) in enumerate(record["concepts"]):
-        attributes = {"assertion": one for one in assertion}
+        attributes = {"assertion": assertion[0]} if assertion else {}
         note.concepts.append(Concept(f"C{number}", start, end, label, attributes=attributes))
     for number, (start, end, label) in enumerate(record["drugs"]):
         note.concepts.append(Concept(f"D{number}", start, end, label))
@@ -88,10 +87,8 @@ def _texts(path: Path, report: Report) -> dict[str, _Text]:
     for file in files:
         rows = {".csv": _csv_rows, ".json": _json_rows, ".jsonl": json_lines}[file.suffix.lower()](file, report)
         for line, row in rows:
-            known = _identified(row)
-            if known:
-                name, text, section = known
-                texts.setdefault(name, _Text(text, file, line, section))
+            if known := _identified(row):
+                texts.setdefault(known[0], _Text(known[1], file, line))
     return texts
 
 
@@ -113,19 +110,18 @@ def _json_rows(file: Path, report: Report) -> Iterator[tuple[int, Any]]:
         report.leave_out("file that is none of the collections", file)
 
 
-def _identified(row: Any) -> Optional[tuple[str, str, str]]:
-    """Id, text and section of a row, with line ends as they were annotated; None for rows of other files."""
+def _identified(row: Any) -> Optional[tuple[str, str]]:
+    """Id and text of a row, with line ends as they were annotated; None for rows of other files."""
     if not isinstance(row, dict):
         return None
-    section = ""
     if "encounter_id" in row and isinstance(row.get("note"), str):
         name, text = f"aci-{row['encounter_id']}", row["note"]
     elif "ID" in row and isinstance(row.get("section_text"), str):
-        name, text, section = f"mts-{row['ID']}", row["section_text"].strip(), row.get("section_header") or ""
-    elif isinstance(row.get("day"), int) and isinstance(row.get("consultation"), int) and isinstance(row["note"], str):
+        name, text = f"mts-{row['ID']}", row["section_text"].strip()
+    elif all(isinstance(row.get(key), kind) for key, kind in (("day", int), ("consultation", int), ("note", str))):
         name, text = f"primock-day{row['day']}-{row['consultation']:02}", row["note"]
     elif isinstance(row.get("id"), str) and isinstance(row.get("text"), str):
-        name, text, section = row["id"], row["text"], row.get("section") or ""
+        name, text = row["id"], row["text"]
     else:
         return None
-    return name, text.replace("\r\n", "\n"), str(section)
+    return name, text.replace("\r\n", "\n")

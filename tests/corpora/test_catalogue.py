@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from spacy_clinie.corpora.catalogue import AGREEMENT, CORPORA, FORMATS, read_corpus, resolve
 from spacy_clinie.doc.report import Report
@@ -49,8 +50,17 @@ def test_the_folder_and_the_folder_that_holds_it_are_both_found(tmp_path: Path) 
 
 def test_sources_are_those_of_the_corpora(corpora: Path) -> None:
     for corpus in CORPORA.values():
-        if corpus.licence == AGREEMENT or corpus.name == "synthetic":
+        if corpus.licence == AGREEMENT or not corpus.repository:
             continue
         source = (corpus.locate(corpora) / "SOURCE.txt").read_text()
         assert corpus.repository in source
         assert corpus.commit in source
+
+
+def test_the_texts_of_clinical_notes_come_from_where_the_project_fetches_them(corpora: Path) -> None:
+    project = yaml.safe_load((Path(__file__).parents[2] / "project.yml").read_text(encoding="utf8"))
+    assets = " ".join(asset["url"] for asset in project["assets"])
+    for name in ("aci_bench", "mts_dialog", "primock57"):
+        source = dict(line.split(": ", 1) for line in (corpora / name / "SOURCE.txt").read_text().splitlines())
+        assert source["repository"].removeprefix("https://github.com/") in assets
+        assert source["commit"] in assets
