@@ -142,11 +142,14 @@ def build() -> None:
 
 
 def add(folder: str, reader: str, *batches: str) -> None:
-    """Take over what a reader's checker wrote."""
+    """Take over what a reader's checker wrote. Who looked notes over names them in `BATCH.ids`, one a line."""
     for batch in batches:
         found = json.loads((Path(folder) / f"{batch}.offsets.json").read_text(encoding="utf-8"))
+        ids = Path(folder) / f"{batch}.ids"
+        names = ids.read_text(encoding="utf-8").split() if ids.exists() else list(found)
         with (READINGS / f"{batch}.{reader}.jsonl").open("w", encoding="utf-8") as file:
-            for name, own in found.items():
+            for name in names:
+                own = found[name]
                 concepts = [one[:3] if one[3] is None else one for one in own["concepts"]]
                 record = {"id": name, "sha1": own["sha1"], "concepts": concepts, "drugs": own["meds"]}
                 record |= {"links": own["links"], "relations": own["relations"]}
