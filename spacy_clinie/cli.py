@@ -94,7 +94,7 @@ def convert(
     CORPUS is one of these, which have a schema and a split:
 
     \b
-      maccrobat2020, maccrobat2020-coarse, phee, mtsamples_sdoh, chia, ddi2013,
+      clinical_notes, maccrobat2020, maccrobat2020-coarse, phee, mtsamples_sdoh, chia, ddi2013,
       bc5cdr, synthetic, and under a data use agreement i2b2_2010, n2c2_2018, n2c2_2022, radgraph
 
     or the format of your own corpus. All its types are kept unless you give a schema:
@@ -109,6 +109,7 @@ def convert(
       pubtator       title, abstract and tab-separated mentions
       bioc           BioC as .xml or .json
       marked-text    .txt files with inline annotation
+      clinical-notes the collections of texts that clinical_notes annotates
 
     \b
     Examples:
