@@ -7,7 +7,7 @@
 `benchmarks/readings/BATCH.READER.jsonl` has one line for each note that a reader read. Readers are called r01, r02 and
 so on; d01 decided between two readings; v01 looked over notes of a reader and mended them. `agreement` compares every
 two readings of one note (Markdown); errors found by those who looked notes over are counted below. `build` writes
-`spacy_clinie/corpora/clinical_notes/*.jsonl`: of each note the mended one if there is one, else the decided one, else
+`spacy_clinie/corpora/clinical_notes/*.jsonl`: of each note what was decided, else what was mended, else
 the only reading. `add` takes over the files `BATCH.offsets.json` that a reader's checker wrote.
 """
 
@@ -20,7 +20,7 @@ from typing import Any
 READINGS = Path(__file__).parent / "readings"
 PACKAGE = Path(__file__).parents[1] / "spacy_clinie" / "corpora" / "clinical_notes"
 LAYERS = ("concepts", "drugs", "links", "relations")
-RANK = "rdv"
+RANK = "rvd"
 
 
 def load() -> dict[str, dict[str, dict[str, Any]]]:
@@ -91,7 +91,8 @@ def agreement() -> None:
                         counts[(*key, part, "overlapping")] += overlapping(ours, theirs)
         for reader in sorted(readings):
             if reader[0] == "v":
-                before = facts(readings[max((r for r in readings if r[0] != "v"), key=lambda r: RANK.index(r[0]))])
+                batch = readings[reader]["batch"]
+                before = facts(next(one for r, one in readings.items() if r[0] == "r" and one["batch"] == batch))
                 after = facts(readings[reader])
                 looked[reader] += 1
                 looked["concepts"] += len(before["concepts"])
